@@ -1,0 +1,217 @@
+//! What can be said instead of `Ok`.
+
+use core::error::Error;
+use core::fmt;
+
+/// Why [`Producer::try_push`](crate::Producer::try_push) handed the item back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TryPushError<T> {
+    /// Every slot was in use, and the caller may not use the bypass, or that was full too.
+    Full(T),
+    /// The consumer closed the queue or is gone.
+    Closed(T),
+}
+
+/// Why [`Producer::push`](crate::Producer::push) handed the item back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PushError<T> {
+    /// Ring and bypass were full, and to wait on this thread would be to wait for ever:
+    /// it is the consumer's own, or one that the consumer depends on.
+    WouldDeadlock(T),
+    /// The consumer closed the queue or is gone.
+    Closed(T),
+}
+
+/// Why [`Producer::push_timeout`](crate::Producer::push_timeout) or
+/// [`Producer::push_deadline`](crate::Producer::push_deadline) handed the item back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum PushTimeoutError<T> {
+    /// There was no room in time.
+    Timeout(T),
+    /// Ring and bypass were full, and to wait on this thread would be to wait in vain:
+    /// it is the consumer's own, or one that the consumer depends on.
+    WouldDeadlock(T),
+    /// The consumer closed the queue or is gone.
+    Closed(T),
+}
+
+/// Why [`Consumer::try_pop`](crate::Consumer::try_pop) returned no item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryPopError {
+    /// No push has finished whose item was not popped yet.
+    Empty,
+    /// The queue is closed, and everything that was pushed has been popped.
+    Closed,
+}
+
+/// [`Consumer::pop`](crate::Consumer::pop) returned no item because the queue is closed, and
+/// everything that was pushed has been popped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PopError;
+
+/// Why [`Consumer::pop_timeout`](crate::Consumer::pop_timeout) or
+/// [`Consumer::pop_deadline`](crate::Consumer::pop_deadline) returned no item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PopTimeoutError {
+    /// No push finished in time.
+    Timeout,
+    /// The queue is closed, and everything that was pushed has been popped.
+    Closed,
+}
+
+const FULL: &str = "queue is full";
+const EMPTY: &str = "queue is empty";
+const CLOSED: &str = "queue is closed";
+const PUSH_TIMEOUT: &str = "timed out while the queue was full";
+const POP_TIMEOUT: &str = "timed out while the queue was empty";
+const WOULD_DEADLOCK: &str = "queue is full, and waiting on the consumer's own thread would never end";
+
+/// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` whatever the item is.
+macro_rules! push_error {
+    ($name:ident { $($variant:ident => $text:ident),+ }) => {
+        impl<T> $name<T> {
+            /// The item that was not pushed.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$variant(item))|+ => item,
+                }
+            }
+        }
+
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant(_) => f.write_str(concat!(stringify!($variant), "(..)")),)+
+                }
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant(_) => f.write_str($text),)+
+                }
+            }
+        }
+
+        impl<T> Error for $name<T> {}
+    };
+}
+
+push_error!(TryPushError { Full => FULL, Closed => CLOSED });
+push_error!(PushError { WouldDeadlock => WOULD_DEADLOCK, Closed => CLOSED });
+push_error!(PushTimeoutError { Timeout => PUSH_TIMEOUT, WouldDeadlock => WOULD_DEADLOCK, Closed => CLOSED });
+
+impl<T> TryPushError<T> {
+    /// Whether it is [`Full`](Self::Full).
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full(_))
+    }
+
+    /// Whether it is [`Closed`](Self::Closed).
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<T> PushError<T> {
+    /// Whether it is [`WouldDeadlock`](Self::WouldDeadlock).
+    pub fn is_would_deadlock(&self) -> bool {
+        matches!(self, Self::WouldDeadlock(_))
+    }
+
+    /// Whether it is [`Closed`](Self::Closed).
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl<T> PushTimeoutError<T> {
+    /// Whether it is [`Timeout`](Self::Timeout).
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout(_))
+    }
+
+    /// Whether it is [`WouldDeadlock`](Self::WouldDeadlock).
+    pub fn is_would_deadlock(&self) -> bool {
+        matches!(self, Self::WouldDeadlock(_))
+    }
+
+    /// Whether it is [`Closed`](Self::Closed).
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed(_))
+    }
+}
+
+impl TryPopError {
+    /// Whether it is [`Empty`](Self::Empty).
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
+    /// Whether it is [`Closed`](Self::Closed).
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl PopTimeoutError {
+    /// Whether it is [`Timeout`](Self::Timeout).
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout)
+    }
+
+    /// Whether it is [`Closed`](Self::Closed).
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+}
+
+impl fmt::Display for TryPopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => EMPTY,
+            Self::Closed => CLOSED,
+        })
+    }
+}
+
+impl fmt::Display for PopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(CLOSED)
+    }
+}
+
+impl fmt::Display for PopTimeoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Timeout => POP_TIMEOUT,
+            Self::Closed => CLOSED,
+        })
+    }
+}
+
+impl Error for TryPopError {}
+impl Error for PopError {}
+impl Error for PopTimeoutError {}
+
+impl<T> From<PushError<T>> for PushTimeoutError<T> {
+    fn from(error: PushError<T>) -> Self {
+        match error {
+            PushError::WouldDeadlock(item) => Self::WouldDeadlock(item),
+            PushError::Closed(item) => Self::Closed(item),
+        }
+    }
+}
+
+impl From<PopError> for TryPopError {
+    fn from(PopError: PopError) -> Self {
+        Self::Closed
+    }
+}
+
+impl From<PopError> for PopTimeoutError {
+    fn from(PopError: PopError) -> Self {
+        Self::Closed
+    }
+}

@@ -1,0 +1,707 @@
+//! The two ends of a queue.
+
+use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+
+use crate::TryPopError;
+use crate::bypass::Entry;
+use crate::ring::Slots;
+use crate::shared::Shared;
+
+#[cfg(feature = "std")]
+use {
+    crate::{Domain, PopError, PopTimeoutError, PushError, PushTimeoutError, context},
+    core::iter::FusedIterator,
+    std::time::{Duration, Instant},
+};
+#[cfg(feature = "alloc")]
+use {
+    crate::{TryPushError, slots::Boxed, sync::Arc},
+    core::sync::atomic::{AtomicUsize, Ordering},
+};
+
+/// The queue that a [`Consumer`] reads: [`Heap`], or [`Claimed`](crate::Claimed) from a
+/// [`StaticQueue`](crate::StaticQueue). Nothing else is one.
+pub trait Queue: sealed::Sealed {}
+
+pub(crate) mod sealed {
+    use super::{Entry, Shared, Slots};
+
+    pub trait Sealed {
+        type Item;
+        type Ring: Slots<Item = Self::Item>;
+        type Bypass: Slots<Item = Entry<Self::Item>>;
+
+        fn shared(&self) -> &Shared<Self::Ring, Self::Bypass>;
+    }
+}
+
+/// A queue on the heap.
+#[cfg(feature = "alloc")]
+pub struct Heap<T> {
+    state: Arc<HeapState<T>>,
+}
+
+#[cfg(feature = "alloc")]
+struct HeapState<T> {
+    shared: Shared<Boxed<T>, Boxed<Entry<T>>>,
+    producers: AtomicUsize,
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Queue for Heap<T> {}
+
+#[cfg(feature = "alloc")]
+impl<T> sealed::Sealed for Heap<T> {
+    type Item = T;
+    type Ring = Boxed<T>;
+    type Bypass = Boxed<Entry<T>>;
+
+    #[inline]
+    fn shared(&self) -> &Shared<Boxed<T>, Boxed<Entry<T>>> {
+        &self.state.shared
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T> fmt::Debug for Heap<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap").finish_non_exhaustive()
+    }
+}
+
+/// Builds a queue. The capacities are not 0 and not too large, says the caller.
+#[cfg(feature = "alloc")]
+pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer<T>) {
+    let state = Arc::new(HeapState {
+        shared: Shared::new(Boxed::new(capacity), Boxed::new(bypass)),
+        producers: AtomicUsize::new(1),
+    });
+    (Producer { state: state.clone() }, Consumer::new(Heap { state }))
+}
+
+/// The end of a queue that items are pushed into. Clone it for more producers, on any threads.
+///
+/// When the last one is dropped, the consumer drains what is left and is told [`Closed`](TryPopError::Closed).
+///
+/// Dropping and cloning are not for signal handlers; a handler uses a producer that outlives it, as one in a `static`.
+///
+/// A producer inside an item keeps its queue open for as long as the item is in the queue.
+#[cfg(feature = "alloc")]
+pub struct Producer<T> {
+    state: Arc<HeapState<T>>,
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Producer<T> {
+    /// Pushes `item` if there is room.
+    ///
+    /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook, and on top of any
+    /// method of the same queue that it interrupted. It takes no lock, waits for nobody, does not allocate, free or
+    /// panic, runs no code of the item's, and leaves `errno` alone. Its only system call is the one that wakes a
+    /// sleeping consumer.
+    ///
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), an item for which the ring has no room goes
+    /// into the bypass.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) without a consumer. The item is in
+    /// the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::TryPushError;
+    ///
+    /// let (producer, consumer) = bywash::bounded(1);
+    /// assert_eq!(producer.try_push('a'), Ok(()));
+    /// assert_eq!(producer.try_push('b'), Err(TryPushError::Full('b')));
+    /// drop(consumer);
+    /// assert_eq!(producer.try_push('c'), Err(TryPushError::Closed('c')));
+    /// ```
+    #[inline]
+    pub fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
+        self.state.shared.try_push(item)
+    }
+
+    /// Pushes `item`, and waits for room where that can end.
+    ///
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring and bypass full it
+    /// hands the item back at once. Elsewhere it sleeps until the consumer makes room or closes.
+    ///
+    /// It is not for signal handlers, which may have interrupted what they would wait for: there, use
+    /// [`try_push`](Self::try_push). A thread that owns a [`Consumer`] and has not popped from it yet calls
+    /// [`Consumer::bind`] first, or waits here for itself.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting would never end, [`Closed`](PushError::Closed) without
+    /// a consumer. The item is in the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::{Builder, PushError};
+    ///
+    /// let (producer, mut consumer) = Builder::new(1).bypass(1).build();
+    /// consumer.bind();
+    /// assert_eq!(producer.push("in the ring"), Ok(()));
+    /// assert_eq!(producer.push("beside it"), Ok(()));
+    /// assert_eq!(producer.push("no room"), Err(PushError::WouldDeadlock("no room")));
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push(&self, item: T) -> Result<(), PushError<T>> {
+        without_timeout(self.state.shared.push(item, || None))
+    }
+
+    /// Pushes `item`, and waits for room where that can end, but not much longer than `timeout`.
+    ///
+    /// As [`push`](Self::push) otherwise. A timeout of zero tries once.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room in time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::PushTimeoutError;
+    ///
+    /// let (producer, consumer) = bywash::bounded(1);
+    /// producer.push(1).unwrap();
+    /// assert_eq!(producer.push_timeout(2, Duration::from_millis(5)), Err(PushTimeoutError::Timeout(2)));
+    /// # drop(consumer);
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
+        self.state.shared.push(item, || Instant::now().checked_add(timeout))
+    }
+
+    /// Pushes `item`, and waits for room where that can end, but not much past `deadline`.
+    ///
+    /// As [`push_timeout`](Self::push_timeout) otherwise. A deadline in the past tries once.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_timeout`](Self::push_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// let (producer, consumer) = bywash::bounded(1);
+    /// producer.push_deadline(1, Instant::now()).unwrap();
+    /// assert!(producer.push_deadline(2, Instant::now()).unwrap_err().is_timeout());
+    /// # drop(consumer);
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
+        self.state.shared.push(item, || Some(deadline))
+    }
+
+    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
+    /// [`Domain`](crate::Domain). May be asked anywhere that [`try_push`](Self::try_push) may be called.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded::<u8>(1);
+    /// assert!(!producer.is_consumer_thread());
+    /// consumer.bind();
+    /// assert!(producer.is_consumer_thread());
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn is_consumer_thread(&self) -> bool {
+        self.state.shared.is_inside()
+    }
+
+    /// How many items the ring holds at most, as asked for. The bypass comes on top.
+    pub fn capacity(&self) -> usize {
+        self.state.shared.capacity()
+    }
+
+    /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
+    ///
+    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    pub fn len(&self) -> usize {
+        self.state.shared.len()
+    }
+
+    /// Whether nothing is in the queue at the moment, not even half pushed.
+    pub fn is_empty(&self) -> bool {
+        self.state.shared.is_empty()
+    }
+
+    /// Whether every slot of the ring is in use at the moment.
+    pub fn is_full(&self) -> bool {
+        self.state.shared.is_full()
+    }
+
+    /// Whether the consumer has closed the queue or is gone.
+    pub fn is_closed(&self) -> bool {
+        self.state.shared.is_closed()
+    }
+
+    /// How many items have gone through the bypass so far.
+    pub fn bypassed(&self) -> u64 {
+        self.state.shared.bypassed()
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Clone for Producer<T> {
+    fn clone(&self) -> Self {
+        self.state.producers.fetch_add(1, Ordering::Relaxed);
+        Self { state: self.state.clone() }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Drop for Producer<T> {
+    fn drop(&mut self) {
+        // Release and Acquire: the last one closes after everything that the others did.
+        if self.state.producers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.state.shared.close();
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T> fmt::Debug for Producer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "Producer", &self.state.shared)
+    }
+}
+
+// However a call on a queue ends, the queue is whole: no user code runs in the middle of one.
+#[cfg(feature = "alloc")]
+impl<T> UnwindSafe for Producer<T> {}
+#[cfg(feature = "alloc")]
+impl<T> RefUnwindSafe for Producer<T> {}
+
+/// The end of a queue that items are popped from. There is one; it may be sent to another thread.
+///
+/// The thread of the latest pop, or of the latest [`bind`](Self::bind), is the consumer's thread: there a push never
+/// waits. **A consumer that was sent to a thread and has not popped there is not bound to it**, and a `push` of that
+/// very thread into the full queue would wait for ever. So `bind` is the first thing that a consumer's thread does.
+///
+/// When the consumer is dropped, the queue is closed: every waiting and later push gets its item back, and what is left
+/// is dropped at once, also while unwinding. (An item whose push had begun and not finished by then is dropped with
+/// the last handle; in a [`StaticQueue`](crate::StaticQueue) it is left for the next consumer.) A panic in an item's
+/// destructor goes on when the rest has been dropped. Without the feature `std`, a second one aborts the process.
+///
+/// No method of it is for signal handlers. A consumer that is pushed into its own queue is never dropped, and the queue
+/// is never drained nor closed: it leaks.
+///
+/// It can neither be cloned nor shared:
+///
+/// ```compile_fail,E0277
+/// fn share<T: Sync>() {}
+/// share::<bywash::Consumer<u8>>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn clone<T: Clone>() {}
+/// clone::<bywash::Consumer<u8>>();
+/// ```
+///
+/// and only items that can be sent make ends that can be sent:
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<bywash::Consumer<std::rc::Rc<u8>>>();
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn send<T: Send>() {}
+/// send::<bywash::Producer<std::rc::Rc<u8>>>();
+/// ```
+pub struct Consumer<T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
+where
+    Q: Queue<Item = T>,
+{
+    queue: Q,
+    /// The number of the thread that the queue is bound to.
+    #[cfg(feature = "std")]
+    bound: usize,
+    _not_sync: PhantomData<Cell<T>>,
+}
+
+impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
+    pub(crate) fn new(queue: Q) -> Self {
+        Self {
+            queue,
+            #[cfg(feature = "std")]
+            bound: 0,
+            _not_sync: PhantomData,
+        }
+    }
+
+    #[inline]
+    fn bind_where_it_is(&mut self) {
+        #[cfg(feature = "std")]
+        if self.bound != context::own_number() || self.bound == 0 {
+            self.bound = self.queue.shared().context().bind();
+        }
+    }
+
+    /// Makes the calling thread the consumer's thread, as a pop does.
+    ///
+    /// # Panics
+    ///
+    /// Where the system has no thread-specific key left, on the first use in a process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// let writer = std::thread::spawn(move || {
+    ///     consumer.bind();
+    ///     consumer.iter().sum::<u32>()
+    /// });
+    /// (1..=4).for_each(|i| producer.push(i).unwrap());
+    /// drop(producer);
+    /// assert_eq!(writer.join().unwrap(), 10);
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn bind(&mut self) {
+        self.bind_where_it_is();
+    }
+
+    /// The consumer's domain, for the threads that the consumer depends on.
+    #[cfg(feature = "std")]
+    pub fn domain(&self) -> Domain {
+        self.queue.shared().context().domain()
+    }
+
+    /// Pops the next item if there is one. Never waits, not for a producer that was stopped in the middle of a push either:
+    /// that one hides its own item, and no other.
+    ///
+    /// While a producer is stopped so, the slots of items that were popped ahead of its own cannot be used again.
+    ///
+    /// # Errors
+    ///
+    /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) where nothing will come any more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::TryPopError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// assert_eq!(consumer.try_pop(), Err(TryPopError::Empty));
+    /// producer.try_push('a').unwrap();
+    /// drop(producer);
+    /// assert_eq!(consumer.try_pop(), Ok('a'));
+    /// assert_eq!(consumer.try_pop(), Err(TryPopError::Closed));
+    /// ```
+    #[inline]
+    pub fn try_pop(&mut self) -> Result<T, TryPopError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().try_pop() }
+    }
+
+    /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal handler on the sleeping
+    /// thread itself included.
+    ///
+    /// # Errors
+    ///
+    /// [`PopError`] where the queue is closed and all that was pushed has been popped. A push that began before the queue
+    /// was closed, and has not finished, is waited for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::PopError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// std::thread::spawn(move || producer.push('a'));
+    /// assert_eq!(consumer.pop(), Ok('a'));
+    /// assert_eq!(consumer.pop(), Err(PopError));
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn pop(&mut self) -> Result<T, PopError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().pop(|| None) }.map_err(|_| PopError)
+    }
+
+    /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A timeout of zero tries once.
+    ///
+    /// # Errors
+    ///
+    /// [`Timeout`](PopTimeoutError::Timeout) where no item came in time, [`Closed`](PopTimeoutError::Closed) where none
+    /// will.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::PopTimeoutError;
+    ///
+    /// let (_producer, mut consumer) = bywash::bounded::<u8>(4);
+    /// assert_eq!(consumer.pop_timeout(Duration::from_millis(5)), Err(PopTimeoutError::Timeout));
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout)) }
+    }
+
+    /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline in the past tries once.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_timeout`](Self::pop_timeout).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use bywash::PopTimeoutError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// producer.push('a').unwrap();
+    /// assert_eq!(consumer.pop_deadline(Instant::now()), Ok('a'));
+    /// assert_eq!(consumer.pop_deadline(Instant::now()), Err(PopTimeoutError::Timeout));
+    /// ```
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, PopTimeoutError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().pop(|| Some(deadline)) }
+    }
+
+    /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can still be popped.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// producer.push('a').unwrap();
+    /// consumer.close();
+    /// assert!(producer.push('b').unwrap_err().is_closed());
+    /// assert_eq!(consumer.try_pop(), Ok('a'));
+    /// assert!(consumer.try_pop().unwrap_err().is_closed());
+    /// ```
+    pub fn close(&mut self) {
+        self.queue.shared().close();
+    }
+
+    /// Pops and waits, until the queue is closed and drained.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// std::thread::spawn(move || (0..100).for_each(|i| producer.push(i).unwrap()));
+    /// assert!(consumer.iter().eq(0..100));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn iter(&mut self) -> Iter<'_, T, Q> {
+        Iter { consumer: self }
+    }
+
+    /// Pops until there is nothing to pop. Never waits, and does not end while producers keep up.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// (0..3).for_each(|i| producer.push(i).unwrap());
+    /// assert!(consumer.try_iter().eq(0..3));
+    /// ```
+    pub fn try_iter(&mut self) -> TryIter<'_, T, Q> {
+        TryIter { consumer: self }
+    }
+
+    /// Pops what is in the queue now, and nothing that is pushed later. Never waits.
+    ///
+    /// What is not taken from the iterator stays in the queue.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// producer.push(1).unwrap();
+    /// producer.push(2).unwrap();
+    /// for item in consumer.drain() {
+    ///     producer.push(item + 10).unwrap();
+    /// }
+    /// assert!(consumer.try_iter().eq([11, 12]));
+    /// ```
+    pub fn drain(&mut self) -> Drain<'_, T, Q> {
+        let left = self.len();
+        Drain { consumer: self, left }
+    }
+
+    /// How many items the ring holds at most, as asked for. The bypass comes on top.
+    pub fn capacity(&self) -> usize {
+        self.queue.shared().capacity()
+    }
+
+    /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
+    ///
+    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    pub fn len(&self) -> usize {
+        self.queue.shared().len()
+    }
+
+    /// Whether nothing is in the queue at the moment, not even half pushed.
+    pub fn is_empty(&self) -> bool {
+        self.queue.shared().is_empty()
+    }
+
+    /// Whether the queue was closed, from either end. There may be items left.
+    pub fn is_closed(&self) -> bool {
+        self.queue.shared().is_closed()
+    }
+
+    /// How many items have gone through the bypass so far.
+    pub fn bypassed(&self) -> u64 {
+        self.queue.shared().bypassed()
+    }
+}
+
+impl<T, Q: Queue<Item = T>> Drop for Consumer<T, Q> {
+    fn drop(&mut self) {
+        self.close();
+        // SAFETY: a queue has one consumer at a time, and this is it.
+        unsafe { self.queue.shared().clear() }
+    }
+}
+
+impl<T, Q: Queue<Item = T>> fmt::Debug for Consumer<T, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "Consumer", self.queue.shared())
+    }
+}
+
+// As for `Producer`.
+impl<T, Q: Queue<Item = T>> UnwindSafe for Consumer<T, Q> {}
+impl<T, Q: Queue<Item = T>> RefUnwindSafe for Consumer<T, Q> {}
+
+/// What all ends of a queue say of it.
+pub(crate) fn debug<S: Slots, B: Slots<Item = Entry<S::Item>>>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    queue: &Shared<S, B>,
+) -> fmt::Result {
+    f.debug_struct(name)
+        .field("capacity", &queue.capacity())
+        .field("len", &queue.len())
+        .field("closed", &queue.is_closed())
+        .finish_non_exhaustive()
+}
+
+/// The result of a push that has no deadline.
+#[cfg(feature = "std")]
+#[inline]
+pub(crate) fn without_timeout<T>(result: Result<(), PushTimeoutError<T>>) -> Result<(), PushError<T>> {
+    result.map_err(|error| match error {
+        PushTimeoutError::Closed(item) => PushError::Closed(item),
+        // Without a deadline there is no timeout.
+        PushTimeoutError::WouldDeadlock(item) | PushTimeoutError::Timeout(item) => PushError::WouldDeadlock(item),
+    })
+}
+
+/// Pops and waits, until the queue is closed and drained. From [`Consumer::iter`].
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct Iter<'a, T, Q: Queue<Item = T> = Heap<T>> {
+    consumer: &'a mut Consumer<T, Q>,
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> Iterator for Iter<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.pop().ok()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> FusedIterator for Iter<'_, T, Q> {}
+
+/// Pops until there is nothing to pop. From [`Consumer::try_iter`].
+#[derive(Debug)]
+pub struct TryIter<'a, T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
+where
+    Q: Queue<Item = T>,
+{
+    consumer: &'a mut Consumer<T, Q>,
+}
+
+impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.try_pop().ok()
+    }
+}
+
+/// Pops what was in the queue at one moment. From [`Consumer::drain`].
+#[derive(Debug)]
+pub struct Drain<'a, T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
+where
+    Q: Queue<Item = T>,
+{
+    consumer: &'a mut Consumer<T, Q>,
+    left: usize,
+}
+
+impl<T, Q: Queue<Item = T>> Iterator for Drain<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.left = self.left.checked_sub(1)?;
+        self.consumer.try_pop().ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
+
+/// Pops and waits, until the queue is closed and drained. From [`Consumer::into_iter`].
+#[cfg(feature = "std")]
+#[derive(Debug)]
+pub struct IntoIter<T, Q: Queue<Item = T> = Heap<T>> {
+    consumer: Consumer<T, Q>,
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> Iterator for IntoIter<T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.pop().ok()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> FusedIterator for IntoIter<T, Q> {}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> IntoIterator for Consumer<T, Q> {
+    type Item = T;
+    type IntoIter = IntoIter<T, Q>;
+
+    fn into_iter(self) -> IntoIter<T, Q> {
+        IntoIter { consumer: self }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<'a, T, Q: Queue<Item = T>> IntoIterator for &'a mut Consumer<T, Q> {
+    type Item = T;
+    type IntoIter = Iter<'a, T, Q>;
+
+    fn into_iter(self) -> Iter<'a, T, Q> {
+        self.iter()
+    }
+}

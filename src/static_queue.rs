@@ -1,0 +1,195 @@
+//! A queue that needs no allocator.
+
+use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use crate::TryPushError;
+use crate::bypass::Entry;
+use crate::queue::{Consumer, Queue, debug, sealed};
+use crate::shared::Shared;
+use crate::slots::Inline;
+
+#[cfg(feature = "std")]
+use {
+    crate::queue::without_timeout,
+    crate::{PushError, PushTimeoutError},
+    std::time::{Duration, Instant},
+};
+
+/// A queue for a `static`: for `N` items, and `BYPASS` beside them, in line and without an allocator.
+///
+/// It is pushed into directly, by whoever can see it: before there is a consumer, and from any signal handler.
+/// One consumer at a time is claimed from it with [`consumer`](Self::consumer).
+///
+/// ```
+/// use bywash::StaticQueue;
+///
+/// static LOG: StaticQueue<&str, 256, 16> = StaticQueue::new();
+///
+/// LOG.try_push("from anywhere").unwrap();
+/// let mut consumer = LOG.consumer().unwrap();
+/// assert_eq!(consumer.try_pop(), Ok("from anywhere"));
+/// assert!(LOG.consumer().is_none());
+/// ```
+///
+/// A capacity of 0 does not compile:
+///
+/// ```compile_fail,E0080
+/// static LOG: bywash::StaticQueue<u8, 0, 0> = bywash::StaticQueue::new();
+/// ```
+///
+/// Without the feature `std` threads cannot be told apart, and so the bypass is not used.
+pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
+    shared: Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>>,
+    claimed: AtomicBool,
+}
+
+/// The consumer of a [`StaticQueue`].
+pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> = Consumer<T, Claimed<'a, T, N, BYPASS>>;
+
+impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
+    /// An empty queue. It is all zeros, so a `static` one takes no space in the program's file.
+    #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
+    pub const fn new() -> Self {
+        const { assert!(N != 0, "the capacity of a queue must not be 0") };
+        Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
+    }
+
+    /// Claims the consumer, or returns `None` while there is one.
+    ///
+    /// It is given back when dropped, and with that the queue is closed and emptied, as any queue whose consumer is gone:
+    /// waiting pushes get their items back. Claiming the next one opens it again.
+    ///
+    /// Never waits. Not for signal handlers.
+    pub fn consumer(&self) -> Option<StaticConsumer<'_, T, N, BYPASS>> {
+        // Acquire; pairs with the Release where it is given back.
+        if self.claimed.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        self.shared.reopen();
+        Some(Consumer::new(Claimed { queue: self }))
+    }
+
+    /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as
+    /// [`Producer::try_push`](crate::Producer::try_push) may.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) after the consumer was closed or dropped
+    /// and before the next one is claimed.
+    #[inline]
+    pub fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
+        self.shared.try_push(item)
+    }
+
+    /// Pushes `item`, and waits for room where that can end, as [`Producer::push`](crate::Producer::push) does; not for
+    /// signal handlers. It also waits while there has been no consumer yet.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread without room, [`Closed`](PushError::Closed)
+    /// after the consumer was closed or dropped and before the next one is claimed.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push(&self, item: T) -> Result<(), PushError<T>> {
+        without_timeout(self.shared.push(item, || None))
+    }
+
+    /// As [`push`](Self::push), but waits not much longer than `timeout`. A timeout of zero tries once.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room in time.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
+        self.shared.push(item, || Instant::now().checked_add(timeout))
+    }
+
+    /// As [`push`](Self::push), but waits not much past `deadline`. A deadline in the past tries once.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_timeout`](Self::push_timeout).
+    #[cfg(feature = "std")]
+    #[inline]
+    pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
+        self.shared.push(item, || Some(deadline))
+    }
+
+    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
+    /// [`Domain`](crate::Domain).
+    #[cfg(feature = "std")]
+    pub fn is_consumer_thread(&self) -> bool {
+        self.shared.is_inside()
+    }
+
+    /// How many items the ring holds at most: `N`.
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity()
+    }
+
+    /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len) counts them.
+    pub fn len(&self) -> usize {
+        self.shared.len()
+    }
+
+    /// Whether nothing is in the queue at the moment, not even half pushed.
+    pub fn is_empty(&self) -> bool {
+        self.shared.is_empty()
+    }
+
+    /// Whether every slot of the ring is in use at the moment.
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full()
+    }
+
+    /// Whether the consumer was closed or dropped, and no other has been claimed since.
+    pub fn is_closed(&self) -> bool {
+        self.shared.is_closed()
+    }
+
+    /// How many items have gone through the bypass so far.
+    pub fn bypassed(&self) -> u64 {
+        self.shared.bypassed()
+    }
+}
+
+impl<T, const N: usize, const BYPASS: usize> fmt::Debug for StaticQueue<T, N, BYPASS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "StaticQueue", &self.shared)
+    }
+}
+
+// As for `Producer`.
+impl<T, const N: usize, const BYPASS: usize> UnwindSafe for StaticQueue<T, N, BYPASS> {}
+impl<T, const N: usize, const BYPASS: usize> RefUnwindSafe for StaticQueue<T, N, BYPASS> {}
+
+/// A [`StaticQueue`] whose consumer has been claimed.
+#[derive(Debug)]
+pub struct Claimed<'a, T, const N: usize, const BYPASS: usize> {
+    queue: &'a StaticQueue<T, N, BYPASS>,
+}
+
+impl<T, const N: usize, const BYPASS: usize> Queue for Claimed<'_, T, N, BYPASS> {}
+
+impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N, BYPASS> {
+    type Item = T;
+    type Ring = Inline<T, N>;
+    type Bypass = Inline<Entry<T>, BYPASS>;
+
+    #[inline]
+    fn shared(&self) -> &Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>> {
+        &self.queue.shared
+    }
+}
+
+impl<T, const N: usize, const BYPASS: usize> Drop for Claimed<'_, T, N, BYPASS> {
+    fn drop(&mut self) {
+        #[cfg(feature = "std")]
+        self.queue.shared.context().unbind();
+        // Release; pairs with the Acquire of the next claim.
+        self.queue.claimed.store(false, Ordering::Release);
+    }
+}

@@ -1,0 +1,66 @@
+//! Linux: the futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
+//!
+//! `syscall` is used as it is: neither call here can fail on the way of a wake, so `errno` stays, see [`Futex::wake`].
+
+use core::ptr;
+use core::time::Duration;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// A word that can be slept on until it changes.
+#[derive(Debug)]
+pub(crate) struct Futex {
+    word: AtomicU64,
+}
+
+impl Futex {
+    pub(crate) const fn new() -> Self {
+        Self { word: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self) -> &AtomicU64 {
+        &self.word
+    }
+
+    /// The half of the word that changes, which is what the kernel compares.
+    fn address(&self) -> *mut u32 {
+        let low = if cfg!(target_endian = "big") { 1 } else { 0 };
+        self.word.as_ptr().cast::<u32>().wrapping_add(low)
+    }
+
+    /// Sleeps while the word is `seen`, for `timeout` at most; may return early for no reason.
+    pub(crate) fn wait(&self, seen: u64, timeout: Option<Duration>) {
+        let timeout = timeout.map(|timeout| libc::timespec {
+            // Longer than anybody waits to see whether it was cut short.
+            tv_sec: timeout.as_secs().min(1 << 30) as libc::time_t,
+            tv_nsec: timeout.subsec_nanos() as _,
+        });
+        let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+        let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: both addresses are valid for the call. Whatever it returns, the caller looks again.
+        unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, seen as u32, timeout) };
+    }
+
+    /// Wakes up to `count` sleepers. With a valid address this cannot fail, so `errno` stays as it is.
+    pub(crate) fn wake(&self, count: i32) {
+        let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: the address is valid for the call.
+        unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, count) };
+    }
+}
+
+/// Orders what this thread did before with what it does after, for whoever issues a [`heavy_barrier`].
+#[inline]
+pub(crate) fn light_barrier() {
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// A sequentially consistent fence in every running thread of the process, or `false` where the system has none.
+pub(crate) fn heavy_barrier() -> bool {
+    const EXPEDITED: libc::c_int = 1 << 3;
+    const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
+    // SAFETY: the system call takes no addresses.
+    let membarrier = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
+    membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
+}

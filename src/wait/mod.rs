@@ -1,0 +1,223 @@
+//! ESSAY
+
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::sync::{AtomicU64, Ordering, const_fn, fence};
+
+#[cfg_attr(loom, path = "model.rs")]
+#[cfg_attr(all(not(loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
+#[cfg_attr(all(not(loom), any(not(target_os = "linux"), bywash_portable)), path = "portable.rs")]
+mod system;
+
+use system::Futex;
+pub(crate) use system::{heavy_barrier, light_barrier};
+
+/// How long to sleep where the look before may have missed something.
+const NAP: Duration = Duration::from_millis(1);
+
+/// When to give up waiting; `None` is never.
+pub(crate) type Deadline = Option<Instant>;
+
+pub(crate) fn is_over(deadline: Deadline) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// How long to sleep: to the deadline, and for a nap at most where the last look was not `sure`.
+fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    match left {
+        left if sure => left,
+        Some(left) => Some(left.min(NAP)),
+        None => Some(NAP),
+    }
+}
+
+/// A word to sleep on, and to be woken through from anywhere.
+///
+/// Its two low bits are the state, the others count, so that no value ever comes back.
+#[derive(Debug)]
+struct Event {
+    word: Futex,
+}
+
+const STATE: u64 = 0b11;
+/// Nobody wants to be woken.
+const IDLE: u64 = 0;
+/// Somebody sleeps or is about to.
+const WANTED: u64 = 1;
+/// Somebody is being woken: the word has changed, so that nobody falls asleep on the old one; the call may be missing.
+const WAKING: u64 = 2;
+const NEXT: u64 = 4;
+
+impl Event {
+    const_fn! {
+        fn new() -> Self {
+            Self { word: Futex::new() }
+        }
+    }
+
+    /// Says that the caller is about to sleep. Returns what to sleep on, after one more look.
+    fn announce(&self) -> u64 {
+        let word = self.word.value();
+        let mut now = word.load(Ordering::Relaxed);
+        while now & STATE != WANTED {
+            // IDLE => WANTED, WAKING => WANTED
+            let wanted = (now & !STATE) + if now & STATE == IDLE { WANTED } else { NEXT + WANTED };
+            match word.compare_exchange(now, wanted, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now = wanted,
+                Err(other) => now = other,
+            }
+        }
+        // [sleep:F] SeqCst; pairs with [claim:C], [close:C] and [wake:F], [room:F]
+        fence(Ordering::SeqCst);
+        now
+    }
+
+    /// Sleeps until woken or past the deadline; for a nap only where the look after `announce` was not `sure`.
+    /// Returns whether somebody was woken meanwhile.
+    fn sleep(&self, announced: u64, deadline: Deadline, sure: bool) -> bool {
+        self.word.wait(announced, allowance(deadline, sure));
+        self.word.value().load(Ordering::Relaxed) != announced
+    }
+
+    /// Wakes one, if anybody wants to be woken.
+    #[inline]
+    fn wake(&self) {
+        // [wake:F] SeqCst; pairs with [sleep:F]
+        let now = self.word.value().load(Ordering::SeqCst);
+        if now & STATE != IDLE {
+            self.wake_slow(now);
+        }
+    }
+
+    #[cold]
+    fn wake_slow(&self, mut now: u64) {
+        let word = self.word.value();
+        while now & STATE == WANTED {
+            // WANTED => WAKING
+            match word.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now += 1,
+                Err(other) => now = other,
+            }
+        }
+        // Also where another did the exchange: it may have been stopped before the call.
+        if now & STATE == WAKING {
+            self.word.wake(1);
+            // WAKING => IDLE
+            let _ = word.compare_exchange(now, now - WAKING + NEXT, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Where the consumer sleeps.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    asleep: Event,
+}
+
+impl Parker {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { asleep: Event::new() }
+        }
+    }
+
+    /// Says that the consumer is about to sleep. What is pushed from here on will wake it.
+    pub(crate) fn announce(&self) -> u64 {
+        self.asleep.announce()
+    }
+
+    /// Sleeps until woken or past the deadline; for a nap only where the look after `announce` was not `sure`.
+    pub(crate) fn sleep(&self, announced: u64, deadline: Deadline, sure: bool) {
+        self.asleep.sleep(announced, deadline, sure);
+    }
+
+    /// Says that the consumer is awake.
+    pub(crate) fn retract(&self, announced: u64) {
+        // WANTED, WAKING, IDLE => IDLE. A waker can only have done the same, and its exchanges fail from here on.
+        self.asleep.word.value().store(announced - WANTED + NEXT, Ordering::Relaxed);
+    }
+
+    /// Wakes the consumer if it sleeps, after something was published or closed. For signal handlers too.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        light_barrier();
+        self.asleep.wake();
+    }
+}
+
+/// Where producers sleep.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    /// How many sleep, are about to, or have been woken and not left yet.
+    registered: AtomicU64,
+    room: Event,
+}
+
+impl Waiters {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { registered: AtomicU64::new(0), room: Event::new() }
+        }
+    }
+
+    pub(crate) fn register(&self) {
+        // [wait:R] Relaxed; pairs with [room:R] by way of the barriers
+        self.registered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says that the caller is about to sleep.
+    pub(crate) fn announce(&self) -> u64 {
+        self.room.announce()
+    }
+
+    /// Sleeps until woken or past the deadline; for a nap only where the look after `announce` was not `sure`.
+    /// Returns whether somebody was woken meanwhile.
+    pub(crate) fn sleep(&self, announced: u64, deadline: Deadline, sure: bool) -> bool {
+        self.room.sleep(announced, deadline, sure)
+    }
+
+    /// Unregisters the caller, and passes the wake on to the next while there is something to be woken for.
+    pub(crate) fn leave(&self, may_go_on: impl FnOnce() -> bool) {
+        if self.registered.fetch_sub(1, Ordering::Relaxed) == 1 {
+            return;
+        }
+        self.room.announce();
+        if may_go_on() {
+            self.room.wake();
+        }
+    }
+
+    /// Wakes a sleeper, if there is any and none is on its way already, after a slot was freed.
+    #[inline]
+    pub(crate) fn room(&self) {
+        light_barrier();
+        // [room:R] Relaxed; pairs with [wait:R] by way of the barriers
+        if self.registered.load(Ordering::Relaxed) != 0 {
+            self.room_slow();
+        }
+    }
+
+    #[cold]
+    fn room_slow(&self) {
+        // [room:F] SeqCst; pairs with [sleep:F]
+        fence(Ordering::SeqCst);
+        self.room.wake();
+    }
+
+    /// Wakes a sleeper whether or not another was woken before it, and has not come yet.
+    pub(crate) fn nudge(&self) {
+        if self.registered.load(Ordering::Relaxed) != 0 {
+            self.room.word.value().fetch_add(NEXT, Ordering::Relaxed);
+            self.room.word.wake(1);
+        }
+    }
+
+    /// Wakes all, after the queue was closed.
+    pub(crate) fn wake_all(&self) {
+        // From here on nobody falls asleep on an older number.
+        self.room.word.value().fetch_add(NEXT, Ordering::Relaxed);
+        self.room.word.wake(i32::MAX);
+    }
+}
