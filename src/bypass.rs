@@ -1,7 +1,33 @@
-//! ESSAY
+//! The bypass: a second, small ring beside the ring, for pushes that must not wait, and one order over both.
+//!
+//! While the ring is full, a push on the consumer's thread, or on one that the consumer depends on, goes into the bypass. Who
+//! that is is not decided here. Since a consumer may move while its old thread is inside such a push, several contexts
+//! may push into the bypass at once; so it is a ring of the same kind.
+//!
+//! # Order
+//!
+//! An entry of the bypass carries `after`: the `claims` at which the ring was seen full. It stands after the ring's indices
+//! below `after`, and before those from `after` on.
+//!
+//! * **B1** *Ring, then bypass.* If a push into the ring returned before one into the bypass began, its index is below the
+//!   `after` that the latter read.
+//! * **B2** *Bypass, then ring.* If a push into the bypass returned before one into the ring began, the latter claims an
+//!   index not below that `after`.
+//! * Within each lane the index decides. Two entries may carry an `after` that falls: the one with the smaller read it
+//!   before the other claimed. The ring's indices between the two were claimed after that read, by pushes that run beside
+//!   both; so any place among them will do for the second entry, and the one behind the first is as good as any.
+//! * **B3** *Look again.* Only what was published is seen, so whichever item the consumer has found, another that stands before
+//!   it may have been published meanwhile, by a push that returned before the found one began. But then it is visible
+//!   since the stamp of the found one was read, with Acquire. So the consumer looks again at everything, until two looks in a
+//!   row find the same: nothing that stands before it has finished. On the fast path, with the ring's head published, the only
+//!   thing to look at is whether the bypass is empty, and it is looked at after the stamp.
+//!
+//! # Closing
+//!
+//! The ring is closed first and the bypass second; they open the other way round. A push into the bypass that saw the ring full
+//! and open may still be refused by the bypass; and once both are closed and empty nothing can come any more.
 
-use crate::ring::{Refused, Ring, Slots};
-use crate::sync::const_fn;
+use crate::ring::{Apart, Refused, Ring, Slots, Together};
 use crate::{TryPopError, TryPushError};
 
 /// An item that went beside the ring.
@@ -13,19 +39,9 @@ pub struct Entry<T> {
 }
 
 /// The ring and the bypass beside it, in one order.
-#[repr(C)]
-pub(crate) struct Lanes<S, B> {
-    ring: Ring<S>,
-    bypass: Ring<B>,
-}
-
-impl<S, B> Lanes<S, B> {
-    const_fn! {
-        /// The capacity of `ring` must not be 0.
-        pub(crate) fn new(ring: S, bypass: B) -> Self {
-            Self { ring: Ring::new(ring), bypass: Ring::new(bypass) }
-        }
-    }
+pub(crate) struct Lanes<'a, S, B> {
+    pub(crate) ring: &'a Ring<Apart, S>,
+    pub(crate) bypass: &'a Ring<Together, B>,
 }
 
 /// Where the consumer found the item that is next.
@@ -35,7 +51,7 @@ enum Place {
     Bypass(u64),
 }
 
-impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<S, B> {
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     /// Pushes into the ring, or, where it is full and `may_bypass` says so, into the bypass.
     #[inline]
     pub(crate) fn try_push(&self, item: T, may_bypass: impl FnOnce() -> bool) -> Result<(), TryPushError<T>> {
@@ -45,6 +61,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<S, B> {
                 unsafe { self.ring.publish(index, item) };
                 Ok(())
             }
+            // B1, B2: this very `tail`.
             Err(Refused::Full { tail }) if may_bypass() => self.push_beside(item, tail),
             Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
             Err(Refused::Closed) => Err(TryPushError::Closed(item)),
@@ -71,18 +88,20 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<S, B> {
     /// The caller is the only consumer.
     #[inline]
     pub(crate) unsafe fn try_pop(&self) -> Result<T, TryPopError> {
-        // SAFETY: the capacity of the ring is not 0.
-        if let Some(index) = unsafe { self.ring.front() } {
-            // B3: in this order.
-            if self.bypass.is_empty() {
-                // SAFETY: the caller is the consumer; `front` said so.
-                return Ok(unsafe { self.ring.take(index) });
-            }
+        // B3, for the usual case.
+        // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
+        match unsafe { self.ring.take_front(|| self.bypass.is_empty()) } {
+            Some(item) => Ok(item),
+            // SAFETY: the caller's.
+            None => unsafe { self.try_pop_slow() },
         }
-        // SAFETY: the caller's.
-        unsafe { self.try_pop_slow() }
     }
 
+    /// Looks until two looks in a row agree, B3.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
     #[cold]
     unsafe fn try_pop_slow(&self) -> Result<T, TryPopError> {
         let mut last = None;

@@ -1,4 +1,19 @@
-//! ESSAY
+//! Who is the consumer? Asked by a push that finds the ring full, maybe in a signal handler.
+//!
+//! * **I1** Every thread that was ever bound or entered a domain has a number of its own, given out once in normal code and never
+//!   again. So a thread that comes later, at the same address, is nobody; and a guard that was forgotten names nobody else.
+//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor locks, also where this crate is in
+//!   a library that was loaded at run time. (POSIX does not list it for handlers; glibc, musl and the BSDs read an array.)
+//!   A thread-local would be allocated when a thread first touches it, in such a library, maybe inside the handler.
+//! * **I3** What is read first is cheaper: the thread pointer, which tells all threads apart that live at the same time. Only
+//!   where it is the bound thread's, or where a domain is in use, is the number asked for.
+//! * **I4** A pop compares the number on every call, so it reads a thread-local of its own; no handler does.
+//!
+//! The domain of a consumer is a list of numbers. It only grows, so a handler on any thread may walk it at any instruction; places
+//! that were left are used again.
+//!
+//! All accesses are `Relaxed` but those that publish a pointer. What matters is what a thread reads of its own binding and of its own
+//! guards, and that is ordered by program order.
 
 use alloc::boxed::Box;
 use core::fmt;

@@ -10,16 +10,13 @@ use crate::bypass::Entry;
 use crate::ring::Slots;
 use crate::shared::Shared;
 
+#[cfg(feature = "alloc")]
+use crate::{TryPushError, slots::Boxed, sync::Arc};
 #[cfg(feature = "std")]
 use {
     crate::{Domain, PopError, PopTimeoutError, PushError, PushTimeoutError, context},
     core::iter::FusedIterator,
     std::time::{Duration, Instant},
-};
-#[cfg(feature = "alloc")]
-use {
-    crate::{TryPushError, slots::Boxed, sync::Arc},
-    core::sync::atomic::{AtomicUsize, Ordering},
 };
 
 /// The queue that a [`Consumer`] reads: [`Heap`], or [`Claimed`](crate::Claimed) from a
@@ -41,14 +38,11 @@ pub(crate) mod sealed {
 /// A queue on the heap.
 #[cfg(feature = "alloc")]
 pub struct Heap<T> {
-    state: Arc<HeapState<T>>,
+    shared: Arc<HeapShared<T>>,
 }
 
 #[cfg(feature = "alloc")]
-struct HeapState<T> {
-    shared: Shared<Boxed<T>, Boxed<Entry<T>>>,
-    producers: AtomicUsize,
-}
+type HeapShared<T> = Shared<Boxed<T>, Boxed<Entry<T>>>;
 
 #[cfg(feature = "alloc")]
 impl<T> Queue for Heap<T> {}
@@ -60,8 +54,8 @@ impl<T> sealed::Sealed for Heap<T> {
     type Bypass = Boxed<Entry<T>>;
 
     #[inline]
-    fn shared(&self) -> &Shared<Boxed<T>, Boxed<Entry<T>>> {
-        &self.state.shared
+    fn shared(&self) -> &HeapShared<T> {
+        &self.shared
     }
 }
 
@@ -75,11 +69,8 @@ impl<T> fmt::Debug for Heap<T> {
 /// Builds a queue. The capacities are not 0 and not too large, says the caller.
 #[cfg(feature = "alloc")]
 pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer<T>) {
-    let state = Arc::new(HeapState {
-        shared: Shared::new(Boxed::new(capacity), Boxed::new(bypass)),
-        producers: AtomicUsize::new(1),
-    });
-    (Producer { state: state.clone() }, Consumer::new(Heap { state }))
+    let shared = Arc::new(Shared::new(Boxed::new(capacity), Boxed::new(bypass)));
+    (Producer::new(shared.clone()), Consumer::new(Heap { shared }))
 }
 
 /// The end of a queue that items are pushed into. Clone it for more producers, on any threads.
@@ -91,11 +82,16 @@ pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer
 /// A producer inside an item keeps its queue open for as long as the item is in the queue.
 #[cfg(feature = "alloc")]
 pub struct Producer<T> {
-    state: Arc<HeapState<T>>,
+    shared: Arc<HeapShared<T>>,
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Producer<T> {
+    fn new(shared: Arc<HeapShared<T>>) -> Self {
+        shared.add_producer();
+        Self { shared }
+    }
+
     /// Pushes `item` if there is room.
     ///
     /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook, and on top of any
@@ -124,7 +120,7 @@ impl<T> Producer<T> {
     /// ```
     #[inline]
     pub fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
-        self.state.shared.try_push(item)
+        self.shared.try_push(item)
     }
 
     /// Pushes `item`, and waits for room where that can end.
@@ -155,7 +151,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        without_timeout(self.state.shared.push(item, || None))
+        without_timeout(self.shared.push(item, || None))
     }
 
     /// Pushes `item`, and waits for room where that can end, but not much longer than `timeout`.
@@ -180,7 +176,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
-        self.state.shared.push(item, || Instant::now().checked_add(timeout))
+        self.shared.push(item, || Instant::now().checked_add(timeout))
     }
 
     /// Pushes `item`, and waits for room where that can end, but not much past `deadline`.
@@ -204,7 +200,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
-        self.state.shared.push(item, || Some(deadline))
+        self.shared.push(item, || Some(deadline))
     }
 
     /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
@@ -218,64 +214,60 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.state.shared.is_inside()
+        self.shared.is_inside()
     }
 
     /// How many items the ring holds at most, as asked for. The bypass comes on top.
     pub fn capacity(&self) -> usize {
-        self.state.shared.capacity()
+        self.shared.capacity()
     }
 
     /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
     ///
     /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
     pub fn len(&self) -> usize {
-        self.state.shared.len()
+        self.shared.len()
     }
 
     /// Whether nothing is in the queue at the moment, not even half pushed.
     pub fn is_empty(&self) -> bool {
-        self.state.shared.is_empty()
+        self.shared.is_empty()
     }
 
     /// Whether every slot of the ring is in use at the moment.
     pub fn is_full(&self) -> bool {
-        self.state.shared.is_full()
+        self.shared.is_full()
     }
 
     /// Whether the consumer has closed the queue or is gone.
     pub fn is_closed(&self) -> bool {
-        self.state.shared.is_closed()
+        self.shared.is_closed()
     }
 
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
-        self.state.shared.bypassed()
+        self.shared.bypassed()
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Clone for Producer<T> {
     fn clone(&self) -> Self {
-        self.state.producers.fetch_add(1, Ordering::Relaxed);
-        Self { state: self.state.clone() }
+        Self::new(self.shared.clone())
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
-        // Release and Acquire: the last one closes after everything that the others did.
-        if self.state.producers.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.state.shared.close();
-        }
+        self.shared.remove_producer();
     }
 }
 
 #[cfg(feature = "alloc")]
 impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Producer", &self.state.shared)
+        debug(f, "Producer", &self.shared)
     }
 }
 
@@ -327,7 +319,7 @@ where
     Q: Queue<Item = T>,
 {
     queue: Q,
-    /// The number of the thread that the queue is bound to.
+    /// The number of the thread that the queue is bound to, or one that no thread has.
     #[cfg(feature = "std")]
     bound: usize,
     _not_sync: PhantomData<Cell<T>>,
@@ -338,7 +330,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         Self {
             queue,
             #[cfg(feature = "std")]
-            bound: 0,
+            bound: usize::MAX,
             _not_sync: PhantomData,
         }
     }
@@ -346,7 +338,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[inline]
     fn bind_where_it_is(&mut self) {
         #[cfg(feature = "std")]
-        if self.bound != context::own_number() || self.bound == 0 {
+        if self.bound != context::own_number() {
             self.bound = self.queue.shared().context().bind();
         }
     }

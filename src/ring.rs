@@ -1,4 +1,89 @@
-//! ESSAY
+//! The ring: a bounded queue of many producers and one consumer, in which no context waits for another.
+//!
+//! # Data
+//!
+//! ```text
+//!  tail line (producers)         head line (consumer)           slots: at least as many as the capacity
+//!  claims: next index to claim,  released: the first index      +-------+------+-------+------+---
+//!          top bit CLOSED                  not yet free         | stamp | item | stamp | item | ...
+//!  limit:  released + capacity,  ahead: how many were taken     +-------+------+-------+------+---
+//!          as last seen                 from behind `released`
+//! ```
+//!
+//! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years. (With 32-bit counters a
+//! producer that was stopped between reading `claims` and exchanging it could, 2^31 pushes later, claim a slot in use. So
+//! targets without 64-bit atomics are refused, rather than served almost right.) The slot of an index is always the same, and
+//! two indices less than the capacity apart have different slots.
+//!
+//! # States of a slot, for the index `i`
+//!
+//! ```text
+//!               claims: i => i+1         stamp = i+1            released > i
+//!   FREE (lap n) ------------> CLAIMED ------------> PUBLISHED --------------> FREE (lap n+1)
+//!                                                        |                          ^
+//!                                      stamp = TAKEN|i+1 +--------> TAKEN ----------+ released > i
+//! ```
+//!
+//! A slot is CLAIMED while `i < claims` and its stamp is still that of an earlier lap. The stamp is written by the producer, to
+//! publish, and by the consumer only to take an item from behind one that is CLAIMED. So in the usual case a slot's
+//! cache line crosses from producer to consumer and back once a lap. A stamp says for which index it is, so nobody clears it.
+//!
+//! # Invariants
+//!
+//! * **R1** An index is claimed by one context, which owns the slot's item until it publishes: `claims` is only ever exchanged
+//!   from `i` to `i+1`.
+//! * **R2** From PUBLISHED on the item is the consumer's.
+//! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the stamp says TAKEN. Whoever
+//!   drops the ring looks the same way.
+//! * **R4** `released <= claims <= released + capacity`. A claim needs `claims < limit`, and `limit <= released + capacity`:
+//!   it was computed from a `released` read earlier, and `released` only grows. A stale `limit` is too small, never too large,
+//!   and so may be raced for. So the slot of a claimed index is FREE, and the bound is exact.
+//! * **R5** Indices agree with happens-before: if push A returned before push B began, then A claimed before B, and has the
+//!   smaller index.
+//!
+//! Full and closed are told from the counters alone, by one comparison: CLOSED makes `claims` larger than any limit. No
+//! slot is read to decide it, and `released` moves only when the slot is empty. That is why a push that is nested in a pop
+//! need not wait for it.
+//!
+//! # Interrupted after each step: what does a nested push see?
+//!
+//! | interrupted | after | the nested push |
+//! |---|---|---|
+//! | push | reading `claims` | claims the same index; the outer exchange fails and tries again |
+//! | | raising `limit` | claims below that limit, or raises it itself; an old limit written late is only too small |
+//! | | claiming | claims the next index: it is popped, and the outer one is not yet |
+//! | | writing the item | as after claiming |
+//! | | publishing | as if the outer push had returned |
+//! | pop | looking at stamps | claims where there is room |
+//! | | moving the item out | the slot still counts as in use: in a full ring it is told `Full`, and takes the bypass |
+//! | | releasing | as if the outer pop had returned |
+//!
+//! # Progress
+//!
+//! A push is lock-free: its exchange fails only because another push claimed. It never waits for a slot's state. A pop in the
+//! usual case is a bounded number of steps. Behind a producer that was stopped in mid-push it looks over the claimed slots
+//! until two looks agree; a look disagrees only if a push was published meanwhile. A stopped producer holds its own slot,
+//! and with it those behind it: their items are popped, and they are free again when it has gone on and been popped.
+//!
+//! # Orderings
+//!
+//! The models are in `tests/loom.rs`; each named one fails when the ordering is weakened to `Relaxed` or the fence is removed
+//! (`tests/weaken` does that).
+//!
+//! | label | site | ordering | pairs with | carries | model |
+//! |---|---|---|---|---|---|
+//! | [claim:L] | `limit` before a claim | load Acquire | [limit:S] | the consumer's moving the item out, from the producer that raised the limit | `a_limit_raised_by_another_is_good` |
+//! | [claim:C] | the claim | exchange SeqCst | [sleep:F] | that something was claimed | see below |
+//! | [limit:H] | `released` when raising the limit | load Acquire | [release:H] | the consumer's moving the item out | `a_slot_is_used_again` |
+//! | [limit:S] | `limit` when raising it | store Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
+//! | [publish:S] | the stamp, when publishing | store Release | [look:S] | the item, and whatever happened before its push | `two_pushes_and_a_pop_lose_nothing` |
+//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `order_holds_around_a_stopped_push` |
+//! | [release:H] | `released`, when popping | store Release | [limit:H] | the consumer's moving the item out | `a_slot_is_used_again` |
+//!
+//! Two orderings are stronger than loom can tell, as it takes sequentially consistent accesses for Acquire and Release and is
+//! given a fence instead: `[claim:C]` and `[wake:F]` are sequentially consistent so that a push and the consumer that falls
+//! asleep cannot miss each other without a fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order,
+//! either the claim comes first, and the consumer sees it, or the announcement does, and the push sees that.
 
 use core::mem::MaybeUninit;
 
@@ -24,6 +109,19 @@ impl<T> Slot<T> {
         pub(crate) fn new() -> Self {
             Self { stamp: AtomicU64::new(0), item: UnsafeCell::new(MaybeUninit::uninit()) }
         }
+    }
+}
+
+impl<T> Slot<T> {
+    /// Moves the item out.
+    ///
+    /// # Safety
+    ///
+    /// The item is published, the caller is the consumer, and nobody moves it out again.
+    #[inline]
+    unsafe fn read(&self) -> T {
+        // SAFETY: the caller's.
+        self.item.with(|place| unsafe { place.cast::<T>().read() })
     }
 }
 
@@ -57,54 +155,126 @@ pub(crate) enum Refused {
     Closed,
 }
 
-struct Tail {
+/// What producers write.
+pub(crate) struct Tail {
     claims: AtomicU64,
     limit: AtomicU64,
 }
 
-struct Head {
+/// What the consumer writes.
+pub(crate) struct Head {
     released: AtomicU64,
     ahead: AtomicU64,
 }
 
-/// A bounded multi-producer single-consumer ring.
-pub(crate) struct Ring<S> {
+impl Tail {
+    const_fn! {
+        fn new() -> Self {
+            Self { claims: AtomicU64::new(0), limit: AtomicU64::new(0) }
+        }
+    }
+}
+
+impl Head {
+    const_fn! {
+        fn new() -> Self {
+            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0) }
+        }
+    }
+}
+
+/// How the two ends lie in memory.
+pub(crate) trait Ends {
+    fn tail(&self) -> &Tail;
+    fn head(&self) -> &Head;
+}
+
+/// On cache lines of their own, as both are written all the time.
+pub(crate) struct Apart {
     tail: CachePadded<Tail>,
     head: CachePadded<Head>,
+}
+
+/// On one, as neither is written much.
+pub(crate) struct Together {
+    tail: Tail,
+    head: Head,
+}
+
+impl Apart {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { tail: CachePadded::new(Tail::new()), head: CachePadded::new(Head::new()) }
+        }
+    }
+}
+
+impl Together {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { tail: Tail::new(), head: Head::new() }
+        }
+    }
+}
+
+impl Ends for Apart {
+    #[inline]
+    fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Ends for Together {
+    #[inline]
+    fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    #[inline]
+    fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+/// A bounded multi-producer single-consumer ring.
+#[repr(C)]
+pub(crate) struct Ring<E, S> {
+    ends: E,
     slots: S,
 }
 
 // SAFETY: R1 and R2: of all contexts that share a ring, one at a time touches an item, and hands it on
 // with Release and Acquire. So items are sent between threads, and never shared.
-unsafe impl<S: Slots<Item: Send>> Sync for Ring<S> {}
+unsafe impl<E, S: Slots<Item: Send>> Sync for Ring<E, S> {}
 // SAFETY: a ring owns its items.
-unsafe impl<S: Slots<Item: Send>> Send for Ring<S> {}
+unsafe impl<E, S: Slots<Item: Send>> Send for Ring<E, S> {}
 
-impl<S> Ring<S> {
+impl<E, S> Ring<E, S> {
     const_fn! {
-        pub(crate) fn new(slots: S) -> Self {
-            Self {
-                tail: CachePadded::new(Tail { claims: AtomicU64::new(0), limit: AtomicU64::new(0) }),
-                head: CachePadded::new(Head { released: AtomicU64::new(0), ahead: AtomicU64::new(0) }),
-                slots,
-            }
+        pub(crate) fn new(ends: E, slots: S) -> Self {
+            Self { ends, slots }
         }
     }
 }
 
 /// The producers' side: any context, at any instruction.
-impl<S: Slots> Ring<S> {
+impl<E: Ends, S: Slots> Ring<E, S> {
     /// Claims the next index, and with it the right to publish there, once.
     #[inline]
     pub(crate) fn claim(&self) -> Result<u64, Refused> {
-        let mut tail = self.tail.claims.load(Ordering::Relaxed);
+        let mut tail = self.ends.tail().claims.load(Ordering::Relaxed);
         loop {
             // [claim:L] Acquire; pairs with [limit:S]
-            if tail >= self.tail.limit.load(Ordering::Acquire) {
+            if tail >= self.ends.tail().limit.load(Ordering::Acquire) {
                 self.raise_limit(tail)?;
             }
             // [claim:C] SeqCst; pairs with [sleep:T]. FREE => CLAIMED
-            match self.tail.claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.ends.tail().claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return Ok(tail),
                 Err(now) => tail = now,
             }
@@ -118,12 +288,12 @@ impl<S: Slots> Ring<S> {
             return Err(Refused::Closed);
         }
         // [limit:H] Acquire; pairs with [release:H]
-        let limit = self.head.released.load(Ordering::Acquire) + self.slots.capacity();
+        let limit = self.ends.head().released.load(Ordering::Acquire) + self.slots.capacity();
         if tail >= limit {
             return Err(Refused::Full { tail });
         }
         // [limit:S] Release; pairs with [claim:L]
-        self.tail.limit.store(limit, Ordering::Release);
+        self.ends.tail().limit.store(limit, Ordering::Release);
         Ok(())
     }
 
@@ -145,69 +315,75 @@ impl<S: Slots> Ring<S> {
     /// Lets nothing more be claimed.
     pub(crate) fn close(&self) {
         // [close:C] SeqCst; pairs with [sleep:T]
-        self.tail.claims.fetch_or(CLOSED, Ordering::SeqCst);
+        self.ends.tail().claims.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
     /// Takes `close` back.
     pub(crate) fn reopen(&self) {
-        self.tail.claims.fetch_and(!CLOSED, Ordering::Relaxed);
+        self.ends.tail().claims.fetch_and(!CLOSED, Ordering::Relaxed);
     }
 }
 
 /// Looking from anywhere: what was true at some moment of the call.
-impl<S: Slots> Ring<S> {
+impl<E: Ends, S: Slots> Ring<E, S> {
     pub(crate) fn capacity(&self) -> u64 {
         self.slots.capacity()
     }
 
     /// How many indices were ever claimed.
     pub(crate) fn claimed(&self) -> u64 {
-        self.tail.claims.load(Ordering::Relaxed) & !CLOSED
+        self.ends.tail().claims.load(Ordering::Relaxed) & !CLOSED
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.tail.claims.load(Ordering::Relaxed) & CLOSED != 0
+        self.ends.tail().claims.load(Ordering::Relaxed) & CLOSED != 0
     }
 
     /// How many slots are in use.
     pub(crate) fn len(&self) -> u64 {
         // The head first: read after the tail, it may have passed it.
-        let head = self.head.released.load(Ordering::Acquire);
+        let head = self.ends.head().released.load(Ordering::Acquire);
         self.claimed().saturating_sub(head).min(self.capacity())
     }
 
     /// Whether nothing is claimed that was not released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.claimed() == self.head.released.load(Ordering::Relaxed)
+        self.claimed() == self.ends.head().released.load(Ordering::Relaxed)
     }
 
     /// Whether it is closed and empty, and so for good.
     pub(crate) fn is_finished(&self) -> bool {
-        let tail = self.tail.claims.load(Ordering::Relaxed);
-        tail == self.head.released.load(Ordering::Relaxed) | CLOSED
+        let tail = self.ends.tail().claims.load(Ordering::Relaxed);
+        tail == self.ends.head().released.load(Ordering::Relaxed) | CLOSED
     }
 }
 
 /// The consumer's side.
-impl<S: Slots> Ring<S> {
+impl<E: Ends, S: Slots> Ring<E, S> {
     #[inline]
     fn head(&self) -> u64 {
-        self.head.released.load(Ordering::Relaxed)
+        self.ends.head().released.load(Ordering::Relaxed)
     }
 
-    /// The index at the head if an item is published there.
+    /// Takes the item at the head, if one is published there and then `is_first` says that nothing stands before it.
     ///
     /// # Safety
     ///
-    /// The capacity is not 0.
+    /// The caller is the consumer, and the capacity is not 0.
     #[inline]
-    pub(crate) unsafe fn front(&self) -> Option<u64> {
+    pub(crate) unsafe fn take_front(&self, is_first: impl FnOnce() -> bool) -> Option<S::Item> {
         let head = self.head();
-        // SAFETY: the caller's.
+        // SAFETY: the capacity is not 0.
         let slot = unsafe { self.slots.slot(head) };
         // [look:S] Acquire; pairs with [publish:S]
-        (slot.stamp.load(Ordering::Acquire) == head + 1).then_some(head)
+        if slot.stamp.load(Ordering::Acquire) != head + 1 || !is_first() {
+            return None;
+        }
+        // SAFETY: R2, and R3: released before anybody looks again.
+        let item = unsafe { slot.read() };
+        self.release(head + 1);
+        Some(item)
     }
 
     /// The first index at which an item is published and not taken.
@@ -224,7 +400,7 @@ impl<S: Slots> Ring<S> {
     ///
     /// # Safety
     ///
-    /// The caller is the consumer, and `index` came from `front` or `find` and was not taken since.
+    /// The caller is the consumer, and `index` came from `find` and was not taken since.
     pub(crate) unsafe fn peek<R>(&self, index: u64, look: impl FnOnce(&S::Item) -> R) -> R {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
@@ -237,19 +413,18 @@ impl<S: Slots> Ring<S> {
     /// # Safety
     ///
     /// As `peek`.
-    #[inline]
     pub(crate) unsafe fn take(&self, index: u64) -> S::Item {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
-        // SAFETY: R2: a published item is the consumer's; nobody looks at it again, R3.
-        let item = slot.item.with(|place| unsafe { place.cast::<S::Item>().read() });
+        // SAFETY: R2, and R3: released or marked before anybody looks again.
+        let item = unsafe { slot.read() };
         if index == self.head() {
             self.release(index + 1);
         } else {
             // PUBLISHED => TAKEN
             slot.stamp.store((index + 1) | TAKEN, Ordering::Relaxed);
-            let ahead = self.head.ahead.load(Ordering::Relaxed);
-            self.head.ahead.store(ahead + 1, Ordering::Relaxed);
+            let ahead = self.ends.head().ahead.load(Ordering::Relaxed);
+            self.ends.head().ahead.store(ahead + 1, Ordering::Relaxed);
         }
         item
     }
@@ -257,23 +432,23 @@ impl<S: Slots> Ring<S> {
     /// Frees the slots before `head`, and those from it on that are taken already.
     #[inline]
     fn release(&self, mut head: u64) {
-        if self.head.ahead.load(Ordering::Relaxed) != 0 {
+        if self.ends.head().ahead.load(Ordering::Relaxed) != 0 {
             head = self.skip_taken(head);
         }
         // [release:H] Release; pairs with [limit:H]. PUBLISHED, TAKEN => FREE
-        self.head.released.store(head, Ordering::Release);
+        self.ends.head().released.store(head, Ordering::Release);
     }
 
     /// The first index from `head` on that was not taken ahead.
     #[cold]
     fn skip_taken(&self, mut head: u64) -> u64 {
-        let mut ahead = self.head.ahead.load(Ordering::Relaxed);
+        let mut ahead = self.ends.head().ahead.load(Ordering::Relaxed);
         // SAFETY: something was taken, so the capacity is not 0.
         while ahead != 0 && unsafe { self.slots.slot(head) }.stamp.load(Ordering::Relaxed) == (head + 1) | TAKEN {
             head += 1;
             ahead -= 1;
         }
-        self.head.ahead.store(ahead, Ordering::Relaxed);
+        self.ends.head().ahead.store(ahead, Ordering::Relaxed);
         head
     }
 }

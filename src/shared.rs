@@ -1,30 +1,41 @@
 //! What the handles share: the two lanes, and with `std` where to sleep and who is who.
 
+use crossbeam_utils::CachePadded;
+
 use crate::bypass::{Entry, Lanes};
-use crate::ring::Slots;
+use crate::ring::{Apart, Ring, Slots, Together};
 use crate::sync::const_fn;
 use crate::{TryPopError, TryPushError};
+
+#[cfg(feature = "alloc")]
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 #[cfg(feature = "std")]
 use crate::{
     PopTimeoutError, PushTimeoutError,
     context::Context,
-    wait::{Deadline, Parker, Waiters, heavy_barrier, is_over},
+    wait::{Deadline, Parker, Spin, Waiters, heavy_barrier, is_over},
 };
-#[cfg(feature = "std")]
-use crossbeam_utils::{Backoff, CachePadded};
 
-/// The state of a queue with its ring in `S` and its bypass in `B`.
-#[allow(missing_debug_implementations, reason = "no user can name it")]
+/// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a line that producers write, one that the
+/// consumer writes, one that is mostly read, one that is mostly read by the consumer.
 #[repr(C)]
+#[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
-    lanes: Lanes<S, B>,
+    ring: Ring<Apart, S>,
+    #[cfg(feature = "std")]
+    parker: Parker,
     #[cfg(feature = "std")]
     context: Context,
+    #[cfg(feature = "alloc")]
+    producers: AtomicUsize,
+    beside: CachePadded<Beside<B>>,
+}
+
+struct Beside<B> {
+    bypass: Ring<Together, B>,
     #[cfg(feature = "std")]
-    parker: CachePadded<Parker>,
-    #[cfg(feature = "std")]
-    waiters: CachePadded<Waiters>,
+    waiters: Waiters,
 }
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
@@ -32,14 +43,40 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
         /// The capacity of `ring` must not be 0.
         pub(crate) fn new(ring: S, bypass: B) -> Self {
             Self {
-                lanes: Lanes::new(ring, bypass),
+                ring: Ring::new(Apart::new(), ring),
+                #[cfg(feature = "std")]
+                parker: Parker::new(),
                 #[cfg(feature = "std")]
                 context: Context::new(),
-                #[cfg(feature = "std")]
-                parker: CachePadded::new(Parker::new()),
-                #[cfg(feature = "std")]
-                waiters: CachePadded::new(Waiters::new()),
+                #[cfg(feature = "alloc")]
+                producers: AtomicUsize::new(0),
+                beside: CachePadded::new(Beside {
+                    bypass: Ring::new(Together::new(), bypass),
+                    #[cfg(feature = "std")]
+                    waiters: Waiters::new(),
+                }),
             }
+        }
+    }
+
+    #[inline]
+    fn lanes(&self) -> Lanes<'_, S, B> {
+        Lanes { ring: &self.ring, bypass: &self.beside.bypass }
+    }
+}
+
+/// Producers that have an end each; those of a static queue have not.
+#[cfg(feature = "alloc")]
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
+    pub(crate) fn add_producer(&self) {
+        self.producers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Closes the queue with the last one.
+    pub(crate) fn remove_producer(&self) {
+        // Release and Acquire: the last one closes after everything that the others did.
+        if self.producers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
         }
     }
 }
@@ -48,7 +85,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// See [`Producer::try_push`](crate::Producer::try_push).
     #[inline]
     pub(crate) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
-        self.lanes.try_push(item, || self.is_inside())?;
+        self.lanes().try_push(item, || self.is_inside())?;
         #[cfg(feature = "std")]
         self.parker.wake();
         Ok(())
@@ -62,19 +99,19 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[inline]
     pub(crate) unsafe fn try_pop(&self) -> Result<T, TryPopError> {
         // SAFETY: the caller's.
-        let item = unsafe { self.lanes.try_pop() }?;
+        let item = unsafe { self.lanes().try_pop() }?;
         #[cfg(feature = "std")]
-        self.waiters.room();
+        self.beside.waiters.room();
         Ok(item)
     }
 
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
-        self.lanes.close();
+        self.lanes().close();
         #[cfg(feature = "std")]
         {
             self.parker.wake();
-            self.waiters.wake_all();
+            self.beside.waiters.wake_all();
         }
     }
 
@@ -92,8 +129,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // SAFETY: the caller's.
         while let Ok(item) = unsafe { self.try_pop() } {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
-                // A payload may have a destructor that panics.
-                core::mem::forget(panic.replace(payload));
+                // The first one counts. The others are not dropped: a payload's destructor may panic too.
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => core::mem::forget(payload),
+                }
             }
         }
         match panic {
@@ -129,7 +169,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
-        self.lanes.reopen();
+        self.lanes().reopen();
     }
 
     /// Whether the caller must not wait for the consumer. Without `std` it is not known who anybody is.
@@ -142,27 +182,27 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.lanes.capacity()
+        self.lanes().capacity()
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.lanes.len()
+        self.lanes().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.lanes.is_empty()
+        self.lanes().is_empty()
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.lanes.is_full()
+        self.lanes().is_full()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lanes.is_closed()
+        self.lanes().is_closed()
     }
 
     pub(crate) fn bypassed(&self) -> u64 {
-        self.lanes.bypassed()
+        self.lanes().bypassed()
     }
 }
 
@@ -186,21 +226,23 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     #[cold]
     fn push_slow(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
-        let backoff = Backoff::new();
-        while !backoff.is_completed() {
+        let spin = Spin::new();
+        loop {
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
             }
-            backoff.snooze();
+            if !spin.turn() {
+                break;
+            }
             match self.try_push(item) {
                 Ok(()) => return Ok(()),
                 Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
                 Err(TryPushError::Full(back)) => item = back,
             }
         }
-        self.waiters.register();
+        self.beside.waiters.register();
         let result = self.push_asleep(item, deadline);
-        self.waiters.leave(|| !self.lanes.is_full() || self.lanes.is_closed());
+        self.beside.waiters.leave(|| !self.lanes().is_full() || self.lanes().is_closed());
         result
     }
 
@@ -208,7 +250,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     fn push_asleep(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
         let mut woken = true;
         loop {
-            let announced = self.waiters.announce();
+            let announced = self.beside.waiters.announce();
             // The barrier is dear. So first a nap, and whoever is woken meanwhile does without.
             let sure = !woken && heavy_barrier();
             match self.try_push(item) {
@@ -219,7 +261,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
             }
-            woken = self.waiters.sleep(announced, deadline, sure);
+            woken = self.beside.waiters.sleep(announced, deadline, sure);
         }
     }
 
@@ -241,18 +283,17 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     #[cold]
     unsafe fn pop_slow(&self, deadline: Deadline) -> Result<T, PopTimeoutError> {
-        let backoff = Backoff::new();
+        let spin = Spin::new();
         loop {
             if is_over(deadline) {
                 return Err(PopTimeoutError::Timeout);
             }
-            let tried = if backoff.is_completed() {
-                // SAFETY: the caller's.
-                unsafe { self.try_pop_or_sleep(deadline) }
-            } else {
-                backoff.snooze();
+            let tried = if spin.turn() {
                 // SAFETY: the caller's.
                 unsafe { self.try_pop() }
+            } else {
+                // SAFETY: the caller's.
+                unsafe { self.try_pop_or_sleep(deadline) }
             };
             match tried {
                 Ok(item) => return Ok(item),
@@ -266,12 +307,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     unsafe fn try_pop_or_sleep(&self, deadline: Deadline) -> Result<T, TryPopError> {
         let announced = self.parker.announce();
         // Whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
-        let sure = self.lanes.is_empty() || heavy_barrier();
+        let sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
         let result = unsafe { self.try_pop() };
         if let Err(TryPopError::Empty) = result {
             // There is room for those who sleep, and whoever was woken before them may have been stopped.
-            self.waiters.nudge();
+            self.beside.waiters.nudge();
             self.parker.sleep(announced, deadline, sure);
         }
         self.parker.retract(announced);

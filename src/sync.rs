@@ -1,8 +1,13 @@
-//! The atomics and cells that the algorithm is written in: `core`'s, or loom's under `--cfg loom`.
+//! The atomics and cells that the algorithm is written in: `core`'s, or loom's under `--cfg loom`, or such as call
+//! a hook before each step under `--cfg bywash_steps`.
 
-#[cfg(all(feature = "std", not(loom)))]
+#[cfg(all(feature = "std", bywash_steps))]
+pub(crate) use crate::steps::fence;
+#[cfg(bywash_steps)]
+pub(crate) use crate::steps::{AtomicU64, Ordering};
+#[cfg(all(feature = "std", not(any(loom, bywash_steps))))]
 pub(crate) use core::sync::atomic::fence;
-#[cfg(not(loom))]
+#[cfg(not(any(loom, bywash_steps)))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
@@ -28,11 +33,15 @@ impl<T> UnsafeCell<T> {
 
     #[inline(always)]
     pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+        #[cfg(bywash_steps)]
+        crate::steps::step();
         f(self.0.get())
     }
 
     #[inline(always)]
     pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+        #[cfg(bywash_steps)]
+        crate::steps::step();
         f(self.0.get())
     }
 }

@@ -1,7 +1,63 @@
-//! ESSAY
+//! Sleeping, and being woken from anywhere.
+//!
+//! Only `push` and `pop` sleep. To wake is a few atomics and one system call at most, legal in a signal handler. Where the
+//! system's way to do it is written down: `linux.rs` (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
+//!
+//! # Who must see whom
+//!
+//! Whoever is about to sleep announces it, looks once more, and sleeps on the value announced. Whoever brings what is waited
+//! for does so first, and then looks for an announcement. One of the two must see the other, and so between its two steps
+//! each needs a fence. There is none on the fast paths:
+//!
+//! * **W1** *A push, and the consumer that falls asleep.* The push claims and then reads the announcement, both sequentially
+//!   consistent (`[claim:C]`, `[wake:F]`); the consumer announces, fences (`[sleep:F]`) and reads `claims`. If that shows
+//!   nothing but what was popped, every later push will see the announcement. If it shows a claim that is not published, the
+//!   producer may be past its look already and the publication on its way; so the consumer issues a heavy barrier and looks
+//!   again. From then on either the publication is seen, or the push will look after the announcement.
+//! * **W2** *A pop, and the producer that falls asleep.* The pop releases a slot and reads `registered`; both are plain on most
+//!   machines. So the producer's side takes the dear half: it registers, announces, issues a heavy barrier and looks again. As
+//!   that barrier is dear for all, it first takes a nap without it; mostly it is woken from that.
+//! * **W3** Where the system has no heavy barrier (not Linux, or forbidden), whoever would need one never sleeps longer than a
+//!   nap. A wake can then be late by a nap, and is never lost.
+//!
+//! The heavy barrier makes every running thread of the process pass a full fence (`membarrier`, as in folly's and liburcu's
+//! asymmetric fences). Rust's memory model does not know it; the models take the heavy and the light barrier for fences.
+//!
+//! # How a word is slept on
+//!
+//! ```text
+//!            announce          exchange: claim the wake          system call, exchange
+//!   IDLE(n) ----------> WANTED(n) ---------------------> WAKING(n) -----------------> IDLE(n+1)
+//! ```
+//!
+//! * **W4** The word changes before the system call, so that nobody falls asleep on the old value after the call was made
+//!   for it; and it says WAKING, so that where the waker is stopped for ever between the two, the next one makes the call.
+//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails.
+//!
+//! # Producers that sleep
+//!
+//! A wake for each freed slot would make 16 producers stand in each other's way. So there is one wake on its way at most: a pop
+//! finds WANTED, wakes one, and the following pops find IDLE. Whoever leaves the sleep, for whatever reason, while
+//! others are registered, announces again for them, looks, and wakes the next one if there is room. So a wake is passed
+//! on while there is room, and a consumer that pops once and never again has let one in.
+//!
+//! * **W6** While somebody is registered, each pop has a fence, `[room:F]`; it pairs with the one in the announcement
+//!   on leaving. Whoever leaves sees the slot, or the pop sees what it announced.
+//! * **W7** Whoever was woken may be stopped for ever before it passes the wake on. So the consumer, before it sleeps,
+//!   wakes one more, whatever the word says.
+//!
+//! | label | site | ordering | pairs with | model |
+//! |---|---|---|---|---|
+//! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [wake:F]; [room:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push` |
+//! | [wake:F] | the word, after publishing or closing | light barrier, load SeqCst | [sleep:F] | `a_push_wakes_a_pop` |
+//! | [close:C] | closing | exchange SeqCst | [sleep:F] | `the_last_of_two_producers_closes` |
+//! | [room:R] | `registered`, after releasing | light barrier, load Relaxed | the heavy barrier | `a_pop_wakes_a_push` |
+//! | [room:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `a_wake_is_passed_on_while_there_is_room` |
 
 use core::time::Duration;
 use std::time::Instant;
+
+use crossbeam_utils::Backoff;
 
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
@@ -30,6 +86,26 @@ fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
         left if sure => left,
         Some(left) => Some(left.min(NAP)),
         None => Some(NAP),
+    }
+}
+
+/// The time before sleep: spinning, then yielding to whoever is waited for.
+pub(crate) struct Spin {
+    backoff: Backoff,
+}
+
+impl Spin {
+    pub(crate) fn new() -> Self {
+        Self { backoff: Backoff::new() }
+    }
+
+    /// Spends a moment, or returns `false` once it is time to sleep. In a model there is no time to spend.
+    pub(crate) fn turn(&self) -> bool {
+        if cfg!(loom) || self.backoff.is_completed() {
+            return false;
+        }
+        self.backoff.snooze();
+        true
     }
 }
 
@@ -136,7 +212,7 @@ impl Parker {
     /// Says that the consumer is awake.
     pub(crate) fn retract(&self, announced: u64) {
         // WANTED, WAKING, IDLE => IDLE. A waker can only have done the same, and its exchanges fail from here on.
-        self.asleep.word.value().store(announced - WANTED + NEXT, Ordering::Relaxed);
+        self.asleep.word.value().swap(announced - WANTED + NEXT, Ordering::Relaxed);
     }
 
     /// Wakes the consumer if it sleeps, after something was published or closed. For signal handlers too.

@@ -1,0 +1,452 @@
+//! Models of the algorithm, explored by loom: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+//!
+//! Each explores every schedule with up to [`PREEMPTIONS`] preemptions, and every value that a load may return. The names
+//! in brackets are those of the ordering table in `src/ring.rs`: the operations that the model fails without.
+#![cfg(loom)]
+
+use bywash::{Builder, Consumer, PopError, Producer, PushError, TryPopError, TryPushError};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::{Arc, Condvar, Mutex};
+use loom::thread;
+
+const PREEMPTIONS: usize = 3;
+
+fn model(preemptions: usize, f: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(preemptions));
+    builder.max_branches = 20_000;
+    builder.check(f);
+}
+
+/// An item with two halves on the heap, so that a torn or early read shows, and a lost one leaks.
+type Item = Box<(usize, usize)>;
+
+fn item(number: usize) -> Item {
+    Box::new((number, !number))
+}
+
+fn number(item: Item) -> usize {
+    assert_eq!(item.0, !item.1);
+    item.0
+}
+
+fn queue(capacity: usize, bypass: usize) -> (Producer<Item>, Consumer<Item>) {
+    Builder::new(capacity).bypass(bypass).build()
+}
+
+/// Everything that can be popped without waiting.
+fn drain(consumer: &mut Consumer<Item>) -> Vec<usize> {
+    consumer.try_iter().map(number).collect()
+}
+
+/// [claim:C] [publish:S] [look:S]
+#[test]
+fn two_pushes_and_a_pop_lose_nothing() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push(item(i)).unwrap())
+            })
+            .collect();
+        let mut popped = drain(&mut consumer);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        popped.extend(drain(&mut consumer));
+        popped.sort();
+        assert_eq!(popped, [1, 2]);
+    });
+}
+
+/// [limit:H] [release:H]: a slot is written again only when the consumer is done with it.
+#[test]
+fn a_slot_is_used_again() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 0);
+        let thread = thread::spawn(move || (1..=3).filter(|&i| producer.try_push(item(i)).is_ok()).collect::<Vec<_>>());
+        let mut popped = drain(&mut consumer);
+        popped.extend(drain(&mut consumer));
+        let pushed = thread.join().unwrap();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(pushed, popped);
+        assert_eq!(pushed[0], 1);
+    });
+}
+
+/// [claim:L] [limit:S]: one producer raises the limit, the other claims by it.
+#[test]
+fn a_limit_raised_by_another_is_good() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        producer.try_push(item(0)).unwrap();
+        producer.try_push(item(1)).unwrap();
+        let threads: Vec<_> = (2..=3)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push(item(i)).is_ok())
+            })
+            .collect();
+        let mut popped = drain(&mut consumer);
+        let accepted = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&ok| ok).count();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped.len(), 2 + accepted);
+        assert_eq!(popped[..2], [0, 1]);
+    });
+}
+
+/// Full means full: with the one producer, after as many pushes as there are slots.
+#[test]
+fn full_and_empty_are_true() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let popped = Arc::new(AtomicUsize::new(0));
+        let seen = popped.clone();
+        let thread = thread::spawn(move || {
+            producer.try_push(item(1)).unwrap();
+            producer.try_push(item(2)).unwrap();
+            let before = seen.load(Ordering::Acquire);
+            match producer.try_push(item(3)) {
+                Ok(()) => {}
+                Err(TryPushError::Full(_)) => assert_eq!(before, 0, "refused though one had been popped"),
+                Err(TryPushError::Closed(_)) => panic!("nobody closed it"),
+            }
+        });
+        for expected in 1..=2 {
+            if let Ok(item) = consumer.try_pop() {
+                assert_eq!(number(item), expected);
+                popped.fetch_add(1, Ordering::Release);
+            } else {
+                break;
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// C6: whoever stands before it in the ring, claimed and not published, a finished push is popped.
+#[test]
+fn a_stopped_push_hides_no_other() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let other = producer.clone();
+        let stopped = thread::spawn(move || other.try_push(item(1)).unwrap());
+        producer.try_push(item(2)).unwrap();
+        let first = number(consumer.try_pop().expect("2 was pushed before"));
+        let mut popped = vec![first];
+        if first == 1 {
+            assert_eq!(number(consumer.try_pop().expect("2 was pushed before")), 2);
+            popped.push(2);
+        }
+        stopped.join().unwrap();
+        popped.extend(drain(&mut consumer));
+        popped.sort();
+        assert_eq!(popped, [1, 2]);
+        // All slots are free again.
+        producer.try_push(item(3)).unwrap();
+        producer.try_push(item(4)).unwrap();
+        assert_eq!(drain(&mut consumer), [3, 4]);
+    });
+}
+
+/// The consumer never gives out `later` before `earlier`.
+fn assert_order(popped: &[usize], earlier: usize, later: usize) {
+    let position = |number| popped.iter().position(|&other| other == number);
+    if let (Some(earlier), Some(later)) = (position(earlier), position(later)) {
+        assert!(earlier < later, "{popped:?}");
+    }
+}
+
+/// C3 while slots are skipped: one producer pushes 1 and then 2, with the claim of 0 anywhere. [look:S] B3
+fn order_around_a_stopped_push(capacity: usize) {
+    model(PREEMPTIONS, move || {
+        let (producer, mut consumer) = queue(capacity, 0);
+        let other = producer.clone();
+        let stopped = thread::spawn(move || other.try_push(item(0)).is_ok());
+        let thread = thread::spawn(move || (1..=2).filter(|&i| producer.try_push(item(i)).is_ok()).count());
+        let mut popped = Vec::new();
+        for _ in 0..2 {
+            popped.extend(consumer.try_pop().map(number));
+        }
+        let accepted = stopped.join().unwrap() as usize + thread.join().unwrap();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped.len(), accepted);
+        assert_order(&popped, 1, 2);
+    });
+}
+
+#[test]
+fn order_holds_around_a_stopped_push_in_4() {
+    order_around_a_stopped_push(4);
+}
+
+#[test]
+fn order_holds_around_a_stopped_push_in_2() {
+    order_around_a_stopped_push(2);
+}
+
+/// C3 through the bypass: the consumer's own push, beside a full ring, against a second producer's.
+#[test]
+fn the_bypass_keeps_order_with_another_producer() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 2);
+        consumer.bind();
+        let other = producer.clone();
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = done.clone();
+        producer.try_push(item(0)).unwrap();
+        let thread = thread::spawn(move || {
+            let late = is_done.load(Ordering::Acquire);
+            other.try_push(item(if late { 2 } else { 3 })).is_ok()
+        });
+        let mut popped = Vec::new();
+        // Beside the ring or in it, as the other was faster or not.
+        producer.push(item(1)).unwrap();
+        popped.extend(consumer.try_pop().map(number));
+        done.store(true, Ordering::Release);
+        popped.extend(drain(&mut consumer));
+        thread.join().unwrap();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped[0], 0);
+        assert_order(&popped, 1, 2);
+        assert!(popped.contains(&1));
+    });
+}
+
+/// As before, with the push into the bypass on another thread, inside the domain: finished before the ring push that
+/// the consumer may see first.
+#[test]
+fn a_push_from_the_domain_is_not_overtaken() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 1);
+        let domain = consumer.domain();
+        let (inside, outside) = (producer.clone(), producer.clone());
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = done.clone();
+        producer.try_push(item(0)).unwrap();
+        let threads = [
+            thread::spawn(move || {
+                let _guard = domain.enter();
+                inside.try_push(item(1)).unwrap();
+                done.store(true, Ordering::Release);
+            }),
+            thread::spawn(move || {
+                let late = is_done.load(Ordering::Acquire);
+                let _ = outside.try_push(item(if late { 2 } else { 3 }));
+            }),
+        ];
+        let mut popped = Vec::new();
+        for _ in 0..3 {
+            popped.extend(consumer.try_pop().map(number));
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped[0], 0);
+        assert_order(&popped, 1, 2);
+        assert!(popped.contains(&1));
+    });
+}
+
+/// Two threads in the bypass at once: the one that was the consumer's, and the one that is.
+#[test]
+fn a_rebound_consumer_shares_the_bypass_with_the_old_thread() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 2);
+        producer.try_push(item(0)).unwrap();
+        let domain = consumer.domain();
+        let old = producer.clone();
+        // What the old thread saw when it was the consumer's is what a thread inside the domain sees.
+        let thread = thread::spawn(move || {
+            let _guard = domain.enter();
+            old.try_push(item(1)).unwrap();
+        });
+        consumer.bind();
+        producer.push(item(2)).unwrap();
+        let mut popped = drain(&mut consumer);
+        thread.join().unwrap();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped[0], 0);
+        popped.sort();
+        assert_eq!(popped, [0, 1, 2]);
+    });
+}
+
+/// [sleep:F] [wake:F]: a push finds whoever sleeps.
+#[test]
+fn a_push_wakes_a_pop() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let thread = thread::spawn(move || {
+            producer.try_push(item(1)).unwrap();
+            producer.try_push(item(2)).unwrap();
+        });
+        assert_eq!(consumer.pop().map(number), Ok(1));
+        assert_eq!(consumer.pop().map(number), Ok(2));
+        assert_eq!(consumer.pop().map(number), Err(PopError));
+        thread.join().unwrap();
+    });
+}
+
+/// As before, with two that push, so that one is stopped between claim and publish while the other wakes.
+#[test]
+fn one_of_two_pushes_wakes_a_pop() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push(item(i)).unwrap())
+            })
+            .collect();
+        let mut popped: Vec<_> = consumer.iter().take(2).map(number).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        popped.sort();
+        assert_eq!(popped, [1, 2]);
+    });
+}
+
+/// A push into the bypass wakes as one into the ring does.
+#[test]
+fn a_push_into_the_bypass_wakes_a_pop() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 1);
+        let domain = consumer.domain();
+        producer.try_push(item(1)).unwrap();
+        let thread = thread::spawn(move || {
+            let _guard = domain.enter();
+            producer.try_push(item(2)).unwrap();
+        });
+        assert_eq!(consumer.pop().map(number), Ok(1));
+        assert_eq!(consumer.pop().map(number), Ok(2));
+        thread.join().unwrap();
+    });
+}
+
+/// [wait:R] [room:R] [room:F]: a pop finds whoever waits for room.
+#[test]
+fn a_pop_wakes_a_push() {
+    model(2, || {
+        let (producer, mut consumer) = queue(1, 0);
+        let thread = thread::spawn(move || {
+            producer.push(item(1)).unwrap();
+            producer.push(item(2)).unwrap();
+        });
+        assert_eq!(consumer.pop().map(number), Ok(1));
+        assert_eq!(consumer.pop().map(number), Ok(2));
+        thread.join().unwrap();
+    });
+}
+
+/// Two sleep; the consumer pops once and sleeps not on the queue but until somebody came in. Then it goes on.
+#[test]
+fn one_pop_lets_one_of_two_sleepers_in() {
+    model(2, || {
+        let (producer, mut consumer) = queue(1, 0);
+        producer.try_push(item(0)).unwrap();
+        let came_in = Arc::new((Mutex::new(0), Condvar::new()));
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let (producer, came_in) = (producer.clone(), came_in.clone());
+                thread::spawn(move || {
+                    producer.push(item(i)).unwrap();
+                    *came_in.0.lock().unwrap() += 1;
+                    came_in.1.notify_one();
+                })
+            })
+            .collect();
+        for expected in 1..=2 {
+            number(consumer.try_pop().unwrap());
+            let mut count = came_in.0.lock().unwrap();
+            while *count < expected {
+                count = came_in.1.wait(count).unwrap();
+            }
+        }
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(drain(&mut consumer).len(), 1);
+    });
+}
+
+/// Two slots are freed while two sleep: the one that is woken wakes the other.
+#[test]
+fn a_wake_is_passed_on_while_there_is_room() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        producer.try_push(item(0)).unwrap();
+        producer.try_push(item(0)).unwrap();
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.push(item(i)).unwrap())
+            })
+            .collect();
+        assert_eq!(consumer.try_pop().map(number), Ok(0));
+        assert_eq!(consumer.try_pop().map(number), Ok(0));
+        // And now the consumer never pops again.
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// C8: whoever waits for room is told that there will be none.
+#[test]
+fn closing_wakes_those_who_wait_for_room() {
+    model(2, || {
+        let (producer, mut consumer) = queue(1, 0);
+        producer.try_push(item(0)).unwrap();
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || assert!(matches!(producer.push(item(i)), Err(PushError::Closed(_)))))
+            })
+            .collect();
+        consumer.close();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(drain(&mut consumer), [0]);
+        assert_eq!(consumer.try_pop(), Err(TryPopError::Closed));
+    });
+}
+
+/// [close:C]: what was accepted while the queue was being closed is popped before `Closed`.
+#[test]
+fn a_push_beside_close_is_popped_or_refused() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push(item(i)).is_ok())
+            })
+            .collect();
+        consumer.close();
+        // Waits for those who had claimed.
+        let popped = consumer.iter().map(number).count();
+        let accepted = threads.into_iter().map(|thread| thread.join().unwrap() as usize).sum::<usize>();
+        assert_eq!(popped, accepted);
+    });
+}
+
+/// The last producer's drop wakes, and comes after every push.
+#[test]
+fn the_last_of_two_producers_closes() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 1);
+        let other = producer.clone();
+        let threads = [thread::spawn(move || producer.try_push(item(1)).unwrap()), thread::spawn(move || drop(other))];
+        assert_eq!(consumer.pop().map(number), Ok(1));
+        assert_eq!(consumer.pop().map(number), Err(PopError));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// C2: what is in the queue when the consumer goes, and what comes while it goes, is dropped once.
+#[test]
+fn what_is_left_is_dropped_once() {
+    model(PREEMPTIONS, || {
+        let (producer, consumer) = Builder::new(2).bypass(1).build();
+        let alive = Arc::new(());
+        producer.try_push(alive.clone()).unwrap();
+        let theirs = alive.clone();
+        let thread = thread::spawn(move || drop(producer.try_push(theirs)));
+        drop(consumer);
+        thread.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
