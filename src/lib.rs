@@ -50,8 +50,8 @@
 //! The consumer's thread is the one that popped last, or called [`bind`](Consumer::bind). A consumer that was sent to a thread
 //! and has not popped there is bound to no thread, so `bind` is the first thing that a consumer's thread does.
 //!
-//! How large? The ring for the largest burst that should not wait; the bypass for what handling one item can cause to be pushed on the
-//! consumer's thread. A capacity of 1 works.
+//! How large? The ring for the largest burst that should not wait; 1 works. The bypass for what the consumer pushes while it handles
+//! a full ring of items, because what goes beside a full ring comes out after all that is in it: see [`Builder::bypass`].
 //!
 //! # Order
 //!

@@ -65,6 +65,7 @@ stepped! {
     as_ptr() -> *mut u64;
     load(order: Ordering) -> u64;
     store(value: u64, order: Ordering);
+    swap(value: u64, order: Ordering) -> u64;
     fetch_add(value: u64, order: Ordering) -> u64;
     fetch_sub(value: u64, order: Ordering) -> u64;
     fetch_or(value: u64, order: Ordering) -> u64;

@@ -321,7 +321,7 @@ fn a_push_into_the_bypass_wakes_a_pop() {
     });
 }
 
-/// [wait:R] [room:R] [room:F]: a pop finds whoever waits for room.
+/// [sleep:F]: a pop finds whoever waits for room.
 #[test]
 fn a_pop_wakes_a_push() {
     model(2, || {
@@ -365,7 +365,7 @@ fn one_pop_lets_one_of_two_sleepers_in() {
     });
 }
 
-/// Two slots are freed while two sleep: the one that is woken wakes the other.
+/// [room:R] Two slots are freed while two sleep: the one that is woken wakes the other.
 #[test]
 fn a_wake_is_passed_on_while_there_is_room() {
     model(2, || {

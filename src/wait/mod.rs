@@ -51,7 +51,7 @@
 //! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [wake:F]; [room:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push` |
 //! | [wake:F] | the word, after publishing or closing | light barrier, load SeqCst | [sleep:F] | `a_push_wakes_a_pop` |
 //! | [close:C] | closing | exchange SeqCst | [sleep:F] | `the_last_of_two_producers_closes` |
-//! | [room:R] | `registered`, after releasing | light barrier, load Relaxed | the heavy barrier | `a_pop_wakes_a_push` |
+//! | [room:R] | `registered`, after releasing | light barrier, load Relaxed | the heavy barrier | `a_wake_is_passed_on_while_there_is_room` |
 //! | [room:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `a_wake_is_passed_on_while_there_is_room` |
 
 use core::time::Duration;

@@ -1,0 +1,77 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::plan::Plan;
+
+const HELP: &str = "\
+Measures bywash and its rivals beside one another, and writes benches/RESULTS.md and benches/charts/.
+
+Usage: cargo bench --bench compare -- [OPTIONS]
+
+  --quick         A look in about a minute. Writes into the target folder instead.
+  --only PATTERN  Only where PATTERN is part of workload/queue, as in blocking/2_to_1/u64,capacity_1024/kanal.
+                  Writes nothing but what it prints.
+  --rounds N      How often everything is measured.
+";
+
+pub(crate) enum Command {
+    /// What was asked for is not a measurement.
+    Nothing,
+    /// One queue on one workload, to be watched from outside.
+    Run {
+        workload: String,
+        queue: String,
+        items: u64,
+    },
+    Only {
+        plan: Plan,
+        pattern: String,
+    },
+    Everything {
+        plan: Plan,
+        folder: PathBuf,
+    },
+}
+
+pub(crate) fn parse() -> Result<Command, lexopt::Error> {
+    let (mut bench, mut quick, mut only, mut rounds) = (false, false, None, None);
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("bench") => bench = true,
+            Long("quick") => quick = true,
+            Long("only") => only = Some(arguments.value()?.string()?),
+            Long("rounds") => rounds = Some(arguments.value()?.parse()?),
+            Long("run") => {
+                return Ok(Command::Run {
+                    workload: arguments.value()?.string()?,
+                    queue: arguments.value()?.string()?,
+                    items: arguments.value()?.parse()?,
+                });
+            }
+            // `cargo bench NAME`
+            Value(pattern) => only = Some(pattern.string()?),
+            Long("help") => {
+                print!("{HELP}");
+                return Ok(Command::Nothing);
+            }
+            // `cargo test --benches`, which may pass options of its own.
+            _ if !bench => return Ok(Command::Nothing),
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    if !bench {
+        println!("To measure: cargo bench --bench compare");
+        return Ok(Command::Nothing);
+    }
+    let mut plan = if quick { Plan::QUICK } else { Plan::FULL };
+    plan.rounds = rounds.unwrap_or(plan.rounds);
+    Ok(match only {
+        Some(pattern) => Command::Only { plan, pattern },
+        None if quick => Command::Everything { plan, folder: concat!(env!("CARGO_TARGET_TMPDIR"), "/compare").into() },
+        None => Command::Everything { plan, folder: concat!(env!("CARGO_MANIFEST_DIR"), "/benches").into() },
+    })
+}

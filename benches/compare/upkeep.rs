@@ -1,0 +1,184 @@
+//! What a queue costs beside time: system calls, processor time while nothing happens, memory.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::error::Error;
+use std::fs;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::plan::{Plan, blocking};
+use crate::rivals::{Queue, Receiver, Sender, for_each_queue};
+use crate::workloads::{Workload, contestants};
+
+/// With so many producers system calls are counted.
+pub(crate) const COUNTED_PRODUCERS: [usize; 4] = [1, 2, 4, 16];
+
+pub(crate) struct Upkeep {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) watched: Duration,
+}
+
+/// What one queue costs.
+pub(crate) struct Line {
+    pub(crate) name: &'static str,
+    pub(crate) memory: Memory,
+    pub(crate) idle: Option<Idle>,
+    /// Per 1000 items, for each of [`COUNTED_PRODUCERS`]; where there is `strace`.
+    pub(crate) futex_calls: Vec<Option<f64>>,
+}
+
+impl Upkeep {
+    pub(crate) fn measure(plan: &Plan) -> Self {
+        let memory = for_each_queue!(memory).map(|memory| memory());
+        eprintln!("watching blocked threads for {} s", plan.watch.as_secs());
+        let idle = thread::scope(|scope| {
+            let watchers = for_each_queue!(idle).map(|idle| scope.spawn(move || idle(plan.watch)));
+            watchers.map(|watcher| watcher.join().expect("no rival panics"))
+        });
+        let mut lines = Vec::new();
+        for ((name, memory), idle) in for_each_queue!(name).into_iter().map(|name| name()).zip(memory).zip(idle) {
+            eprintln!("counting system calls of {name}");
+            let futex_calls = COUNTED_PRODUCERS.map(|producers| futex_calls(name, &blocking(producers), plan));
+            lines.push(Line { name, memory, idle, futex_calls: futex_calls.into() });
+        }
+        Self { lines, watched: plan.watch }
+    }
+}
+
+fn name<Q: Queue>() -> &'static str {
+    Q::NAME
+}
+
+/// Runs one queue on one workload, and nothing else.
+pub(crate) fn run_one(workload: &str, queue: &str, items: u64) -> Result<(), Box<dyn Error>> {
+    let workloads = crate::plan::workloads();
+    let workload = workloads.iter().find(|known| known.to_string() == workload).ok_or("no such workload")?;
+    let contestant = contestants().into_iter().find(|known| known.name == queue).ok_or("no such queue")?;
+    contestant.run(workload, items);
+    Ok(())
+}
+
+/// Per 1000 items, by running this program under `strace`.
+fn futex_calls(queue: &str, workload: &Workload, plan: &Plan) -> Option<f64> {
+    if !contestants().iter().any(|known| known.name == queue && known.fits(workload)) {
+        return None;
+    }
+    let table = concat!(env!("CARGO_TARGET_TMPDIR"), "/strace");
+    let items = plan.counted_items.to_string();
+    let status = Command::new("strace")
+        .args(["-f", "--seccomp-bpf", "-c", "-e", "trace=futex", "-o", table])
+        .arg(std::env::current_exe().ok()?)
+        .args(["--run", &workload.to_string(), queue, &items])
+        .stderr(Stdio::null())
+        .status();
+    if !status.ok()?.success() {
+        return None;
+    }
+    let table = fs::read_to_string(table).ok()?;
+    // % time, seconds, microseconds a call, calls, perhaps errors, name
+    let futex = table.lines().find(|line| line.ends_with(" futex"));
+    let calls = futex.map_or(Some("0"), |line| line.split_whitespace().nth(3))?;
+    Some(calls.parse::<f64>().ok()? * 1000.0 / plan.counted_items as f64)
+}
+
+/// Processor time of threads that wait.
+pub(crate) struct Idle {
+    /// A consumer of an empty queue.
+    pub(crate) consumer: Duration,
+    /// A producer before a full queue.
+    pub(crate) producer: Duration,
+}
+
+fn idle<Q: Queue>(watch: Duration) -> Option<Idle> {
+    if !Q::SLEEPS {
+        return None;
+    }
+    let (mut empty_senders, mut empty) = Q::bounded::<u64>(2, 1);
+    let (mut full_senders, mut full) = Q::bounded::<u64>(2, 1);
+    thread::scope(|scope| {
+        let consumer = scope.spawn(move || {
+            let start = thread_time();
+            empty.take();
+            thread_time() - start
+        });
+        let producer = scope.spawn(move || {
+            while full_senders[0].try_put(0).is_ok() {}
+            let start = thread_time();
+            full_senders[0].put(0);
+            thread_time() - start
+        });
+        thread::sleep(watch);
+        empty_senders[0].put(0);
+        full.take();
+        let time = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("no rival panics");
+        Some(Idle { consumer: time(consumer), producer: time(producer) })
+    })
+}
+
+/// How long this thread has had a processor.
+#[cfg(unix)]
+fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: there is room for the time.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(not(unix))]
+fn thread_time() -> Duration {
+    Duration::ZERO
+}
+
+/// Bytes on the heap for 1024 `u64`.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// After construction.
+    pub(crate) new: usize,
+    /// When it is full.
+    pub(crate) full: usize,
+}
+
+fn memory<Q: Queue>() -> Memory {
+    let before = LIVE.load(Ordering::Relaxed);
+    let live = || LIVE.load(Ordering::Relaxed) - before;
+    COUNTING.store(true, Ordering::Relaxed);
+    let (mut senders, receiver) = Q::bounded::<u64>(1024, 1);
+    let list = senders.capacity() * size_of::<Q::Sender<u64>>();
+    let new = live() - list;
+    while senders[0].try_put(0).is_ok() {}
+    let full = live() - list;
+    drop((senders, receiver));
+    COUNTING.store(false, Ordering::Relaxed);
+    LIVE.store(before, Ordering::Relaxed);
+    Memory { new, full }
+}
+
+/// Counts while it is told to. Otherwise it must not: one counter would slow down all threads.
+struct Counting;
+
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: as the system's.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if COUNTING.load(Ordering::Relaxed) {
+            LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        }
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        if COUNTING.load(Ordering::Relaxed) {
+            LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        }
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+}

@@ -1,0 +1,110 @@
+//! All workloads, one queue at a time.
+//!
+//! `cargo bench` takes about ten minutes, `cargo bench -- --quick` two or three; `cargo bench -- --quick bywash` is a look
+//! at bywash alone, and `cargo bench --bench compare -- --quick` one at all queues, in a minute. Names are
+//! `group/workload/params/queue`, and a part of one chooses: `cargo bench -- blocking/2_to_1`.
+
+#[cfg(not(loom))]
+mod rivals;
+#[cfg(not(loom))]
+#[allow(dead_code, reason = "the comparison uses the rest")]
+mod workloads;
+
+#[cfg(loom)]
+fn main() {}
+
+#[cfg(not(loom))]
+fn main() {
+    groups::all();
+}
+
+#[cfg(not(loom))]
+mod groups {
+    use std::hint::black_box;
+    use std::time::Duration;
+
+    use criterion::{Bencher, Criterion, Throughput};
+
+    use crate::workloads::{Contestant, Kind, Payload, Workload, contestants};
+
+    const PAYLOADS: [Payload; 4] = [Payload::U64, Payload::Bytes64, Payload::Boxed, Payload::Record];
+    const OTHER_CAPACITIES: [usize; 3] = [1, 8, 65536];
+    const PRODUCERS: [usize; 4] = [1, 2, 4, 16];
+
+    pub(crate) fn all() {
+        let mut criterion = Criterion::default()
+            .sample_size(10)
+            .nresamples(10_000)
+            .warm_up_time(Duration::from_millis(300))
+            .measurement_time(Duration::from_millis(700))
+            .configure_from_args();
+        for workload in workloads() {
+            for contestant in contestants() {
+                measure(&mut criterion, &workload, &contestant);
+            }
+        }
+        batch(&mut criterion);
+        criterion.final_summary();
+    }
+
+    /// Around the workload that most users have, one thing changes at a time.
+    fn workloads() -> Vec<Workload> {
+        let mut all = around(Kind::Uncontended, 1);
+        all.extend([1, 1024].map(|capacity| Workload::new(Kind::Full, 1, Payload::U64, capacity)));
+        for kind in [Kind::Try, Kind::Blocking] {
+            all.extend(PRODUCERS.map(|producers| Workload::new(kind, producers, Payload::U64, 1024)));
+            // The one in the middle is there already.
+            all.extend(around(kind, 2).into_iter().skip(1));
+        }
+        let latencies = [Kind::RoundTripSpinning, Kind::RoundTripSleeping, Kind::WakeUp];
+        all.extend(latencies.map(|kind| Workload::new(kind, 1, Payload::U64, 8)));
+        all
+    }
+
+    fn around(kind: Kind, producers: usize) -> Vec<Workload> {
+        let mut all: Vec<_> = PAYLOADS.map(|payload| Workload::new(kind, producers, payload, 1024)).into();
+        all.extend(OTHER_CAPACITIES.map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)));
+        all
+    }
+
+    fn measure(criterion: &mut Criterion, workload: &Workload, contestant: &Contestant) {
+        if !contestant.fits(workload) {
+            return;
+        }
+        let mut group = criterion.benchmark_group(workload.to_string());
+        group.throughput(Throughput::Elements(1));
+        group.bench_function(contestant.name, |bencher: &mut Bencher<'_>| {
+            bencher.iter_custom(|items| {
+                let sample = contestant.run(workload, items);
+                Duration::from_nanos((sample.nanos_per_item * items as f64) as u64)
+            });
+        });
+        group.finish();
+    }
+
+    /// What there is of batches: all that is in the queue, in one go or one by one.
+    fn batch(criterion: &mut Criterion) {
+        const BATCH: u64 = 32;
+        let (producer, mut consumer) = bywash::bounded(1024);
+        let fill = || (0..BATCH).for_each(|i| producer.try_push(black_box(i)).expect("there is room"));
+        let mut group = criterion.benchmark_group("batch/drain/u64,batch_32");
+        group.throughput(Throughput::Elements(BATCH));
+        group.bench_function("one_by_one", |bencher| {
+            bencher.iter(|| {
+                fill();
+                while let Ok(item) = consumer.try_pop() {
+                    black_box(item);
+                }
+            });
+        });
+        group.bench_function("drain", |bencher| {
+            bencher.iter(|| {
+                fill();
+                for item in consumer.drain() {
+                    black_box(item);
+                }
+            });
+        });
+        group.finish();
+    }
+}

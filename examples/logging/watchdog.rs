@@ -1,0 +1,50 @@
+//! Looks on while the threads work: shows the progress, and notices when there is none.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::logger::Logger;
+use crate::report::{grouped, mebibytes};
+
+const TICK: Duration = Duration::from_millis(50);
+const TICKS_A_SECOND: u32 = 20;
+/// Without a record written for so many ticks it is frozen.
+const PATIENCE: u32 = 3 * TICKS_A_SECOND;
+/// How much longer than it was told a run may take.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Waits for `conductor`. Returns false if the threads are frozen, and it will never come.
+pub(crate) fn watch<R>(conductor: &JoinHandle<R>, logger: &Logger, seconds: Duration, output: &Path) -> bool {
+    let begin = Instant::now();
+    let (mut tick, mut idle, mut last) = (0, 0, 0);
+    while !conductor.is_finished() {
+        thread::sleep(TICK);
+        tick += 1;
+        let consumer = logger.consumer();
+        let received = consumer.received.load(Relaxed);
+        // The disk may be slow: that is not the queue's fault.
+        let waits_for_disk = consumer.is_writing.load(Relaxed) && !consumer.is_nested();
+        idle = if received == last && !waits_for_disk { idle + 1 } else { 0 };
+        last = received;
+        if idle == PATIENCE || begin.elapsed() > seconds + GRACE {
+            return false;
+        }
+        if tick % TICKS_A_SECOND == 0 {
+            show(tick / TICKS_A_SECOND, received, logger, output);
+        }
+    }
+    true
+}
+
+fn show(seconds: u32, received: u64, logger: &Logger, output: &Path) {
+    let size = fs::metadata(output).map_or(0, |data| data.len());
+    println!(
+        "{seconds:>4} s {:>16} records {:>10} MiB {:>12} signals",
+        grouped(received),
+        mebibytes(size),
+        grouped(logger.handled())
+    );
+}

@@ -1,0 +1,44 @@
+//! A library that is loaded at run time and owns a queue. For `tests/cdylib.rs`.
+
+use std::cell::Cell;
+
+use bywash::StaticQueue;
+
+static QUEUE: StaticQueue<u32, 2, 1> = StaticQueue::new();
+
+std::thread_local! {
+    static OWN: Cell<u8> = const { Cell::new(1) };
+}
+
+/// For signal handlers: pushes, and returns 0, 1 for full, 2 for closed.
+#[unsafe(no_mangle)]
+pub extern "C" fn queue_push(item: u32) -> i32 {
+    match QUEUE.try_push(item) {
+        Ok(()) => 0,
+        Err(error) if error.is_full() => 1,
+        Err(_) => 2,
+    }
+}
+
+/// For signal handlers: whether this is the consumer's thread or one in its domain.
+#[unsafe(no_mangle)]
+pub extern "C" fn queue_is_inside() -> bool {
+    QUEUE.is_consumer_thread()
+}
+
+/// Claims the consumer, binds it to the calling thread and enters the domain there; then calls back, with the sum of
+/// what is left afterwards as the result.
+#[unsafe(no_mangle)]
+pub extern "C" fn queue_consume(meanwhile: extern "C" fn()) -> u32 {
+    let mut consumer = QUEUE.consumer().unwrap();
+    let _inside = consumer.domain().enter();
+    consumer.bind();
+    meanwhile();
+    consumer.try_iter().sum()
+}
+
+/// Touches a thread-local of this library, as `try_push` must not.
+#[unsafe(no_mangle)]
+pub extern "C" fn touch_thread_local() -> u8 {
+    OWN.with(Cell::get)
+}

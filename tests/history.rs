@@ -1,0 +1,466 @@
+//! Threads record when each of their calls began and ended, and a checker reads afterwards whether the contract held.
+//! Some seconds of it, or as many as `BYWASH_HISTORY_SECONDS` says.
+#![cfg(all(feature = "std", not(loom)))]
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushTimeoutError, TryPopError, TryPushError};
+
+type Item = u64;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Pushed(Item),
+    /// Without room, or not in time.
+    Full,
+    Refused,
+    Popped(Item),
+    Empty,
+    /// The consumer was told that nothing will come any more.
+    Finished,
+    Close,
+    /// A producer.
+    Dropped,
+}
+
+/// A call, from the tick before it to the tick after it. No two calls share a tick.
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    what: What,
+    start: usize,
+    end: usize,
+}
+
+/// When an item was pushed and popped.
+#[derive(Clone, Copy)]
+struct Life {
+    push: (usize, usize),
+    pop: (usize, usize),
+}
+
+/// What a run has shown. All calls that pop are of one thread, and everything was popped in the end.
+struct History {
+    capacity: usize,
+    bypass: usize,
+    events: Vec<Event>,
+}
+
+impl History {
+    fn check(&self) -> Result<(), String> {
+        let lives = self.lives()?;
+        Self::check_order(&lives)?;
+        self.check_empty()?;
+        self.check_full(&lives)?;
+        self.check_bound(&lives)?;
+        self.check_close()
+    }
+
+    /// Exactly once, and not before it was pushed. In the order of the pops.
+    fn lives(&self) -> Result<Vec<Life>, String> {
+        let mut pushes = HashMap::new();
+        for event in &self.events {
+            if let What::Pushed(item) = event.what {
+                pushes.insert(item, (event.start, event.end));
+            }
+        }
+        let mut pops: Vec<_> = self.events.iter().filter(|event| matches!(event.what, What::Popped(_))).collect();
+        pops.sort_by_key(|event| event.start);
+        let life = |event: &&Event| match event.what {
+            What::Popped(item) => match pushes.remove(&item) {
+                Some(push) if push.0 < event.end => Ok(Life { push, pop: (event.start, event.end) }),
+                _ => Err(format!("popped what was not in the queue: {event:?}")),
+            },
+            _ => unreachable!("filtered"),
+        };
+        let lives = pops.iter().map(life).collect::<Result<_, _>>()?;
+        if pushes.is_empty() { Ok(lives) } else { Err(format!("lost: {pushes:?}")) }
+    }
+
+    /// If one push had ended when another began, its item is popped first.
+    fn check_order(lives: &[Life]) -> Result<(), String> {
+        let mut earliest_end = usize::MAX;
+        for life in lives.iter().rev() {
+            if earliest_end < life.push.0 {
+                return Err(format!("pushed after {earliest_end} and popped before: {:?}", life.push));
+            }
+            earliest_end = earliest_end.min(life.push.1);
+        }
+        Ok(())
+    }
+
+    /// When a pop says that there is nothing, every push that had ended before it began has been popped.
+    fn check_empty(&self) -> Result<(), String> {
+        let mut ticks = Vec::new();
+        for event in &self.events {
+            match event.what {
+                What::Empty | What::Finished => ticks.push((event.start, event)),
+                What::Pushed(_) | What::Popped(_) => ticks.push((event.end, event)),
+                _ => {}
+            }
+        }
+        ticks.sort_by_key(|&(tick, _)| tick);
+        let (mut inside, mut early) = (HashSet::new(), HashSet::new());
+        for (_, event) in ticks {
+            match event.what {
+                // The pop of an item may end before its push does.
+                What::Pushed(item) if !early.remove(&item) => drop(inside.insert(item)),
+                What::Popped(item) if !inside.remove(&item) => drop(early.insert(item)),
+                What::Empty | What::Finished if !inside.is_empty() => {
+                    return Err(format!("{event:?} with {inside:?} in the queue"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// A push is refused only if at some tick of it as many slots could be in use as there are.
+    fn check_full(&self, lives: &[Life]) -> Result<(), String> {
+        let in_use = self.count(lives.iter().zip(Self::slots_free_at(lives)).map(|(life, free)| (life.push.0, free)));
+        for event in self.events.iter().filter(|event| event.what == What::Full) {
+            if in_use[event.start..=event.end].iter().all(|&count| count < self.capacity as isize) {
+                return Err(format!("{event:?} with room at any time"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The latest tick at which the slot of each item can be in use: an item may have been popped ahead of another, and
+    /// then its slot is in use until that one is popped, which claimed its slot before.
+    fn slots_free_at(lives: &[Life]) -> Vec<usize> {
+        let mut by_start: Vec<_> = lives.iter().map(|life| (life.push.0, life.pop.1)).collect();
+        by_start.sort_unstable();
+        let mut latest = 0;
+        for (_, end) in &mut by_start {
+            latest = latest.max(*end);
+            *end = latest;
+        }
+        let claimed_before = |tick| by_start.partition_point(|&(start, _)| start < tick);
+        lives.iter().map(|life| by_start[claimed_before(life.push.1) - 1].1).collect()
+    }
+
+    /// Never more in the queue than fit.
+    fn check_bound(&self, lives: &[Life]) -> Result<(), String> {
+        let surely = lives.iter().filter(|life| life.push.1 < life.pop.0).map(|life| (life.push.1, life.pop.0));
+        match self.count(surely).iter().position(|&count| count > (self.capacity + self.bypass) as isize) {
+            Some(tick) => Err(format!("more than fit, at {tick}")),
+            None => Ok(()),
+        }
+    }
+
+    /// How many of the spans each tick is in.
+    fn count(&self, spans: impl Iterator<Item = (usize, usize)>) -> Vec<isize> {
+        let ticks = self.events.iter().map(|event| event.end + 2).max().unwrap_or(0);
+        let mut counts = vec![0; ticks];
+        for (from, to) in spans {
+            counts[from] += 1;
+            counts[to + 1] -= 1;
+        }
+        let mut now = 0;
+        for count in &mut counts {
+            now += *count;
+            *count = now;
+        }
+        counts
+    }
+
+    /// Nobody is refused before the queue is closed, and nothing is pushed after.
+    fn check_close(&self) -> Result<(), String> {
+        let close = self.events.iter().find(|event| event.what == What::Close).expect("every run ends");
+        let wrong = self.events.iter().find(|event| match event.what {
+            What::Pushed(_) | What::Full => event.start > close.end,
+            What::Refused | What::Finished => event.end < close.start,
+            _ => false,
+        });
+        wrong.map_or(Ok(()), |event| Err(format!("{event:?}, and {close:?}")))
+    }
+}
+
+mod forged {
+    //! The checker can tell.
+
+    use super::What::{self, Close, Empty, Finished, Full, Popped, Pushed, Refused};
+    use super::{Event, History};
+
+    /// Calls with their first and last tick; a queue of two, and one beside.
+    fn history(events: &[(What, usize, usize)]) -> Result<(), String> {
+        let events = events.iter().map(|&(what, start, end)| Event { what, start, end }).collect();
+        History { capacity: 2, bypass: 1, events }.check()
+    }
+
+    #[track_caller]
+    fn rejected(events: &[(What, usize, usize)], why: &str) {
+        let error = history(events).expect_err(why);
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn a_good_history_is_accepted() {
+        // The pushes of 1 and 2 overlap, and 2 is popped first; the pop of 3 ends before its push.
+        let events = [(Empty, 0, 1), (Pushed(1), 2, 8), (Pushed(2), 3, 4), (Full, 5, 6), (Popped(2), 7, 9)];
+        let rest = [(Popped(1), 10, 11), (Pushed(3), 12, 15), (Popped(3), 13, 14), (Empty, 16, 17), (Close, 18, 19)];
+        assert_eq!(history(&[&events[..], &rest, &[(Refused, 20, 21), (Finished, 22, 23)]].concat()), Ok(()));
+    }
+
+    #[test]
+    fn a_lost_item_is_found() {
+        rejected(&[(Pushed(1), 0, 1), (Close, 2, 3)], "lost");
+    }
+
+    #[test]
+    fn a_duplicated_item_is_found() {
+        rejected(&[(Pushed(1), 0, 1), (Popped(1), 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "not in the queue");
+    }
+
+    #[test]
+    fn an_item_from_nowhere_is_found() {
+        rejected(&[(Popped(1), 0, 1), (Pushed(1), 2, 3), (Close, 4, 5)], "not in the queue");
+    }
+
+    #[test]
+    fn a_wrong_order_is_found() {
+        let events = [(Pushed(1), 0, 1), (Pushed(2), 2, 3), (Popped(2), 4, 5), (Popped(1), 6, 7), (Close, 8, 9)];
+        rejected(&events, "popped before");
+    }
+
+    #[test]
+    fn a_false_empty_is_found() {
+        rejected(&[(Pushed(1), 0, 1), (Empty, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "in the queue");
+        rejected(&[(Close, 0, 3), (Pushed(1), 1, 2), (Finished, 4, 5), (Popped(1), 6, 7)], "in the queue");
+    }
+
+    #[test]
+    fn a_false_full_is_found() {
+        rejected(&[(Pushed(1), 0, 1), (Full, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "with room");
+        // The slot of 1 was free before the refused push began.
+        let events = [(Pushed(1), 0, 1), (Pushed(2), 2, 3), (Popped(1), 4, 5), (Full, 6, 7), (Popped(2), 8, 9)];
+        rejected(&[&events[..], &[(Close, 10, 11)]].concat(), "with room");
+    }
+
+    #[test]
+    fn too_many_items_are_found() {
+        let pushes = (0..4).map(|i| (Pushed(i), 2 * i as usize, 2 * i as usize + 1));
+        let pops = (0..4).map(|i| (Popped(i), 2 * i as usize + 8, 2 * i as usize + 9));
+        rejected(&pushes.chain(pops).chain([(Close, 16, 17)]).collect::<Vec<_>>(), "more than fit");
+    }
+
+    #[test]
+    fn a_push_into_a_closed_queue_is_found() {
+        rejected(&[(Close, 0, 1), (Pushed(1), 2, 3), (Popped(1), 4, 5)], "Close");
+        rejected(&[(Refused, 0, 1), (Close, 2, 3)], "Close");
+    }
+}
+
+/// Gives every tick once.
+struct Clock(AtomicUsize);
+
+/// What one thread records.
+struct Recorder<'a> {
+    clock: &'a Clock,
+    events: Vec<Event>,
+    random: u64,
+}
+
+impl Recorder<'_> {
+    fn tick(&self) -> usize {
+        self.clock.0.fetch_add(1, Ordering::SeqCst)
+    }
+
+    fn record(&mut self, call: impl FnOnce() -> What) -> What {
+        let start = self.tick();
+        let what = call();
+        let end = self.tick();
+        self.events.push(Event { what, start, end });
+        what
+    }
+
+    /// Less than `n`.
+    fn random(&mut self, n: u64) -> u64 {
+        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % n
+    }
+
+    fn push(&mut self, producer: &Producer<Item>, item: Item) -> What {
+        match self.random(8) {
+            0 => self.record(|| {
+                producer.push(item).map_or_else(
+                    |error| if error.is_closed() { What::Refused } else { What::Full },
+                    |()| What::Pushed(item),
+                )
+            }),
+            1 => self.record(|| match producer.push_timeout(item, Duration::from_micros(100)) {
+                Ok(()) => What::Pushed(item),
+                Err(PushTimeoutError::Closed(_)) => What::Refused,
+                Err(PushTimeoutError::Timeout(_) | PushTimeoutError::WouldDeadlock(_)) => What::Full,
+            }),
+            _ => self.record(|| match producer.try_push(item) {
+                Ok(()) => What::Pushed(item),
+                Err(TryPushError::Full(_)) => What::Full,
+                Err(TryPushError::Closed(_)) => What::Refused,
+            }),
+        }
+    }
+
+    fn pop(&mut self, consumer: &mut Consumer<Item>, may_wait: bool) -> What {
+        match self.random(8) {
+            0 if may_wait => self.record(|| consumer.pop().map_or(What::Finished, What::Popped)),
+            1 => self.record(|| match consumer.pop_timeout(Duration::from_micros(100)) {
+                Ok(item) => What::Popped(item),
+                Err(PopTimeoutError::Timeout) => What::Empty,
+                Err(PopTimeoutError::Closed) => What::Finished,
+            }),
+            _ => self.record(|| match consumer.try_pop() {
+                Ok(item) => What::Popped(item),
+                Err(TryPopError::Empty) => What::Empty,
+                Err(TryPopError::Closed) => What::Finished,
+            }),
+        }
+    }
+}
+
+/// A queue, and who uses it how much.
+struct Plan {
+    capacity: usize,
+    bypass: usize,
+    producers: u64,
+    pushes: u64,
+    /// By the consumer itself.
+    own_pushes: u64,
+    /// After so many own pushes.
+    close_at: Option<u64>,
+    pinned: bool,
+    seed: u64,
+}
+
+impl Plan {
+    fn random(round: u64) -> Self {
+        let clock = Clock(AtomicUsize::new(0));
+        let mut random = Recorder { clock: &clock, events: Vec::new(), random: round };
+        Self {
+            capacity: [1, 2, 3, 4, 7, 64][random.random(6) as usize],
+            bypass: random.random(3) as usize,
+            producers: 1 + random.random(3),
+            pushes: 1000,
+            own_pushes: [0, 100, 1000][random.random(3) as usize],
+            close_at: (random.random(4) == 0).then_some(50),
+            pinned: random.random(2) == 0,
+            seed: round,
+        }
+    }
+
+    fn run(&self) -> History {
+        let (producer, consumer) = Builder::new(self.capacity).bypass(self.bypass).build();
+        let clock = Clock(AtomicUsize::new(0));
+        let start = Barrier::new(self.producers as usize + 1);
+        let recorder = |thread| {
+            pin(self.pinned.then_some(thread as usize % 2));
+            start.wait();
+            Recorder { clock: &clock, events: Vec::new(), random: self.seed << 8 | thread }
+        };
+        let mut events = thread::scope(|scope| {
+            let threads: Vec<_> = (1..=self.producers)
+                .map(|thread| {
+                    let producer = producer.clone();
+                    scope.spawn(move || self.produce(recorder(thread), thread, producer))
+                })
+                .collect();
+            let events = scope.spawn(move || self.consume(recorder(0), consumer, producer)).join().unwrap();
+            threads.into_iter().fold(events, |mut events, thread| {
+                events.extend(thread.join().unwrap());
+                events
+            })
+        });
+        if !events.iter().any(|event| event.what == What::Close) {
+            // The last of the drops closed the queue.
+            let drops = || events.iter().filter(|event| event.what == What::Dropped);
+            let (start, end) = (drops().map(|event| event.start).max(), drops().map(|event| event.end).max());
+            events.push(Event { what: What::Close, start: start.unwrap(), end: end.unwrap() });
+        }
+        History { capacity: self.capacity, bypass: self.bypass, events }
+    }
+
+    fn produce(&self, mut recorder: Recorder<'_>, thread: u64, producer: Producer<Item>) -> Vec<Event> {
+        for i in 0..self.pushes {
+            match recorder.push(&producer, thread << 32 | i) {
+                What::Refused => break,
+                What::Full if recorder.random(2) == 0 => thread::yield_now(),
+                _ => {}
+            }
+        }
+        recorder.record(|| {
+            drop(producer);
+            What::Dropped
+        });
+        recorder.events
+    }
+
+    fn consume(&self, mut recorder: Recorder<'_>, mut consumer: Consumer<Item>, own: Producer<Item>) -> Vec<Event> {
+        consumer.bind();
+        for i in 0..self.own_pushes {
+            if self.close_at == Some(i) {
+                recorder.record(|| {
+                    consumer.close();
+                    What::Close
+                });
+            }
+            recorder.push(&own, i);
+            (0..recorder.random(3)).for_each(|_| drop(recorder.pop(&mut consumer, false)));
+        }
+        recorder.record(|| {
+            drop(own);
+            What::Dropped
+        });
+        while recorder.pop(&mut consumer, true) != What::Finished {}
+        recorder.events
+    }
+}
+
+/// The scheduler may put threads that wake each other on one core, and then they hardly race.
+fn pin(_cpu: Option<usize>) {
+    #[cfg(target_os = "linux")]
+    if let Some(cpu) = _cpu {
+        // SAFETY: all zeros is the empty set.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: the set has room for more processors than that.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+        // SAFETY: the address and the size are the set's. It may fail: then the thread is not pinned.
+        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    }
+}
+
+/// Ends the process if the test has not ended by then.
+fn watch(limit: Duration) -> impl Drop {
+    struct Stop(std::sync::mpsc::Sender<()>);
+    impl Drop for Stop {
+        fn drop(&mut self) {
+            let _ = self.0.send(());
+        }
+    }
+    let (stop, stopped) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        if stopped.recv_timeout(limit).is_err() {
+            eprintln!("a call hangs");
+            std::process::abort();
+        }
+    });
+    Stop(stop)
+}
+
+#[test]
+fn no_history_breaks_the_contract() {
+    let seconds = std::env::var("BYWASH_HISTORY_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
+    let _watch = watch(Duration::from_secs(seconds + 120));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let (mut rounds, mut calls) = (0, 0);
+    while Instant::now() < end {
+        let history = Plan::random(rounds).run();
+        history.check().unwrap_or_else(|error| panic!("round {rounds}: {error}"));
+        rounds += 1;
+        calls += history.events.len();
+    }
+    println!("{rounds} rounds, {calls} calls");
+}

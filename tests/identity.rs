@@ -1,0 +1,300 @@
+//! Who is the consumer: exactly the thread where it is bound, and those in its domain, whatever comes and goes.
+#![cfg(all(feature = "std", not(loom)))]
+
+mod support;
+
+use std::collections::HashSet;
+use std::mem::forget;
+use std::thread;
+
+use bywash::{Builder, Consumer, Producer, PushError, StaticQueue, bounded};
+
+/// On a new thread.
+fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(f).join().unwrap())
+}
+
+fn queue() -> (Producer<u8>, Consumer<u8>) {
+    support::watch();
+    Builder::new(1).bypass(1).build()
+}
+
+#[test]
+fn an_unbound_consumer_has_no_thread() {
+    let (producer, consumer) = queue();
+    assert!(!producer.is_consumer_thread());
+    assert!(!elsewhere(|| producer.is_consumer_thread()));
+    drop(consumer);
+}
+
+#[test]
+fn the_latest_pop_or_bind_says_which_thread_it_is() {
+    let (producer, mut consumer) = queue();
+    for _ in 0..3 {
+        consumer.bind();
+        assert!(producer.is_consumer_thread());
+        assert!(!elsewhere(|| producer.is_consumer_thread()));
+        elsewhere(|| {
+            consumer.try_pop().unwrap_err();
+            assert!(producer.is_consumer_thread());
+        });
+        assert!(!producer.is_consumer_thread());
+    }
+}
+
+#[test]
+fn moving_a_consumer_without_a_pop_leaves_it_bound_where_it_was() {
+    let (producer, mut consumer) = queue();
+    consumer.bind();
+    let consumer = elsewhere(|| {
+        let here = consumer;
+        assert!(!producer.is_consumer_thread());
+        here
+    });
+    assert!(producer.is_consumer_thread());
+    drop(consumer);
+}
+
+#[test]
+fn two_queues_know_their_own_threads() {
+    let (one, mut here) = queue();
+    let (other, mut there) = queue();
+    here.bind();
+    elsewhere(|| {
+        there.bind();
+        assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, true));
+    });
+    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (true, false));
+    there.bind();
+    assert!(one.is_consumer_thread() && other.is_consumer_thread());
+}
+
+/// What tells a thread from all others that run at the same time, and may come back when it has ended.
+fn address_of_own_memory() -> usize {
+    thread_local!(static MEMORY: u8 = const { 0 });
+    MEMORY.with(|memory| std::ptr::from_ref(memory).addr())
+}
+
+#[test]
+fn a_new_thread_in_the_memory_of_a_dead_one_is_not_the_consumers() {
+    let (producer, mut consumer) = queue();
+    let domain = consumer.domain();
+    let mut memories = HashSet::new();
+    let mut reused = 0;
+    for _ in 0..200 {
+        let memory = elsewhere(|| {
+            assert!(!producer.is_consumer_thread());
+            consumer.bind();
+            forget(domain.enter());
+            assert!(producer.is_consumer_thread());
+            address_of_own_memory()
+        });
+        reused += usize::from(!memories.insert(memory));
+    }
+    // So that it is known to have been tried, where memory is known to come back.
+    assert!(reused > 0 || cfg!(not(all(target_os = "linux", target_env = "gnu"))), "no thread had old memory");
+}
+
+#[test]
+fn a_consumer_moved_to_a_thread_in_the_memory_of_its_last_one_is_bound_by_its_pop() {
+    let (producer, mut consumer) = queue();
+    for _ in 0..100 {
+        elsewhere(|| {
+            consumer.try_pop().unwrap_err();
+            producer.push(1).unwrap();
+            producer.push(2).unwrap();
+            assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
+            assert!(consumer.try_iter().eq(1..3));
+        });
+    }
+}
+
+#[test]
+fn a_thread_knows_itself_until_its_very_end() {
+    struct AtExit(Producer<u8>, Consumer<u8>);
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            self.1.try_pop().unwrap_err();
+            assert!(self.0.is_consumer_thread());
+            self.0.push(1).unwrap();
+            self.0.push(2).unwrap();
+            assert_eq!(self.0.push(3), Err(PushError::WouldDeadlock(3)));
+        }
+    }
+    thread_local!(static KEPT: std::cell::RefCell<Option<AtExit>> = const { std::cell::RefCell::new(None) });
+    let (producer, mut consumer) = queue();
+    // Joined rather than scoped: a scope does not wait for thread-locals.
+    let thread = thread::spawn(move || {
+        consumer.bind();
+        KEPT.set(Some(AtExit(producer, consumer)));
+    });
+    thread.join().unwrap();
+}
+
+/// The thread's specific data is destroyed after its thread-locals, in passes; in which place the queue's own is, is open.
+#[cfg(unix)]
+#[test]
+fn a_thread_knows_itself_while_its_specific_data_is_destroyed() {
+    static KNEW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+    extern "C" fn destroy(ends: *mut libc::c_void) {
+        // SAFETY: from `Box::into_raw`, of this type.
+        let mut ends = unsafe { Box::from_raw(ends.cast::<(Producer<u8>, Consumer<u8>)>()) };
+        ends.1.try_pop().unwrap_err();
+        KNEW.store(ends.0.is_consumer_thread(), std::sync::atomic::Ordering::SeqCst);
+    }
+
+    queue().1.bind();
+    let mut key = 0;
+    // SAFETY: the address is valid for the call.
+    assert_eq!(unsafe { libc::pthread_key_create(&mut key, Some(destroy)) }, 0);
+    let thread = thread::spawn(move || {
+        let mut ends = queue();
+        ends.1.bind();
+        // SAFETY: the key was created.
+        assert_eq!(unsafe { libc::pthread_setspecific(key, Box::into_raw(Box::new(ends)).cast()) }, 0);
+    });
+    thread.join().unwrap();
+    assert!(KNEW.load(std::sync::atomic::Ordering::SeqCst));
+}
+
+#[test]
+fn in_the_domain_pushes_never_wait_and_take_the_bypass() {
+    let (producer, consumer) = queue();
+    let domain = consumer.domain();
+    let guard = domain.enter();
+    assert!(producer.is_consumer_thread());
+    assert!(!elsewhere(|| producer.is_consumer_thread()));
+    producer.push(1).unwrap();
+    producer.push(2).unwrap();
+    assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
+    assert_eq!(consumer.bypassed(), 1);
+    drop(guard);
+    assert!(!producer.is_consumer_thread());
+}
+
+#[test]
+fn nested_guards_keep_the_thread_inside_until_the_last_in_whatever_order_they_go() {
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let (producer, consumer) = queue();
+        let domain = consumer.domain();
+        let mut guards = [domain.enter(), domain.clone().enter(), consumer.domain().enter()].map(Some);
+        for i in order {
+            assert!(producer.is_consumer_thread());
+            guards[i] = None;
+        }
+        assert!(!producer.is_consumer_thread());
+    }
+}
+
+#[test]
+fn a_domain_has_as_many_threads_as_enter_it() {
+    let (producer, consumer) = queue();
+    let domain = consumer.domain();
+    let barrier = std::sync::Barrier::new(4);
+    thread::scope(|scope| {
+        for inside in [true, false, true] {
+            let (producer, domain, barrier) = (&producer, &domain, &barrier);
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    let guard = inside.then(|| domain.enter());
+                    barrier.wait();
+                    assert_eq!(producer.is_consumer_thread(), inside);
+                    drop(guard);
+                    assert!(!producer.is_consumer_thread());
+                }
+            });
+        }
+        for _ in 0..50 {
+            barrier.wait();
+        }
+    });
+}
+
+#[test]
+fn a_forgotten_guard_leaves_its_own_thread_inside_and_no_other() {
+    let (producer, consumer) = queue();
+    let domain = consumer.domain();
+    elsewhere(|| {
+        forget(domain.enter());
+        drop(domain.enter());
+        assert!(producer.is_consumer_thread());
+    });
+    (0..20).for_each(|_| assert!(!elsewhere(|| producer.is_consumer_thread())));
+    assert!(!producer.is_consumer_thread());
+}
+
+#[test]
+fn a_guard_is_left_by_unwinding() {
+    let (producer, consumer) = queue();
+    let domain = consumer.domain();
+    let unwound = std::panic::catch_unwind(|| {
+        let _inside = domain.enter();
+        panic!("inside");
+    });
+    assert!(unwound.is_err() && !producer.is_consumer_thread());
+}
+
+#[test]
+fn a_domain_may_outlive_its_queue() {
+    let (producer, consumer) = queue();
+    let domain = consumer.domain();
+    let guard = domain.enter();
+    drop((producer, consumer));
+    drop(domain.enter());
+    let clone = domain.clone();
+    drop(domain);
+    drop(guard);
+    elsewhere(move || drop(clone.enter()));
+}
+
+#[test]
+fn domains_of_two_queues_are_two() {
+    let (one, consumer) = queue();
+    let (other, other_consumer) = queue();
+    let guard = consumer.domain().enter();
+    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (true, false));
+    let other_guard = other_consumer.domain().enter();
+    drop(guard);
+    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, true));
+    drop(other_guard);
+    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, false));
+}
+
+#[test]
+fn the_domain_stays_where_the_consumer_goes() {
+    let (producer, mut consumer) = queue();
+    let domain = consumer.domain();
+    let _inside = domain.enter();
+    elsewhere(|| {
+        consumer.bind();
+        assert!(producer.is_consumer_thread());
+    });
+    assert!(producer.is_consumer_thread());
+    drop(consumer);
+}
+
+#[test]
+fn a_domain_asked_for_twice_is_one() {
+    let (producer, consumer) = bounded::<u8>(1);
+    let (first, second) = (consumer.domain(), consumer.domain());
+    drop((first.enter(), second.enter()));
+    assert!(!producer.is_consumer_thread());
+    let _inside = second.enter();
+    drop(first);
+    assert!(producer.is_consumer_thread());
+}
+
+#[test]
+fn a_static_queue_knows_its_consumers_thread_as_any_other() {
+    static QUEUE: StaticQueue<u8, 1, 1> = StaticQueue::new();
+    let mut consumer = QUEUE.consumer().unwrap();
+    for _ in 0..20 {
+        elsewhere(|| {
+            assert!(!QUEUE.is_consumer_thread());
+            consumer.bind();
+            assert!(QUEUE.is_consumer_thread());
+        });
+        assert!(!QUEUE.is_consumer_thread());
+    }
+}

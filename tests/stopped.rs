@@ -1,0 +1,319 @@
+//! Producers that are stopped inside a push, at every machine instruction of it: for ever, or until others have pushed
+//! and popped. On x86-64 Linux; elsewhere skipped.
+//!
+//! Each stop is in a process of its own, so that a hang is a finding and does not hang the test.
+
+#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[allow(dead_code, reason = "some is for other tests")]
+#[path = "support/step_mod.rs"]
+mod support;
+
+#[cfg(not(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64")))]
+fn main() {
+    println!("skipped: it takes x86-64 Linux, and blocking");
+}
+
+#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+fn main() {
+    cases::run();
+}
+
+#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+mod cases {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bywash::{Builder, Consumer, Producer, bounded};
+
+    use super::support::freeze::{Frozen, Stop, Tally, at_each_step, wait_for};
+    use super::support::sleeper::Sleeper;
+
+    const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 8];
+    const BYPASS: usize = 3;
+
+    /// The item of the producer that is stopped. All others count from 0.
+    const ITS: u32 = 1000;
+
+    pub(crate) fn run() {
+        type Case = fn() -> Tally;
+        let cases: [(&str, Case); 8] = [
+            ("a_stopped_producer_hides_its_own_item_only", a_stopped_producer_hides_its_own_item_only),
+            ("a_stopped_bypass_push_hides_its_own_item_only", a_stopped_bypass_push_hides_its_own_item_only),
+            ("a_resumed_push_disturbs_nothing", a_resumed_push_disturbs_nothing),
+            ("a_resumed_bypass_push_disturbs_nothing", a_resumed_bypass_push_disturbs_nothing),
+            (
+                "the_sleeping_consumer_is_woken_past_a_stopped_waker",
+                the_sleeping_consumer_is_woken_past_a_stopped_waker,
+            ),
+            ("a_blocked_push_goes_on_beside_a_stopped_one", a_blocked_push_goes_on_beside_a_stopped_one),
+            (
+                "a_stopped_heir_of_the_wake_holds_nobody_up_for_long",
+                a_stopped_heir_of_the_wake_holds_nobody_up_for_long,
+            ),
+            ("close_works_beside_a_stopped_producer", close_works_beside_a_stopped_producer),
+        ];
+        let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+        let mut total = Tally::default();
+        for (name, case) in cases.into_iter().filter(|(name, _)| name.contains(&filter)) {
+            let tally = case();
+            println!("test {name}: stopped at {} steps, {} findings", tally.steps, tally.findings);
+            total += tally;
+        }
+        println!("stopped at {} steps in all, {} findings", total.steps, total.findings);
+        assert_eq!(total.findings, 0);
+    }
+
+    /// Pushes until refused, with numbers from `next` on. Returns how many were accepted.
+    fn fill(producer: &Producer<u32>, next: &mut u32) -> usize {
+        let before = *next;
+        while producer.try_push(*next).is_ok() {
+            *next += 1;
+        }
+        (*next - before) as usize
+    }
+
+    /// Pops everything, and looks whether it is what was pushed: the numbers from `first` to `last`, and the item of the
+    /// stopped producer at any place or none. Returns whether that was there.
+    fn drain(consumer: &mut Consumer<u32>, first: u32, last: u32) -> bool {
+        let popped: Vec<u32> = consumer.try_iter().collect();
+        let (its, others): (Vec<u32>, Vec<u32>) = popped.into_iter().partition(|&item| item == ITS);
+        assert_eq!(others, (first..last).collect::<Vec<_>>());
+        assert!(its.len() <= 1);
+        its.len() == 1
+    }
+
+    /// A thread that is stopped in a push.
+    fn pushes(producer: &Arc<Producer<u32>>, stop: Stop) -> Frozen {
+        let producer = producer.clone();
+        Frozen::spawn(move || stop.call(|| _ = producer.try_push(ITS)))
+    }
+
+    fn a_stopped_producer_hides_its_own_item_only() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for filled in [0, 1, capacity - 1].into_iter().take_while(|&filled| filled < capacity) {
+                tally += at_each_step(&format!("capacity {capacity}, filled {filled}"), |stop| {
+                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                    let producer = Arc::new(producer);
+                    let mut next = 0;
+                    (0..filled).for_each(|_| push_next(&producer, &mut next));
+                    pushes(&producer, stop).wait();
+                    let claimed = producer.len() - filled;
+                    // Nobody is the consumer's thread yet.
+                    assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
+                    let was_there = drain(&mut consumer, 0, next);
+                    // Now this thread is, so the bypass takes what the ring does not.
+                    let first = next;
+                    let hidden = claimed == 1 && !was_there;
+                    let room = if hidden { filled } else { capacity } + BYPASS;
+                    assert_eq!(fill(&producer, &mut next), room);
+                    assert!(!(drain(&mut consumer, first, next) && was_there));
+                });
+            }
+        }
+        tally
+    }
+
+    fn push_next(producer: &Producer<u32>, next: &mut u32) {
+        producer.try_push(*next).unwrap();
+        *next += 1;
+    }
+
+    /// A full queue, with a push into the bypass stopped on another thread that may use it.
+    fn stopped_in_the_bypass(
+        capacity: usize,
+        stop: Stop,
+        next: &mut u32,
+    ) -> (Arc<Producer<u32>>, Consumer<u32>, Frozen) {
+        let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
+        consumer.bind();
+        (0..capacity).for_each(|_| push_next(&producer, next));
+        let (producer, domain) = (Arc::new(producer), consumer.domain());
+        let its = producer.clone();
+        let frozen = Frozen::spawn(move || {
+            let _inside = domain.enter();
+            stop.call(|| _ = its.try_push(ITS));
+        });
+        frozen.wait();
+        (producer, consumer, frozen)
+    }
+
+    fn a_stopped_bypass_push_hides_its_own_item_only() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            tally += at_each_step(&format!("capacity {capacity}"), |stop| {
+                let mut next = 0;
+                let (producer, mut consumer, _frozen) = stopped_in_the_bypass(capacity, stop, &mut next);
+                let claimed = producer.len() - capacity;
+                assert_eq!(fill(&producer, &mut next), BYPASS - claimed);
+                let was_there = drain(&mut consumer, 0, next);
+                let first = next;
+                let hidden = claimed == 1 && !was_there;
+                assert_eq!(fill(&producer, &mut next), capacity + if hidden { 0 } else { BYPASS });
+                assert!(!(drain(&mut consumer, first, next) && was_there));
+            });
+        }
+        tally
+    }
+
+    fn a_resumed_push_disturbs_nothing() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for meanwhile in 0..=2 * capacity {
+                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
+                    let (producer, consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                    let producer = Arc::new(producer);
+                    let frozen = pushes(&producer, stop);
+                    frozen.wait();
+                    resume_after(meanwhile, &producer, consumer, 0, frozen);
+                });
+            }
+        }
+        tally
+    }
+
+    fn a_resumed_bypass_push_disturbs_nothing() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for meanwhile in 0..=2 * BYPASS {
+                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
+                    let mut next = 0;
+                    let (producer, consumer, frozen) = stopped_in_the_bypass(capacity, stop, &mut next);
+                    resume_after(meanwhile, &producer, consumer, next, frozen);
+                });
+            }
+        }
+        tally
+    }
+
+    /// Pushes and pops so many items, as far as there is room, resumes the stopped push, and looks whether all is there,
+    /// and whether all slots are in use again.
+    fn resume_after(
+        meanwhile: usize,
+        producer: &Producer<u32>,
+        mut consumer: Consumer<u32>,
+        next: u32,
+        stopped: Frozen,
+    ) {
+        let mut pushed = next;
+        let mut popped = Vec::new();
+        for _ in 0..meanwhile {
+            pushed += u32::from(producer.try_push(pushed).is_ok());
+            popped.extend(consumer.try_pop());
+        }
+        stopped.resume();
+        popped.extend(consumer.try_iter());
+        let its = popped.iter().position(|&item| item == ITS).expect("the stopped producer's item is lost");
+        assert!(its >= next as usize, "it overtook what had been pushed before it");
+        popped.remove(its);
+        assert_eq!(popped, (0..pushed).collect::<Vec<_>>());
+
+        let first = pushed;
+        assert_eq!(fill(producer, &mut pushed), producer.capacity() + BYPASS);
+        assert!(!drain(&mut consumer, first, pushed));
+    }
+
+    fn the_sleeping_consumer_is_woken_past_a_stopped_waker() -> Tally {
+        at_each_step("a waker", |stop| {
+            let (producer, mut consumer) = bounded(4);
+            let producer = Arc::new(producer);
+            let popped = Arc::new(AtomicUsize::new(0));
+            let sleeper = Sleeper::spawn({
+                let popped = popped.clone();
+                move || {
+                    let others = consumer.iter().filter(|&item| item != ITS);
+                    others.take(3).enumerate().for_each(|(expected, item)| {
+                        assert_eq!(item as usize, expected);
+                        popped.fetch_add(1, Ordering::SeqCst);
+                    });
+                }
+            });
+            sleeper.wait_until_asleep();
+            pushes(&producer, stop).wait();
+            for next in 0..3 {
+                producer.try_push(next).unwrap();
+                wait_for(|| popped.load(Ordering::SeqCst) as u32 > next);
+                // So that the last of them finds it asleep again.
+                if next == 1 {
+                    sleeper.wait_until_asleep();
+                }
+            }
+        })
+    }
+
+    fn a_blocked_push_goes_on_beside_a_stopped_one() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            tally += at_each_step(&format!("capacity {capacity}"), |stop| {
+                let (producer, mut consumer) = bounded(capacity);
+                let producer = Arc::new(producer);
+                // In the last slot but for capacity 1, where the blocked push would wait for the stopped one.
+                (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
+                let stopped = pushes(&producer, stop);
+                stopped.wait();
+                let _ = producer.try_push(ITS + 1);
+                let blocked = Sleeper::spawn({
+                    let producer = producer.clone();
+                    move || producer.push(ITS + 2).unwrap()
+                });
+                blocked.wait_until_asleep();
+                if capacity == 1 {
+                    stopped.resume();
+                }
+                wait_for(|| consumer.try_iter().any(|item| item == ITS + 2));
+                blocked.join();
+            });
+        }
+        tally
+    }
+
+    /// Of two that are blocked the first is woken, and stopped. The consumer wakes the other before it sleeps.
+    fn a_stopped_heir_of_the_wake_holds_nobody_up_for_long() -> Tally {
+        if cfg!(bywash_portable) {
+            // There are no wakes, but naps, and those are over before a stepped thread comes to them.
+            return Tally::default();
+        }
+        at_each_step("two blocked", |stop| {
+            let (producer, mut consumer) = bounded(2);
+            let producer = Arc::new(producer);
+            (0..2).for_each(|item| producer.try_push(item).unwrap());
+            let first = {
+                let producer = producer.clone();
+                Frozen::spawn(move || stop.call_that_sleeps(|| assert!(producer.push(ITS).is_ok())))
+            };
+            first.wait_until_asleep();
+            let second = Sleeper::spawn({
+                let producer = producer.clone();
+                move || producer.push(ITS + 1).unwrap()
+            });
+            second.wait_until_asleep();
+            assert_eq!(consumer.pop(), Ok(0));
+            first.wait();
+            assert_eq!(consumer.pop(), Ok(1));
+            assert!(consumer.iter().take(2).any(|item| item == ITS + 1));
+            second.join();
+        })
+    }
+
+    fn close_works_beside_a_stopped_producer() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            tally += at_each_step(&format!("capacity {capacity}"), |stop| {
+                let (producer, consumer) = bounded(capacity);
+                let producer = Arc::new(producer);
+                (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
+                pushes(&producer, stop).wait();
+                let _ = producer.try_push(ITS + 1);
+                let blocked = Sleeper::spawn({
+                    let producer = producer.clone();
+                    move || assert!(producer.push(ITS + 2).unwrap_err().is_closed())
+                });
+                blocked.wait_until_asleep();
+                drop(consumer);
+                blocked.join();
+                assert!(producer.try_push(0).unwrap_err().is_closed());
+            });
+        }
+        tally
+    }
+}

@@ -1,0 +1,88 @@
+//! What the test files share.
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+use std::sync::{Mutex, Once};
+use std::time::Duration;
+
+/// Ends the process, loudly, if it still runs long after it should have ended: a hang is a failure, not a stuck run.
+pub(crate) fn watch() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let limit = Duration::from_secs(120) + stress_time();
+        std::thread::spawn(move || {
+            std::thread::sleep(limit);
+            eprintln!("watchdog: still running after {limit:?}");
+            std::process::abort();
+        });
+    });
+}
+
+/// How long the stress tests are to go on; without the option each does one short round.
+pub(crate) fn stress_time() -> Duration {
+    let seconds = std::env::var("BYWASH_STRESS_SECONDS").ok();
+    Duration::from_secs(seconds.map_or(0, |s| s.parse().expect("BYWASH_STRESS_SECONDS is a number of seconds")))
+}
+
+/// Gives other threads the time to go to sleep where they wait. What a test states holds either way; but only after this
+/// is it likely to be about sleepers.
+pub(crate) fn settle() {
+    std::thread::sleep(Duration::from_millis(30));
+}
+
+/// Pins the calling thread to a core, where that is possible: the scheduler may pack threads that wake each other onto
+/// one, and a race that needs two then never happens.
+pub(crate) fn pin(core: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // SAFETY: a set of bits, of which none is set.
+        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+        // SAFETY: there are more bits than cores.
+        unsafe { libc::CPU_SET(core % cores, &mut set) };
+        // SAFETY: the set is valid for the call. If it fails, the thread is not pinned.
+        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = core;
+}
+
+/// Counts how often each item was dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Tally(Mutex<Vec<usize>>);
+
+impl Tally {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// A new item.
+    pub(crate) fn item(&self) -> Tracked<'_> {
+        let mut drops = self.0.lock().unwrap();
+        drops.push(0);
+        Tracked { id: drops.len() - 1, tally: self }
+    }
+
+    /// How many items have been dropped.
+    pub(crate) fn dropped(&self) -> usize {
+        self.0.lock().unwrap().iter().sum()
+    }
+
+    /// States that of all items there ever were, `count`, each has been dropped once.
+    #[track_caller]
+    pub(crate) fn assert_each_dropped_once(&self, count: usize) {
+        assert_eq!(*self.0.lock().unwrap(), vec![1; count], "how often each item was dropped");
+    }
+}
+
+/// An item that tells its [`Tally`] when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Tracked<'a> {
+    pub(crate) id: usize,
+    tally: &'a Tally,
+}
+
+impl Drop for Tracked<'_> {
+    fn drop(&mut self) {
+        self.tally.0.lock().unwrap()[self.id] += 1;
+    }
+}

@@ -1,0 +1,138 @@
+//! Threads that are stopped before one machine instruction of what they do, for ever or until they are resumed.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::child::{Ending, in_child, in_file, shared};
+use super::trap::{Step, step};
+
+/// How many steps lie between two that are tried: all in a release build; more than the machine can do are left out in
+/// a debug build, which has ten times the steps.
+const STRIDE: usize = if cfg!(debug_assertions) { 61 } else { 1 };
+
+/// What a child says when the call was over before the step at which to stop it.
+const TOO_LATE: i32 = 2;
+
+/// What has become of the one stepped call of this process.
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+static STOPPED: AtomicBool = AtomicBool::new(false);
+static RESUMED: AtomicBool = AtomicBool::new(false);
+static OVER: AtomicBool = AtomicBool::new(false);
+
+#[derive(Default)]
+struct Progress {
+    address: AtomicUsize,
+}
+
+/// The step to stop at, and where to say what is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Stop {
+    number: usize,
+    progress: &'static Progress,
+}
+
+impl Stop {
+    /// Runs `call` on this thread, and stops it.
+    pub(crate) fn call(self, call: impl FnOnce()) {
+        step(&mut |step| self.stop_at(step, 0), call);
+        OVER.store(true, Ordering::SeqCst);
+    }
+
+    /// Runs `call`, and stops it after it has slept for the second time, the first being a nap.
+    pub(crate) fn call_that_sleeps(self, call: impl FnOnce()) {
+        let (mut sleeps, mut before) = (0, 0);
+        let mut on_step = |step: &mut Step<'_>| {
+            if sleeps == 2 {
+                return self.stop_at(step, before);
+            }
+            if step.is_going_to_sleep() {
+                sleeps += 1;
+                before = step.number + 1;
+                ASLEEP.store(sleeps == 2, Ordering::SeqCst);
+            }
+        };
+        step(&mut on_step, call);
+        OVER.store(true, Ordering::SeqCst);
+    }
+
+    fn stop_at(self, step: &mut Step<'_>, before: usize) {
+        if step.number - before == self.number {
+            step.let_go();
+            self.progress.address.store(step.address(), Ordering::SeqCst);
+            STOPPED.store(true, Ordering::SeqCst);
+            while !RESUMED.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_micros(20));
+            }
+        }
+    }
+}
+
+/// A thread with a call that is to be stopped.
+pub(crate) struct Frozen(JoinHandle<()>);
+
+impl Frozen {
+    pub(crate) fn spawn(body: impl FnOnce() + Send + 'static) -> Self {
+        Self(thread::spawn(body))
+    }
+
+    /// Waits until the call is stopped, or over.
+    pub(crate) fn wait(&self) {
+        wait_for(|| STOPPED.load(Ordering::SeqCst) || OVER.load(Ordering::SeqCst));
+    }
+
+    /// Waits until the call sleeps.
+    pub(crate) fn wait_until_asleep(&self) {
+        wait_for(|| ASLEEP.load(Ordering::SeqCst));
+    }
+
+    /// Lets the call go on to its end.
+    pub(crate) fn resume(self) {
+        RESUMED.store(true, Ordering::SeqCst);
+        self.0.join().unwrap();
+    }
+}
+
+/// Yields until `condition` holds. A child that hangs here is killed.
+pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        thread::yield_now();
+    }
+}
+
+/// How many steps were tried, and how many of the children did not end well.
+#[derive(Default)]
+pub(crate) struct Tally {
+    pub(crate) steps: usize,
+    pub(crate) findings: usize,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.findings += other.findings;
+    }
+}
+
+/// Runs `body` in a child for each step at which it can stop a call.
+pub(crate) fn at_each_step(what: &str, body: impl Fn(Stop)) -> Tally {
+    let progress = shared::<Progress>();
+    let mut tally = Tally::default();
+    while tally.findings < 3 {
+        let number = tally.steps * STRIDE;
+        let ending = in_child(|| {
+            body(Stop { number, progress });
+            if STOPPED.load(Ordering::SeqCst) { 0 } else { TOO_LATE }
+        });
+        if ending == Ending::Exit(TOO_LATE) {
+            break;
+        }
+        tally.steps += 1;
+        if ending != Ending::Exit(0) {
+            tally.findings += 1;
+            let address = in_file(progress.address.load(Ordering::SeqCst));
+            println!("FINDING: {what}: {ending:?}; stopped before instruction {number}, at {address:#x} in the file");
+        }
+    }
+    tally
+}

@@ -1,0 +1,102 @@
+//! Single-stepping: a call runs one machine instruction at a time, and something is done before each of them.
+//!
+//! With the trap flag set the processor raises SIGTRAP after each instruction. The kernel clears the flag for the
+//! handler, so that what the handler does is not stepped. A system call and the instruction after it are one step.
+
+use std::arch::asm;
+use std::ptr;
+use std::slice;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use super::signals::{errno, install, set_errno};
+
+const TRAP_FLAG: i64 = 0x100;
+
+/// A moment before an instruction of a stepped call.
+pub(crate) struct Step<'a> {
+    /// How many instructions of the call came before.
+    pub(crate) number: usize,
+    registers: &'a mut [i64; 23],
+}
+
+impl Step<'_> {
+    /// Lets the rest of the call run unstepped.
+    pub(crate) fn let_go(&mut self) {
+        self.registers[libc::REG_EFL as usize] &= !TRAP_FLAG;
+    }
+
+    /// The address of the instruction that is next.
+    pub(crate) fn address(&self) -> usize {
+        self.registers[libc::REG_RIP as usize] as usize
+    }
+
+    /// Whether the next instruction begins with these bytes.
+    pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
+        // SAFETY: instructions can be read, and the last of a mapping is not this near to its end.
+        unsafe { slice::from_raw_parts(self.address() as *const u8, bytes.len()) == bytes }
+    }
+
+    /// Whether the next instruction is a system call that sleeps: a futex wait or a nap.
+    pub(crate) fn is_going_to_sleep(&self) -> bool {
+        let operation = self.registers[libc::REG_RSI as usize] as libc::c_int & !libc::FUTEX_PRIVATE_FLAG;
+        self.starts_with(&[0x0f, 0x05])
+            && match self.registers[libc::REG_RAX as usize] {
+                libc::SYS_futex => operation == libc::FUTEX_WAIT,
+                number => number == libc::SYS_clock_nanosleep,
+            }
+    }
+}
+
+struct Stepping<'a> {
+    steps: usize,
+    /// Where the call returns to.
+    end: usize,
+    on_step: &'a mut dyn FnMut(&mut Step<'_>),
+}
+
+/// The one call that is being stepped in this process.
+static STEPPING: AtomicPtr<Stepping<'static>> = AtomicPtr::new(ptr::null_mut());
+
+extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel passes it to a handler with SA_SIGINFO.
+    let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
+    // SAFETY: there are no traps but in `step`, which has set it.
+    let stepping = unsafe { &mut *STEPPING.load(Ordering::Relaxed) };
+    let registers = &mut context.uc_mcontext.gregs;
+    if stepping.steps == 0 {
+        // SAFETY: the call has just been made, so the stack begins with where it returns to.
+        stepping.end = unsafe { *(registers[libc::REG_RSP as usize] as *const usize) };
+    }
+    let mut step = Step { number: stepping.steps, registers };
+    if step.address() == stepping.end {
+        return step.let_go();
+    }
+    stepping.steps += 1;
+    let errno = errno();
+    (stepping.on_step)(&mut step);
+    set_errno(errno);
+}
+
+/// Runs `operation` with `on_step` before each of its instructions, and returns how many were stepped.
+///
+/// One at a time in a process.
+pub(crate) fn step(on_step: &mut dyn FnMut(&mut Step<'_>), operation: impl FnOnce()) -> usize {
+    extern "C" fn call<F: FnOnce()>(operation: *const F) {
+        // SAFETY: `run` passes a valid address, once, and forgets what is there.
+        let operation = unsafe { operation.read() };
+        operation();
+    }
+    fn run<F: FnOnce()>(operation: F) {
+        let operation = std::mem::ManuallyDrop::new(operation);
+        // SAFETY: an ordinary call, of a function that does not unwind. The first trap comes when it has been made.
+        unsafe {
+            asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "call {}", in(reg) call::<F>,
+                in("rdi") &raw const *operation, clobber_abi("C"));
+        }
+    }
+    install(libc::SIGTRAP, on_trap as *const () as usize, libc::SA_SIGINFO);
+    let mut stepping = Stepping { steps: 0, end: 0, on_step };
+    STEPPING.store((&raw mut stepping).cast(), Ordering::Relaxed);
+    run(operation);
+    stepping.steps
+}
