@@ -5,6 +5,8 @@
 //! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor locks, also where this crate is in
 //!   a library that was loaded at run time. (POSIX does not list it for handlers; glibc, musl and the BSDs read an array.)
 //!   A thread-local would be allocated when a thread first touches it, in such a library, maybe inside the handler.
+//!   It has no destructor there, which an unloaded library would leave behind; so at the very end of a thread, while its specific
+//!   data is being destroyed, it may be nobody already. Before a push waits, it asks the thread-local too.
 //! * **I3** What is read first is cheaper: the thread pointer, which tells all threads apart that live at the same time. Only
 //!   where it is the bound thread's, or where a domain is in use, is the number asked for.
 //! * **I4** A pop compares the number on every call, so it reads a thread-local of its own; no handler does.
@@ -57,37 +59,31 @@ impl Context {
     /// Whether the calling thread is the consumer's, or in its domain. For signal handlers too.
     #[inline]
     pub(crate) fn is_inside(&self) -> bool {
-        (self.token.load(Ordering::Relaxed) == thread::token() && self.is_consumer())
-            || (!self.members.load(Ordering::Relaxed).is_null() && self.is_member())
+        (self.token.load(Ordering::Relaxed) == thread::token() || !self.members.load(Ordering::Relaxed).is_null())
+            && self.is_one_of_us(thread::number())
+    }
+
+    /// As [`is_inside`](Self::is_inside), and right to the very end of a thread. Not for signal handlers.
+    pub(crate) fn is_inside_for_sure(&self) -> bool {
+        self.is_one_of_us(own_number())
     }
 
     #[cold]
-    fn is_consumer(&self) -> bool {
-        let consumer = self.consumer.load(Ordering::Relaxed);
-        consumer != 0 && consumer == thread::number()
+    fn is_one_of_us(&self, number: usize) -> bool {
+        // SAFETY: null or a list, which is not dropped before the context.
+        let members = unsafe { self.members.load(Ordering::Acquire).as_ref() };
+        let is_number = |member: &Member| member.thread.load(Ordering::Relaxed) == number;
+        number != 0
+            && (self.consumer.load(Ordering::Relaxed) == number
+                || members.is_some_and(|members| members.iter().any(is_number)))
     }
 
-    #[cold]
-    fn is_member(&self) -> bool {
-        // SAFETY: not null, says the caller; not dropped before the context.
-        let members = unsafe { &*self.members.load(Ordering::Acquire) };
-        let number = thread::number();
-        number != 0 && members.iter().any(|member| member.thread.load(Ordering::Relaxed) == number)
-    }
-
-    /// The consumer's domain.
+    /// The consumer's domain. Called by the consumer alone.
     pub(crate) fn domain(&self) -> Domain {
-        let mut members = self.members.load(Ordering::Acquire);
+        let mut members = self.members.load(Ordering::Relaxed);
         if members.is_null() {
-            let new = Arc::into_raw(Arc::<Members>::default()).cast_mut();
-            members = match self.members.compare_exchange(members, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => new,
-                Err(now) => {
-                    // SAFETY: from `into_raw`, and seen by nobody.
-                    drop(unsafe { Arc::from_raw(new) });
-                    now
-                }
-            };
+            members = Arc::into_raw(Arc::<Members>::default()).cast_mut();
+            self.members.store(members, Ordering::Release);
         }
         // SAFETY: from `into_raw`, and this context holds one count until it is dropped.
         unsafe { Arc::increment_strong_count(members) };

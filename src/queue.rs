@@ -68,6 +68,7 @@ impl<T> fmt::Debug for Heap<T> {
 
 /// Builds a queue. The capacities are not 0 and not too large, says the caller.
 #[cfg(feature = "alloc")]
+#[track_caller]
 pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer<T>) {
     let shared = Arc::new(Shared::new(Boxed::new(capacity), Boxed::new(bypass)));
     (Producer::new(shared.clone()), Consumer::new(Heap { shared }))
@@ -512,7 +513,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         TryIter { consumer: self }
     }
 
-    /// Pops what is in the queue now, and nothing that is pushed later. Never waits.
+    /// Pops as many items as are in the queue now, so it ends while producers push on. Never waits.
     ///
     /// What is not taken from the iterator stays in the queue.
     ///
@@ -589,6 +590,27 @@ pub(crate) fn debug<S: Slots, B: Slots<Item = Entry<S::Item>>>(
         .finish_non_exhaustive()
 }
 
+/// `Debug` for what iterates over a queue, whatever its items are.
+macro_rules! debug_iterators {
+    ($($(#[$meta:meta])* $name:ident<$($lifetime:lifetime)?>,)+) => {$(
+        $(#[$meta])*
+        impl<T, Q: Queue<Item = T>> fmt::Debug for $name<$($lifetime,)? T, Q> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                debug(f, stringify!($name), self.consumer.queue.shared())
+            }
+        }
+    )+};
+}
+
+debug_iterators! {
+    TryIter<'_>,
+    Drain<'_>,
+    #[cfg(feature = "std")]
+    Iter<'_>,
+    #[cfg(feature = "std")]
+    IntoIter<>,
+}
+
 /// The result of a push that has no deadline.
 #[cfg(feature = "std")]
 #[inline]
@@ -602,7 +624,6 @@ pub(crate) fn without_timeout<T>(result: Result<(), PushTimeoutError<T>>) -> Res
 
 /// Pops and waits, until the queue is closed and drained. From [`Consumer::iter`].
 #[cfg(feature = "std")]
-#[derive(Debug)]
 pub struct Iter<'a, T, Q: Queue<Item = T> = Heap<T>> {
     consumer: &'a mut Consumer<T, Q>,
 }
@@ -620,7 +641,6 @@ impl<T, Q: Queue<Item = T>> Iterator for Iter<'_, T, Q> {
 impl<T, Q: Queue<Item = T>> FusedIterator for Iter<'_, T, Q> {}
 
 /// Pops until there is nothing to pop. From [`Consumer::try_iter`].
-#[derive(Debug)]
 pub struct TryIter<'a, T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
 where
     Q: Queue<Item = T>,
@@ -636,8 +656,7 @@ impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
     }
 }
 
-/// Pops what was in the queue at one moment. From [`Consumer::drain`].
-#[derive(Debug)]
+/// Pops as many items as were in the queue. From [`Consumer::drain`].
 pub struct Drain<'a, T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
 where
     Q: Queue<Item = T>,
@@ -661,7 +680,6 @@ impl<T, Q: Queue<Item = T>> Iterator for Drain<'_, T, Q> {
 
 /// Pops and waits, until the queue is closed and drained. From [`Consumer::into_iter`].
 #[cfg(feature = "std")]
-#[derive(Debug)]
 pub struct IntoIter<T, Q: Queue<Item = T> = Heap<T>> {
     consumer: Consumer<T, Q>,
 }

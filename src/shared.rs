@@ -219,13 +219,15 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         match self.try_push(item) {
             Ok(()) => Ok(()),
             Err(TryPushError::Closed(item)) => Err(PushTimeoutError::Closed(item)),
-            Err(TryPushError::Full(item)) if self.is_inside() => Err(PushTimeoutError::WouldDeadlock(item)),
             Err(TryPushError::Full(item)) => self.push_slow(item, deadline()),
         }
     }
 
     #[cold]
     fn push_slow(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+        if self.context.is_inside_for_sure() {
+            return Err(PushTimeoutError::WouldDeadlock(item));
+        }
         let spin = Spin::new();
         loop {
             if is_over(deadline) {

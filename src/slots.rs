@@ -18,6 +18,7 @@ impl<T> Boxed<T> {
     /// # Panics
     ///
     /// Where so much cannot be allocated.
+    #[track_caller]
     pub(crate) fn new(capacity: usize) -> Self {
         let mut slots = Vec::new();
         let count = capacity.checked_next_power_of_two().unwrap_or(usize::MAX);

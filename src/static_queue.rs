@@ -59,7 +59,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// Claims the consumer, or returns `None` while there is one.
     ///
     /// It is given back when dropped, and with that the queue is closed and emptied, as any queue whose consumer is gone:
-    /// waiting pushes get their items back. Claiming the next one opens it again.
+    /// waiting pushes get their items back. Claiming the next one opens it again. (A push that has not noticed by then waits
+    /// for the next consumer.)
     ///
     /// Never waits. Not for signal handlers.
     pub fn consumer(&self) -> Option<StaticConsumer<'_, T, N, BYPASS>> {
@@ -167,7 +168,6 @@ impl<T, const N: usize, const BYPASS: usize> UnwindSafe for StaticQueue<T, N, BY
 impl<T, const N: usize, const BYPASS: usize> RefUnwindSafe for StaticQueue<T, N, BYPASS> {}
 
 /// A [`StaticQueue`] whose consumer has been claimed.
-#[derive(Debug)]
 pub struct Claimed<'a, T, const N: usize, const BYPASS: usize> {
     queue: &'a StaticQueue<T, N, BYPASS>,
 }
@@ -182,6 +182,12 @@ impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N
     #[inline]
     fn shared(&self) -> &Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>> {
         &self.queue.shared
+    }
+}
+
+impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BYPASS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug(f, "Claimed", &self.queue.shared)
     }
 }
 

@@ -134,14 +134,15 @@ fn a_thread_knows_itself_until_its_very_end() {
 /// The thread's specific data is destroyed after its thread-locals, in passes; in which place the queue's own is, is open.
 #[cfg(unix)]
 #[test]
-fn a_thread_knows_itself_while_its_specific_data_is_destroyed() {
-    static KNEW: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+fn a_push_does_not_wait_for_its_own_thread_while_the_specific_data_of_that_is_destroyed() {
+    static REFUSED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
     extern "C" fn destroy(ends: *mut libc::c_void) {
         // SAFETY: from `Box::into_raw`, of this type.
         let mut ends = unsafe { Box::from_raw(ends.cast::<(Producer<u8>, Consumer<u8>)>()) };
         ends.1.try_pop().unwrap_err();
-        KNEW.store(ends.0.is_consumer_thread(), std::sync::atomic::Ordering::SeqCst);
+        while ends.0.push(1).map_err(|error| assert!(error.is_would_deadlock())).is_ok() {}
+        REFUSED.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
     queue().1.bind();
@@ -155,7 +156,7 @@ fn a_thread_knows_itself_while_its_specific_data_is_destroyed() {
         assert_eq!(unsafe { libc::pthread_setspecific(key, Box::into_raw(Box::new(ends)).cast()) }, 0);
     });
     thread.join().unwrap();
-    assert!(KNEW.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(REFUSED.load(std::sync::atomic::Ordering::SeqCst));
 }
 
 #[test]
