@@ -44,6 +44,15 @@ pub(crate) struct Lanes<'a, S, B> {
     pub(crate) bypass: &'a Ring<Together, B>,
 }
 
+impl<S, B> Clone for Lanes<'_, S, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+// Passed by value, the two addresses stay in registers.
+impl<S, B> Copy for Lanes<'_, S, B> {}
+
 /// Where the consumer found the item that is next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -54,7 +63,7 @@ enum Place {
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     /// Pushes into the ring, or, where it is full and `may_bypass` says so, into the bypass.
     #[inline]
-    pub(crate) fn try_push(&self, item: T, may_bypass: impl FnOnce() -> bool) -> Result<(), TryPushError<T>> {
+    pub(crate) fn try_push(self, item: T, may_bypass: impl FnOnce() -> bool) -> Result<(), TryPushError<T>> {
         match self.ring.claim() {
             Ok(index) => {
                 // SAFETY: just claimed.
@@ -69,7 +78,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     }
 
     #[cold]
-    fn push_beside(&self, item: T, after: u64) -> Result<(), TryPushError<T>> {
+    fn push_beside(self, item: T, after: u64) -> Result<(), TryPushError<T>> {
         match self.bypass.claim() {
             Ok(index) => {
                 // SAFETY: just claimed.
@@ -87,7 +96,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     ///
     /// The caller is the only consumer.
     #[inline]
-    pub(crate) unsafe fn try_pop(&self) -> Result<T, TryPopError> {
+    pub(crate) unsafe fn try_pop(self) -> Result<T, TryPopError> {
         // B3, for the usual case.
         // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
         match unsafe { self.ring.take_front(|| self.bypass.is_empty()) } {
@@ -103,7 +112,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     ///
     /// The caller is the only consumer.
     #[cold]
-    unsafe fn try_pop_slow(&self) -> Result<T, TryPopError> {
+    unsafe fn try_pop_slow(self) -> Result<T, TryPopError> {
         let mut last = None;
         loop {
             // SAFETY: the caller's.
@@ -128,7 +137,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     /// # Safety
     ///
     /// The caller is the only consumer.
-    unsafe fn look(&self) -> Option<Place> {
+    unsafe fn look(self) -> Option<Place> {
         let ring = self.ring.find();
         let Some(beside) = self.bypass.find() else {
             return ring.map(Place::Ring);
@@ -141,39 +150,39 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     }
 
     /// Refuses every push from now on.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self) {
         self.ring.close();
         self.bypass.close();
     }
 
     /// Takes `close` back.
-    pub(crate) fn reopen(&self) {
+    pub(crate) fn reopen(self) {
         self.bypass.reopen();
         self.ring.reopen();
     }
 
-    pub(crate) fn capacity(&self) -> usize {
+    pub(crate) fn capacity(self) -> usize {
         self.ring.capacity() as usize
     }
 
-    pub(crate) fn len(&self) -> usize {
+    pub(crate) fn len(self) -> usize {
         (self.ring.len() + self.bypass.len()) as usize
     }
 
-    pub(crate) fn is_full(&self) -> bool {
-        self.ring.len() == self.ring.capacity()
+    pub(crate) fn is_full(self) -> bool {
+        self.ring.is_full()
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(self) -> bool {
         self.ring.is_closed()
     }
 
     /// Whether nothing is claimed that was not released.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.ring.is_empty() && self.bypass.is_empty()
     }
 
-    pub(crate) fn bypassed(&self) -> u64 {
+    pub(crate) fn bypassed(self) -> u64 {
         self.bypass.claimed()
     }
 }

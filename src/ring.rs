@@ -349,7 +349,16 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     /// Whether nothing is claimed that was not released.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.claimed() == self.ends.head().released.load(Ordering::Relaxed)
+        // The head first: read after the tail, it may have come to where the tail was.
+        let head = self.ends.head().released.load(Ordering::Acquire);
+        self.claimed() == head
+    }
+
+    /// Whether every slot is in use.
+    pub(crate) fn is_full(&self) -> bool {
+        // The tail first: read after the head, it may have come to where the bound was not.
+        let tail = self.ends.tail().claims.load(Ordering::Acquire) & !CLOSED;
+        tail.saturating_sub(self.ends.head().released.load(Ordering::Acquire)) >= self.capacity()
     }
 
     /// Whether it is closed and empty, and so for good.

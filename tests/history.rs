@@ -2,6 +2,8 @@
 //! Some seconds of it, or as many as `BYWASH_HISTORY_SECONDS` says.
 #![cfg(all(feature = "std", not(loom)))]
 
+mod support;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -357,7 +359,9 @@ impl Plan {
         let clock = Clock(AtomicUsize::new(0));
         let start = Barrier::new(self.producers as usize + 1);
         let recorder = |thread| {
-            pin(self.pinned.then_some(thread as usize % 2));
+            if self.pinned {
+                support::pin(thread as usize % 2);
+            }
             start.wait();
             Recorder { clock: &clock, events: Vec::new(), random: self.seed << 8 | thread }
         };
@@ -408,7 +412,9 @@ impl Plan {
                 });
             }
             recorder.push(&own, i);
-            (0..recorder.random(3)).for_each(|_| drop(recorder.pop(&mut consumer, false)));
+            for _ in 0..recorder.random(3) {
+                recorder.pop(&mut consumer, false);
+            }
         }
         recorder.record(|| {
             drop(own);
@@ -416,19 +422,6 @@ impl Plan {
         });
         while recorder.pop(&mut consumer, true) != What::Finished {}
         recorder.events
-    }
-}
-
-/// The scheduler may put threads that wake each other on one core, and then they hardly race.
-fn pin(_cpu: Option<usize>) {
-    #[cfg(target_os = "linux")]
-    if let Some(cpu) = _cpu {
-        // SAFETY: all zeros is the empty set.
-        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: the set has room for more processors than that.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-        // SAFETY: the address and the size are the set's. It may fail: then the thread is not pinned.
-        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
     }
 }
 

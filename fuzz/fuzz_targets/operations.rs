@@ -1,0 +1,335 @@
+//! Any sequence of every public method, one after another, with items whose destructors push and panic.
+#![no_main]
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook};
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use arbitrary::Arbitrary;
+use bywash::{
+    Builder, Consumer, Domain, DomainGuard, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
+    TryPushError,
+};
+use libfuzzer_sys::fuzz_target;
+
+#[derive(Arbitrary, Debug)]
+struct Input {
+    capacity: u8,
+    bypass: u8,
+    calls: Vec<Call>,
+}
+
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Call {
+    TryPush(Kind),
+    Push(Kind),
+    PushTimeout(Kind),
+    PushDeadline(Kind),
+    TryPop,
+    Pop,
+    PopTimeout,
+    PopDeadline,
+    Drain(u8),
+    TryIter(u8),
+    Iter(u8),
+    IntoIter(u8),
+    Bind,
+    Close,
+    Enter,
+    Leave,
+    CloneProducer,
+    DropProducer,
+    DropConsumer,
+    Format,
+}
+
+/// What the destructor of an item does.
+#[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Nothing,
+    Push,
+    Panic,
+    PushAndPanic,
+}
+
+struct Item {
+    id: u32,
+    kind: Kind,
+}
+
+/// What a destructor panics with. It takes no memory, as the queue leaks what it must not drop: a second panic's payload.
+struct Expected;
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        WORLD.with_borrow_mut(|world| world.dropped.push(self.id));
+        if matches!(self.kind, Kind::Push | Kind::PushAndPanic) {
+            push(Kind::Nothing, try_push);
+        }
+        if matches!(self.kind, Kind::Panic | Kind::PushAndPanic) {
+            panic_any(Expected);
+        }
+    }
+}
+
+/// The queue as it should be.
+#[derive(Default)]
+struct World {
+    capacity: usize,
+    bypass: usize,
+    /// What is in it, and whether it is in the ring.
+    items: VecDeque<(u32, bool)>,
+    closed: bool,
+    bound: bool,
+    guards: usize,
+    bypassed: u64,
+    last: u32,
+    dropped: Vec<u32>,
+    producers: Vec<Producer<Item>>,
+}
+
+thread_local! {
+    static WORLD: RefCell<World> = RefCell::default();
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pushed {
+    Done,
+    Full,
+    Closed,
+}
+
+impl World {
+    fn in_ring(&self) -> usize {
+        self.items.iter().filter(|item| item.1).count()
+    }
+
+    fn push(&mut self) -> (u32, Pushed) {
+        self.last += 1;
+        let ring = self.in_ring();
+        let room = ring < self.capacity;
+        let inside = self.bound || self.guards > 0;
+        let pushed = match () {
+            () if self.closed => Pushed::Closed,
+            () if room || (inside && self.items.len() - ring < self.bypass) => Pushed::Done,
+            () => Pushed::Full,
+        };
+        if pushed == Pushed::Done {
+            self.items.push_back((self.last, room));
+            self.bypassed += u64::from(!room);
+        }
+        (self.last, pushed)
+    }
+}
+
+fn is_inside() -> bool {
+    WORLD.with_borrow(|world| world.bound || world.guards > 0)
+}
+
+fn try_push(producer: &Producer<Item>, item: Item) -> Result<(), (Item, Pushed)> {
+    producer.try_push(item).map_err(|error| match error {
+        TryPushError::Full(item) => (item, Pushed::Full),
+        TryPushError::Closed(item) => (item, Pushed::Closed),
+    })
+}
+
+fn push_timeout(result: Result<(), PushTimeoutError<Item>>) -> Result<(), (Item, Pushed)> {
+    result.map_err(|error| {
+        assert!(!error.is_closed() && error.is_would_deadlock() == is_inside() || error.is_closed());
+        let pushed = if error.is_closed() { Pushed::Closed } else { Pushed::Full };
+        (error.into_inner(), pushed)
+    })
+}
+
+/// Pushes with the first producer, if there is one.
+fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item, Pushed)>) {
+    // A clone would be dropped here; the last of the producers must be dropped where it is expected.
+    let Some(producer) = WORLD.with_borrow_mut(|world| world.producers.pop()) else { return };
+    let (id, expected) = WORLD.with_borrow_mut(World::push);
+    let refused = match push(&producer, Item { id, kind }) {
+        Ok(()) => None,
+        Err(refused) => Some(refused),
+    };
+    assert_eq!(refused.as_ref().map_or(Pushed::Done, |refused| refused.1), expected);
+    WORLD.with_borrow_mut(|world| world.producers.push(producer));
+    if let Some((mut item, _)) = refused {
+        item.kind = Kind::Nothing;
+    }
+}
+
+/// Checks what was popped, and drops it.
+fn popped(item: Option<Item>) {
+    let expected = WORLD.with_borrow_mut(|world| world.items.pop_front());
+    assert_eq!(item.as_ref().map(|item| item.id), expected.map(|item| item.0));
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(item)));
+}
+
+/// Whether a pop would return at once.
+fn may_pop() -> bool {
+    WORLD.with_borrow(|world| world.closed || !world.items.is_empty())
+}
+
+fn bind() {
+    WORLD.with_borrow_mut(|world| world.bound = true);
+}
+
+/// Checks why nothing was popped.
+fn nothing(closed: bool) -> Option<Item> {
+    WORLD.with_borrow(|world| assert_eq!(closed, world.closed));
+    None
+}
+
+fn timed_out(error: PopTimeoutError) -> Option<Item> {
+    nothing(error == PopTimeoutError::Closed)
+}
+
+/// The consumer's calls.
+fn consume(consumer: &mut Consumer<Item>, call: Call) {
+    match call {
+        Call::Close => {
+            consumer.close();
+            WORLD.with_borrow_mut(|world| world.closed = true);
+            return;
+        }
+        Call::Drain(n) => {
+            bind();
+            consumer.bind();
+            let mut drain = consumer.drain();
+            let left = drain.size_hint().1.unwrap();
+            (0..left.min(n.into())).for_each(|_| popped(drain.next()));
+            assert!(usize::from(n) < left || drain.next().is_none());
+            return;
+        }
+        _ => bind(),
+    }
+    match call {
+        Call::TryPop => popped(consumer.try_pop().map_or_else(|error| nothing(error == TryPopError::Closed), Some)),
+        Call::Pop if may_pop() => popped(consumer.pop().ok()),
+        Call::PopTimeout => popped(consumer.pop_timeout(Duration::ZERO).map_or_else(timed_out, Some)),
+        Call::PopDeadline => popped(consumer.pop_deadline(Instant::now()).map_or_else(timed_out, Some)),
+        Call::TryIter(n) => {
+            let mut iter = consumer.try_iter();
+            (0..n % 8).for_each(|_| popped(iter.next()));
+        }
+        Call::Iter(n) => {
+            let mut iter = consumer.iter();
+            (0..n % 8).filter(|_| may_pop()).for_each(|_| popped(iter.next()));
+        }
+        _ => {}
+    }
+    consumer.bind();
+}
+
+/// Drops the consumer, and so what is in the queue.
+fn drop_end<T>(end: T) {
+    let left: Vec<_> = WORLD.with_borrow_mut(|world| {
+        world.closed = true;
+        world.dropped.clear();
+        world.items.drain(..).map(|item| item.0).collect()
+    });
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(end)));
+    WORLD.with_borrow_mut(|world| {
+        // What their destructors could not push is among them.
+        world.dropped.retain(|id| left.contains(id));
+        assert_eq!(world.dropped, left);
+    });
+}
+
+struct Queue {
+    consumer: Option<Consumer<Item>>,
+    domain: Domain,
+    guards: Vec<DomainGuard>,
+}
+
+impl Queue {
+    fn call(&mut self, call: Call) {
+        match call {
+            Call::TryPush(kind) => push(kind, try_push),
+            Call::Push(kind) => self.push(kind),
+            Call::PushTimeout(kind) => push(kind, |to, item| push_timeout(to.push_timeout(item, Duration::ZERO))),
+            Call::PushDeadline(kind) => push(kind, |to, item| push_timeout(to.push_deadline(item, Instant::now()))),
+            Call::CloneProducer => WORLD.with_borrow_mut(|world| {
+                let clone = world.producers.last().filter(|_| world.producers.len() < 4).cloned();
+                world.producers.extend(clone);
+            }),
+            Call::DropProducer => WORLD.with_borrow_mut(|world| {
+                world.closed |= world.producers.len() == 1;
+                world.producers.pop();
+            }),
+            Call::Enter => self.guards.push(self.domain.enter()),
+            Call::Leave => drop(self.guards.pop()),
+            Call::DropConsumer => drop(self.consumer.take().map(drop_end)),
+            Call::IntoIter(n) => {
+                if let Some(mut consumer) = self.consumer.take() {
+                    bind();
+                    consumer.bind();
+                    let mut iter = consumer.into_iter();
+                    (0..n % 8).filter(|_| may_pop()).for_each(|_| popped(iter.next()));
+                    drop_end(iter);
+                }
+            }
+            Call::Format => {
+                let _ = format!("{:?} {:?} {:?}", self.consumer, self.domain, self.guards);
+            }
+            _ => drop(self.consumer.as_mut().map(|consumer| consume(consumer, call))),
+        }
+        WORLD.with_borrow_mut(|world| world.guards = self.guards.len());
+        self.check();
+    }
+
+    fn push(&self, kind: Kind) {
+        let room = WORLD.with_borrow(|world| world.closed || world.in_ring() < world.capacity);
+        if !room && !is_inside() {
+            return; // It would wait for ever.
+        }
+        push(kind, |producer, item| {
+            producer.push(item).map_err(|error| match error {
+                PushError::WouldDeadlock(item) => (item, Pushed::Full),
+                PushError::Closed(item) => (item, Pushed::Closed),
+            })
+        });
+    }
+
+    /// What both ends say of themselves.
+    fn check(&self) {
+        WORLD.with_borrow(|world| {
+            let ring = world.in_ring();
+            if let Some(producer) = world.producers.last() {
+                let seen = (producer.len(), producer.is_empty(), producer.is_full(), producer.is_closed());
+                assert_eq!(seen, (world.items.len(), world.items.is_empty(), ring == world.capacity, world.closed));
+                assert_eq!((producer.capacity(), producer.bypassed()), (world.capacity, world.bypassed));
+                assert_eq!(producer.is_consumer_thread(), world.bound || world.guards > 0);
+            }
+            if let Some(consumer) = &self.consumer {
+                let seen = (consumer.len(), consumer.is_empty(), consumer.is_closed());
+                assert_eq!(seen, (world.items.len(), world.items.is_empty(), world.closed));
+                assert_eq!((consumer.capacity(), consumer.bypassed()), (world.capacity, world.bypassed));
+            }
+        });
+    }
+}
+
+/// The panics of items are none of the fuzzer's business.
+fn expect_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let abort = take_hook();
+        set_hook(Box::new(move |panic| {
+            if !panic.payload().is::<Expected>() {
+                abort(panic);
+            }
+        }));
+    });
+}
+
+fuzz_target!(|input: Input| {
+    expect_panics();
+    let (capacity, bypass) = (1 + usize::from(input.capacity % 8), usize::from(input.bypass % 4));
+    let (producer, consumer) = Builder::new(capacity).bypass(bypass).build();
+    WORLD.set(World { capacity, bypass, producers: vec![producer], ..World::default() });
+    let mut queue = Queue { domain: consumer.domain(), consumer: Some(consumer), guards: Vec::new() };
+    input.calls.iter().take(256).for_each(|&call| queue.call(call));
+    queue.call(Call::DropConsumer);
+});

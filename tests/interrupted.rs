@@ -1,0 +1,327 @@
+//! Nested calls at every step of every method. Run with
+//! `RUSTFLAGS="--cfg bywash_steps" cargo test --release --test interrupted -- --nocapture`.
+//!
+//! A step is an atomic operation, an access to an item, or a system call on a word. What is nested is what a signal
+//! handler may do, or what other threads do while the interrupted one is stopped.
+#![cfg(all(bywash_steps, unix, feature = "std", not(loom)))]
+
+#[path = "support/checked.rs"]
+mod checked;
+#[path = "support/model.rs"]
+mod model;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use bywash::steps::hooked;
+use checked::{Checked, Op};
+
+/// Does `run`, and `nested` before the step that `steps` counts as `at`.
+fn interrupt_at(at: u64, steps: &AtomicU64, nested: impl Fn(), run: impl FnOnce()) {
+    let hook = || {
+        if steps.fetch_add(1, Ordering::Relaxed) == at {
+            nested();
+        }
+    };
+    hooked(&hook, run);
+}
+
+/// How full the queue is when the interrupted call begins.
+#[derive(Clone, Copy, Debug)]
+struct Fill {
+    capacity: usize,
+    bypass: usize,
+    ring: usize,
+    beside: usize,
+    /// How many of those in the ring came after those in the bypass.
+    late: usize,
+}
+
+impl Fill {
+    fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        for capacity in 1..=4 {
+            let levels = [0, 1, capacity - 1, capacity];
+            let mut levels = levels.to_vec();
+            levels.sort_unstable();
+            levels.dedup();
+            for (bypass, beside) in [(0, 0), (2, 0), (2, 1), (2, 2)] {
+                for &ring in &levels {
+                    let late = 0..=ring.min(beside).min(1);
+                    all.extend(late.map(|late| Self { capacity, bypass, ring, beside, late }));
+                }
+            }
+        }
+        all
+    }
+
+    /// On the consumer's thread.
+    fn apply(self, queue: &Checked) {
+        queue.bind();
+        // The counters are elsewhere in every case.
+        for _ in 0..(3 * self.capacity + 2 * self.ring + self.beside) % 5 {
+            queue.perform(Op::TryPush);
+            queue.perform(Op::TryPop);
+        }
+        if self.beside == 0 {
+            (0..self.ring).for_each(|_| queue.perform(Op::TryPush));
+            return;
+        }
+        (0..self.capacity + self.beside).for_each(|_| queue.perform(Op::TryPush));
+        (self.ring - self.late..self.capacity).for_each(|_| queue.perform(Op::TryPop));
+        (0..self.late).for_each(|_| queue.perform(Op::TryPush));
+    }
+}
+
+/// On which thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum On {
+    /// On the interrupted one, by a signal handler; it makes no difference whether it is another producer's.
+    Interrupted,
+    /// On the consumer's, while the interrupted one is stopped.
+    Consumer,
+}
+
+type Calls = &'static [(On, Op)];
+
+const BY_HANDLERS: [Calls; 2] = [&[(On::Interrupted, Op::TryPush)], &[(On::Interrupted, Op::TryPushUntilRefused)]];
+
+/// Only where the interrupted call is none of the consumer's.
+const BY_OTHERS: [Calls; 7] = [
+    &[(On::Consumer, Op::TryPop)],
+    &[(On::Consumer, Op::TryPop), (On::Consumer, Op::TryPush)],
+    &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::TryPop)],
+    &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPop), (On::Interrupted, Op::TryPush)],
+    &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPopUntilEmpty)],
+    &[(On::Consumer, Op::Drain), (On::Consumer, Op::TryPushUntilRefused), (On::Consumer, Op::PopTimeout)],
+    &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopUntilEmpty)],
+];
+
+/// The interrupted call, and what is nested in it, and in that.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    fill: Fill,
+    outer: Op,
+    nested: Calls,
+    innermost: Op,
+}
+
+/// One run of a case.
+struct Run {
+    queue: Checked,
+    case: Case,
+    /// How many steps the outer and the nested calls have taken.
+    steps: [AtomicU64; 2],
+}
+
+impl Run {
+    /// Does one of the nested calls, and the innermost one before step `j` of them all.
+    fn perform_nested(&self, op: Op, j: u64) {
+        interrupt_at(j, &self.steps[1], || self.queue.perform(self.case.innermost), || self.queue.perform(op));
+    }
+
+    fn came_to(&self, depth: usize, step: u64) -> bool {
+        self.steps[depth].load(Ordering::Relaxed) > step
+    }
+}
+
+/// The consumer's thread.
+trait Consumer {
+    fn run(&self, job: impl FnOnce() + Send + 'static);
+}
+
+/// The interrupted thread itself. As for what its pushes may do, it might as well be one that the consumer depends on.
+struct Here;
+
+impl Consumer for Here {
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
+        job();
+    }
+}
+
+/// Another thread: the interrupted one is just a producer.
+struct There {
+    jobs: Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl There {
+    fn new() -> Self {
+        let (jobs, queue) = channel::<Box<dyn FnOnce() + Send>>();
+        thread::spawn(move || queue.into_iter().for_each(|job| job()));
+        Self { jobs }
+    }
+}
+
+impl Consumer for There {
+    fn run(&self, job: impl FnOnce() + Send + 'static) {
+        let (done, wait) = channel();
+        let job = move || {
+            job();
+            done.send(()).unwrap();
+        };
+        self.jobs.send(Box::new(job)).unwrap();
+        wait.recv().expect("the consumer's thread panicked");
+    }
+}
+
+#[derive(Default)]
+struct Count {
+    pairs: u64,
+    runs: u64,
+}
+
+impl Case {
+    /// With the nested calls at every step of the outer one, and the innermost at every step of those.
+    fn run_all(self, consumer: &impl Consumer, count: &mut Count) {
+        count.pairs += 1;
+        for k in 0.. {
+            for j in if self.is_deep() { 0..=u64::MAX } else { u64::MAX..=u64::MAX } {
+                count.runs += 1;
+                let run = self.run(consumer, k, j);
+                if !run.came_to(0, k) {
+                    return;
+                }
+                if !run.came_to(1, j) {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The other methods end in the same calls as these, and larger capacities bring nothing new two deep where others go on.
+    fn is_deep(self) -> bool {
+        let others = self.nested.iter().any(|call| call.0 == On::Consumer);
+        let one_call = matches!(self.outer, Op::TryPush | Op::TryPop | Op::Close | Op::Len | Op::IsEmpty | Op::IsFull);
+        (one_call || self.outer == Op::Drain) && (!others || self.fill.capacity <= 2)
+    }
+
+    fn run(self, consumer: &impl Consumer, k: u64, j: u64) -> Arc<Run> {
+        let queue = Checked::new(self.fill.capacity, self.fill.bypass);
+        let run = Arc::new(Run { queue, case: self, steps: Default::default() });
+        let on_consumer = |job: fn(&Run, Op, u64), op| {
+            let run = run.clone();
+            consumer.run(move || job(&run, op, j));
+        };
+        on_consumer(|run, _, _| run.case.fill.apply(&run.queue), Op::Len);
+        let nested = || {
+            for &(on, op) in self.nested {
+                match on {
+                    On::Interrupted => run.perform_nested(op, j),
+                    On::Consumer => on_consumer(Run::perform_nested, op),
+                }
+            }
+        };
+        interrupt_at(k, &run.steps[0], nested, || run.queue.perform(self.outer));
+        for op in [Op::TryPopUntilEmpty, Op::TryPushUntilRefused, Op::TryPopUntilEmpty] {
+            on_consumer(|run, op, _| run.queue.perform(op), op);
+        }
+        run
+    }
+}
+
+/// Every case of `outers` and `nested` that is `legal`: that is, that could not wait for ever.
+fn run_all(consumer: &impl Consumer, fills: &[Fill], outers: &[Op], nested: &[Calls], legal: impl Fn(&Case) -> bool) {
+    watch();
+    let mut count = Count::default();
+    for &fill in fills {
+        for &outer in outers {
+            for &nested in nested {
+                let innermost: &[_] =
+                    if fill.capacity > 2 { &[Op::TryPush] } else { &[Op::TryPush, Op::TryPushUntilRefused] };
+                for &innermost in innermost {
+                    let case = Case { fill, outer, nested, innermost };
+                    if legal(&case) {
+                        case.run_all(consumer, &mut count);
+                    }
+                }
+            }
+        }
+    }
+    println!("{} pairs, {} runs", count.pairs, count.runs);
+}
+
+/// Ends the process when it has gone on for so long that some call must hang.
+fn watch() {
+    // SAFETY: nobody handles the signal.
+    unsafe { libc::alarm(600) };
+}
+
+fn has_item(case: &Case) -> bool {
+    case.outer != Op::Pop || case.fill.ring + case.fill.beside > 0
+}
+
+#[test]
+fn handlers_interrupt_the_consumer_anywhere() {
+    run_all(&Here, &Fill::all(), &Op::ALL, &BY_HANDLERS, has_item);
+}
+
+#[test]
+fn the_consumer_goes_on_while_a_thread_that_it_depends_on_is_stopped() {
+    run_all(&Here, &Fill::all(), &Op::ALL, &BY_OTHERS, |case| !case.outer.is_consumers());
+}
+
+#[test]
+fn the_consumer_goes_on_while_a_producer_is_stopped() {
+    let fills: Vec<_> = Fill::all().into_iter().filter(|fill| fill.bypass == fill.beside).collect();
+    // A producer's `push` must find room at any step.
+    let outers = [Op::TryPush, Op::PushTimeout, Op::Len, Op::IsEmpty, Op::IsFull];
+    let consumer = There::new();
+    run_all(&consumer, &fills, &outers, &BY_OTHERS, |_| true);
+    run_all(&consumer, &fills, &outers, &BY_HANDLERS, |_| true);
+    run_all(&consumer, &fills, &[Op::Push], &BY_OTHERS[..1], |case| {
+        case.innermost == Op::TryPush && case.fill.ring + 1 < case.fill.capacity
+    });
+}
+
+/// How many steps `call` takes until it sleeps for good, and `wake` to end its sleep.
+fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
+    let steps = &AtomicU64::new(0);
+    let count = move || {
+        steps.fetch_add(1, Ordering::Relaxed);
+    };
+    thread::scope(|scope| {
+        scope.spawn(move || hooked(&count, call));
+        let mut seen = (0, 0);
+        // Without a step for so long; if the machine was only busy, fewer steps are tried.
+        while seen.0 == 0 || seen.1 < 10 {
+            thread::sleep(Duration::from_millis(10));
+            let now = steps.load(Ordering::Relaxed);
+            seen = if now == seen.0 { (now, seen.1 + 1) } else { (now, 0) };
+        }
+        wake();
+        seen.0
+    })
+}
+
+#[test]
+fn a_push_nested_in_a_pop_that_is_about_to_sleep_wakes_it() {
+    watch();
+    let (producer, mut consumer) = bywash::bounded(2);
+    let until = steps_until_asleep(|| assert_eq!(consumer.pop(), Ok(0)), || producer.push(0).unwrap());
+    for at in 0..until {
+        interrupt_at(at, &AtomicU64::new(0), || producer.try_push(at).unwrap(), || assert_eq!(consumer.pop(), Ok(at)));
+    }
+    println!("{until} steps");
+}
+
+#[test]
+fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
+    watch();
+    let (producer, mut consumer) = bywash::bounded(1);
+    producer.push(0).unwrap();
+    // Not on the thread of the pushes, which would be the consumer's then.
+    let until = steps_until_asleep(|| producer.push(1).unwrap(), || assert_eq!(consumer.pop(), Ok(0)));
+    let remote = There::new();
+    let consumer = Arc::new(std::sync::Mutex::new(consumer));
+    for at in 0..until {
+        let pop = || {
+            let consumer = consumer.clone();
+            remote.run(move || assert_eq!(consumer.lock().unwrap().try_pop(), Ok(at + 1)));
+        };
+        interrupt_at(at, &AtomicU64::new(0), pop, || producer.push(at + 2).unwrap());
+    }
+    println!("{until} steps");
+}

@@ -1,0 +1,292 @@
+//! What the contract allows: a queue as a sequential program that is in all the states it may be in.
+//!
+//! A call takes effect at a few moments between its invocation and its response, and the model does not know when they
+//! are. So it keeps every state that some choice of moments leads to. A response that none of them allows is a violation.
+
+use std::collections::BTreeSet;
+
+pub(crate) type Item = u32;
+pub(crate) type Id = usize;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Call {
+    /// `inside`: where the bypass may be used.
+    Push {
+        item: Item,
+        inside: bool,
+    },
+    Pop,
+    Close,
+    Len,
+    IsEmpty,
+    IsFull,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Answer {
+    Done,
+    Full,
+    Closed,
+    Empty,
+    Item(Item),
+    Count(usize),
+    Is(bool),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Slot {
+    Claimed,
+    Published(Item),
+    /// Being taken: the item is gone, the slot still in use.
+    Taking,
+    /// Taken ahead of one that is not: in use until that one is taken.
+    Taken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lane {
+    Ring,
+    Bypass,
+}
+
+/// How far a call is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Start,
+    /// The first lane is done, the other is not.
+    Half,
+    /// The ring was full when so many had been claimed.
+    SawFull(usize),
+    Claimed(Lane, usize),
+    Taking(Lane, usize, Item),
+    Counting(Counting),
+    End(Answer),
+}
+
+/// What was seen of the lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Counting {
+    Ring { released: usize },
+    Between(usize),
+    Bypass { ring: usize, released: usize },
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Slots {
+    capacity: usize,
+    closed: bool,
+    released: usize,
+    /// Those in use, each with how many of the ring it stands after.
+    used: Vec<(usize, Slot)>,
+}
+
+impl Slots {
+    fn claimed(&self) -> usize {
+        self.released + self.used.len()
+    }
+
+    fn is_full(&self) -> bool {
+        self.used.len() == self.capacity
+    }
+
+    fn claim(&mut self, after: usize) -> usize {
+        self.used.push((after, Slot::Claimed));
+        self.claimed() - 1
+    }
+
+    fn set(&mut self, index: usize, slot: Slot) {
+        self.used[index - self.released].1 = slot;
+    }
+
+    /// Marks `index` taken, and frees what need not be in use any more.
+    fn release(&mut self, index: usize) {
+        self.set(index, Slot::Taken);
+        let free = self.used.iter().take_while(|(_, slot)| *slot == Slot::Taken).count();
+        self.used.drain(..free);
+        self.released += free;
+    }
+
+    /// The first item that is published: its index, what it stands after, and itself.
+    fn first(&self) -> Option<(usize, usize, Item)> {
+        self.used.iter().enumerate().find_map(|(i, &(after, slot))| match slot {
+            Slot::Published(item) => Some((self.released + i, after, item)),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct State {
+    ring: Slots,
+    bypass: Slots,
+    calls: Vec<(Id, Call, Phase)>,
+}
+
+impl State {
+    fn lane(&mut self, lane: Lane) -> &mut Slots {
+        match lane {
+            Lane::Ring => &mut self.ring,
+            Lane::Bypass => &mut self.bypass,
+        }
+    }
+
+    /// Takes the next step of the call at `place`; false where it has none.
+    fn advance(&mut self, place: usize) -> bool {
+        let (_, call, phase) = self.calls[place];
+        if let Phase::End(_) = phase {
+            return false;
+        }
+        self.calls[place].2 = match call {
+            Call::Push { item, inside } => self.push(item, inside, phase),
+            Call::Pop => self.pop(phase),
+            Call::Close => self.close(phase),
+            Call::Len => self.count(phase),
+            Call::IsEmpty => self.is_empty(phase),
+            Call::IsFull => Phase::End(Answer::Is(self.ring.is_full())),
+        };
+        true
+    }
+
+    fn push(&mut self, item: Item, inside: bool, phase: Phase) -> Phase {
+        match phase {
+            Phase::Claimed(lane, index) => {
+                self.lane(lane).set(index, Slot::Published(item));
+                Phase::End(Answer::Done)
+            }
+            Phase::SawFull(_) if self.bypass.closed => Phase::End(Answer::Closed),
+            Phase::SawFull(_) if self.bypass.is_full() => Phase::End(Answer::Full),
+            Phase::SawFull(after) => Phase::Claimed(Lane::Bypass, self.bypass.claim(after)),
+            _ if self.ring.closed => Phase::End(Answer::Closed),
+            _ if !self.ring.is_full() => Phase::Claimed(Lane::Ring, self.ring.claim(0)),
+            _ if inside => Phase::SawFull(self.ring.claimed()),
+            _ => Phase::End(Answer::Full),
+        }
+    }
+
+    fn pop(&mut self, phase: Phase) -> Phase {
+        if let Phase::Taking(lane, index, item) = phase {
+            self.lane(lane).release(index);
+            return Phase::End(Answer::Item(item));
+        }
+        let next = match (self.ring.first(), self.bypass.first()) {
+            (Some((index, _, item)), Some((_, after, _))) if index < after => Some((Lane::Ring, index, item)),
+            (Some((index, _, item)), None) => Some((Lane::Ring, index, item)),
+            (_, beside) => beside.map(|(index, _, item)| (Lane::Bypass, index, item)),
+        };
+        let finished = |slots: &Slots| slots.closed && slots.used.is_empty();
+        match next {
+            Some((lane, index, item)) => {
+                self.lane(lane).set(index, Slot::Taking);
+                Phase::Taking(lane, index, item)
+            }
+            None if finished(&self.ring) && finished(&self.bypass) => Phase::End(Answer::Closed),
+            None => Phase::End(Answer::Empty),
+        }
+    }
+
+    /// Closes the ring first.
+    fn close(&mut self, phase: Phase) -> Phase {
+        let half = phase == Phase::Half;
+        self.lane(if half { Lane::Bypass } else { Lane::Ring }).closed = true;
+        if half { Phase::End(Answer::Done) } else { Phase::Half }
+    }
+
+    /// Each lane's length is how many had been claimed at one moment, less how many had been released at an earlier one.
+    fn count(&self, phase: Phase) -> Phase {
+        let length = |lane: &Slots, released: usize| (lane.claimed() - released).min(lane.capacity);
+        match phase {
+            Phase::Counting(Counting::Ring { released }) => {
+                Phase::Counting(Counting::Between(length(&self.ring, released)))
+            }
+            Phase::Counting(Counting::Between(ring)) => {
+                Phase::Counting(Counting::Bypass { ring, released: self.bypass.released })
+            }
+            Phase::Counting(Counting::Bypass { ring, released }) => {
+                Phase::End(Answer::Count(ring + length(&self.bypass, released)))
+            }
+            _ => Phase::Counting(Counting::Ring { released: self.ring.released }),
+        }
+    }
+
+    /// Each lane at a moment of its own.
+    fn is_empty(&self, phase: Phase) -> Phase {
+        match phase {
+            Phase::Half => Phase::End(Answer::Is(self.bypass.used.is_empty())),
+            _ if self.ring.used.is_empty() => Phase::Half,
+            _ => Phase::End(Answer::Is(false)),
+        }
+    }
+}
+
+/// For whoever reads of a violation.
+#[derive(Debug)]
+#[allow(dead_code, reason = "it is only printed")]
+enum Event {
+    Invoked(Id, Call),
+    Responded(Id, Vec<Answer>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Model {
+    states: Vec<State>,
+    calls: Id,
+    log: Vec<Event>,
+}
+
+impl Model {
+    pub(crate) fn new(capacity: usize, bypass: usize) -> Self {
+        let slots = |capacity| Slots { capacity, ..Slots::default() };
+        let state = State { ring: slots(capacity), bypass: slots(bypass), calls: Vec::new() };
+        Self { states: vec![state], calls: 0, log: Vec::new() }
+    }
+
+    /// Says that a call begins.
+    pub(crate) fn invoke(&mut self, call: Call) -> Id {
+        let id = self.calls;
+        self.calls += 1;
+        self.log.push(Event::Invoked(id, call));
+        self.states.iter_mut().for_each(|state| state.calls.push((id, call, Phase::Start)));
+        id
+    }
+
+    /// Says that a call has ended with one of `answers`.
+    ///
+    /// # Panics
+    ///
+    /// Where that cannot be.
+    pub(crate) fn respond(&mut self, id: Id, answers: &[Answer]) {
+        self.log.push(Event::Responded(id, answers.to_vec()));
+        match &mut self.states[..] {
+            // A call by itself has no choice.
+            [state] if state.calls.len() == 1 => while state.advance(0) {},
+            _ => {}
+        }
+        self.let_time_pass(id, answers);
+        if self.states.is_empty() {
+            self.log.iter().for_each(|event| eprintln!("{event:?}"));
+            panic!("the contract allows no such response as the last one above");
+        }
+    }
+
+    /// Leaves the states that the calls in flight may lead to when `id` has just come to its end with one of `answers`.
+    fn let_time_pass(&mut self, id: Id, answers: &[Answer]) {
+        let mut todo = std::mem::take(&mut self.states);
+        let mut seen: BTreeSet<_> = todo.iter().cloned().collect();
+        while let Some(mut state) = todo.pop() {
+            let place = state.calls.iter().position(|call| call.0 == id).expect("it was invoked");
+            if let Phase::End(answer) = state.calls[place].2 {
+                if answers.contains(&answer) {
+                    state.calls.remove(place);
+                    self.states.push(state);
+                }
+                continue;
+            }
+            for place in 0..state.calls.len() {
+                let mut next = state.clone();
+                if next.advance(place) && seen.insert(next.clone()) {
+                    todo.push(next);
+                }
+            }
+        }
+    }
+}
