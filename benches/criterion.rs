@@ -4,21 +4,14 @@
 //! at bywash alone, and `cargo bench --bench compare -- --quick` one at all queues, in a minute. Names are
 //! `group/workload/params/queue`, and a part of one chooses: `cargo bench -- blocking/2_to_1`.
 
-#[cfg(not(loom))]
 mod rivals;
-#[cfg(not(loom))]
 #[allow(dead_code, reason = "the comparison uses the rest")]
 mod workloads;
 
-#[cfg(loom)]
-fn main() {}
-
-#[cfg(not(loom))]
 fn main() {
     groups::all();
 }
 
-#[cfg(not(loom))]
 mod groups {
     use std::hint::black_box;
     use std::time::Duration;

@@ -24,7 +24,7 @@ pub fn bounded<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     Builder::new(capacity).build()
 }
 
-/// Builds a queue that is not quite as [`bounded`] builds it.
+/// Builds a queue with a bypass of your size.
 ///
 /// ```
 /// use bywash::Builder;
@@ -47,7 +47,7 @@ impl Builder {
     /// Where `capacity` is 0.
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
-        assert_ne!(capacity, 0, "bywash: the capacity of a queue must not be 0");
+        assert!(capacity != 0, "bywash: the capacity of a queue must not be 0");
         Self { capacity, bypass: 16 }
     }
 

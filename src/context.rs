@@ -198,7 +198,7 @@ impl Domain {
     /// # Panics
     ///
     /// Where the system has no thread-specific key left, on the first use in a process.
-    #[must_use = "the thread leaves the domain when the guard is dropped"]
+    #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
     pub fn enter(&self) -> DomainGuard {
         let member = ptr::from_ref(self.members.enter(thread::enroll()));
         DomainGuard { domain: self.clone(), member, _not_send: PhantomData }
@@ -211,7 +211,9 @@ impl fmt::Debug for Domain {
     }
 }
 
-/// Keeps its thread in a [`Domain`]. It cannot be sent to another thread:
+/// Keeps its thread in a [`Domain`], until it is dropped.
+///
+/// It cannot be sent to another thread:
 ///
 /// ```compile_fail,E0277
 /// fn send<T: Send>() {}

@@ -28,7 +28,7 @@ pub enum PushError<T> {
 pub enum PushTimeoutError<T> {
     /// There was no room in time.
     Timeout(T),
-    /// Ring and bypass were full, and to wait on this thread would be to wait in vain:
+    /// Ring and bypass were full, and to wait on this thread would be to wait for ever:
     /// it is the consumer's own, or one that the consumer depends on.
     WouldDeadlock(T),
     /// The consumer closed the queue or is gone.
@@ -64,7 +64,7 @@ const EMPTY: &str = "queue is empty";
 const CLOSED: &str = "queue is closed";
 const PUSH_TIMEOUT: &str = "timed out while the queue was full";
 const POP_TIMEOUT: &str = "timed out while the queue was empty";
-const WOULD_DEADLOCK: &str = "queue is full, and waiting on the consumer's own thread would never end";
+const WOULD_DEADLOCK: &str = "queue is full, and cannot be drained while this thread waits";
 
 /// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` whatever the item is.
 macro_rules! push_error {

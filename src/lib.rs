@@ -23,22 +23,25 @@
 //!
 //! # What may be called from where
 //!
-//! | | in a signal handler | on top of an interrupted call | may wait | allocates |
+//! | | in a signal handler | re-entrant (1) | may wait | allocates |
 //! |---|---|---|---|---|
-//! | [`try_push`](Producer::try_push), `is_*`, `len`, `capacity`, `bypassed` | yes | yes | never | never |
-//! | [`push`](Producer::push) on the consumer's thread or in its [`Domain`] | no | from destructors and hooks | never: bypass, then `WouldDeadlock` | never |
-//! | [`push`](Producer::push), [`push_timeout`](Producer::push_timeout), [`push_deadline`](Producer::push_deadline) elsewhere | no | from destructors and hooks | for room | never |
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain) | no | – | never | the first on a thread |
-//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | no | – | for an item | the first on a thread |
-//! | [`close`](Consumer::close), dropping and cloning an end | no | – | never | the last drop frees |
-//! | [`bounded`], [`Builder::build`], [`Domain::enter`] | no | – | never | yes |
+//! | [`try_push`](Producer::try_push); `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `is_consumer_thread` of a producer or static queue | yes (2) | yes | never | never |
+//! | [`push`](Producer::push), [`push_timeout`](Producer::push_timeout), [`push_deadline`](Producer::push_deadline) on the consumer's thread (3) or in its [`Domain`] (4) | no, use `try_push` | yes | never: bypass, then `WouldDeadlock` | never |
+//! | [`push`](Producer::push), [`push_timeout`](Producer::push_timeout), [`push_deadline`](Producer::push_deadline) elsewhere | no, use `try_push` | yes | for room | never |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) | no | does not arise: `&mut` | never, not for a stopped producer either | the first on a thread may |
+//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | no | does not arise: `&mut` | for an item | the first on a thread may |
+//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
+//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | no | yes | never | yes |
 //!
-//! The types keep most of this: there is one [`Consumer`], and its methods take it by `&mut`.
+//! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic hook or an allocator hook.
+//! 2. A refused item is handed back, and dropped by you: in a handler use items whose destructor does nothing. The queue must outlive
+//!    the handler (a `static`, or a `Producer` in one), and nothing may unwind or jump out of it, or the slot stays claimed.
+//! 3. The thread that last popped, or called `bind`. Moving the consumer does not change it. So `bind` is the first thing that a
+//!    thread does which will drain: until then, its own push into the full queue waits for ever.
+//! 4. A thread that the consumer waits for must not wait for the consumer.
 //!
-//! In a handler: the item must not own memory that its destructor frees, for `try_push` may hand it back; the queue must outlive the
-//! handler (a `static`, or a `Producer` in one); and nothing may jump or unwind out of a push, or its slot stays claimed. After a
-//! `fork` of a process with several threads, what other threads had claimed stays claimed in the child: its pushes and pops go
-//! on, and those slots do not come back.
+//! After a `fork` of a process with several threads, what other threads had claimed stays claimed in the child: its pushes and
+//! pops go on, and those slots do not come back.
 //!
 //! # Full, bypass, refusal
 //!
@@ -46,9 +49,6 @@
 //! put the item into the bypass instead, a second, small ring that was allocated with the first. Order holds across both.
 //! With the bypass full, `try_push` says [`Full`](TryPushError::Full) and `push` says
 //! [`WouldDeadlock`](PushError::WouldDeadlock), at once.
-//!
-//! The consumer's thread is the one that popped last, or called [`bind`](Consumer::bind). A consumer that was sent to a thread
-//! and has not popped there is bound to no thread, so `bind` is the first thing that a consumer's thread does.
 //!
 //! How large? The ring for the largest burst that should not wait; 1 works. The bypass for what the consumer pushes while it handles
 //! a full ring of items, because what goes beside a full ring comes out after all that is in it: see [`Builder::bypass`].
@@ -65,13 +65,15 @@
 //!
 //! # Statics and signals
 //!
-//! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is a [`Consumer`] to be claimed from it, one
-//! at a time.
+//! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is a [`Consumer`] to be claimed
+//! from it, one at a time. Pushers never close it: a loop over it ends with an item that says so, or with
+//! [`close`](Consumer::close).
 //!
 //! # Features
 //!
-//! `std` (default): everything. `alloc`: [`bounded`], and what never waits. Neither: [`StaticQueue`], and what never waits, in
-//! `no_std`. Without `std` threads cannot be told apart, so the bypass is not used.
+//! `std` (default): everything. `alloc` alone: [`bounded`] and [`Builder`], with `try_push`, `try_pop`, `try_iter`, `drain`, `close`
+//! and the counters. Neither: [`StaticQueue`] with the same, in `no_std` and without an allocator. What binds, sleeps or knows
+//! threads needs `std`; without it threads cannot be told apart, so the bypass is not used.
 //!
 //! # Cost
 //!

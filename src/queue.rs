@@ -19,7 +19,7 @@ use {
     std::time::{Duration, Instant},
 };
 
-/// The queue that a [`Consumer`] reads: [`Heap`], or [`Claimed`](crate::Claimed) from a
+/// The queue that a [`Consumer`] reads; there is seldom a need to name it. [`Heap`], or [`Claimed`](crate::Claimed) from a
 /// [`StaticQueue`](crate::StaticQueue). Nothing else is one.
 pub trait Queue: sealed::Sealed {}
 
@@ -35,7 +35,7 @@ pub(crate) mod sealed {
     }
 }
 
-/// A queue on the heap.
+/// A queue on the heap, which a [`Consumer`] reads; there is no need to name it.
 #[cfg(feature = "alloc")]
 pub struct Heap<T> {
     shared: Arc<HeapShared<T>>,
@@ -98,7 +98,8 @@ impl<T> Producer<T> {
     /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook, and on top of any
     /// method of the same queue that it interrupted. It takes no lock, waits for nobody, does not allocate, free or
     /// panic, runs no code of the item's, and leaves `errno` alone. Its only system call is the one that wakes a
-    /// sleeping consumer.
+    /// sleeping consumer. A refused item is handed back, and dropped by the caller: in a handler, use items whose destructor
+    /// does nothing.
     ///
     /// On the consumer's thread, or inside its [`Domain`](crate::Domain), an item for which the ring has no room goes
     /// into the bypass.
@@ -124,7 +125,7 @@ impl<T> Producer<T> {
         self.shared.try_push(item)
     }
 
-    /// Pushes `item`, and waits for room where that can end.
+    /// Pushes `item`, and waits for room, unless waiting here could never end.
     ///
     /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring and bypass full it
     /// hands the item back at once. Elsewhere it sleeps until the consumer makes room or closes.
@@ -155,7 +156,7 @@ impl<T> Producer<T> {
         without_timeout(self.shared.push(item, || None))
     }
 
-    /// Pushes `item`, and waits for room where that can end, but not much longer than `timeout`.
+    /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not where waiting could never end.
     ///
     /// As [`push`](Self::push) otherwise. A timeout of zero tries once.
     ///
@@ -180,7 +181,7 @@ impl<T> Producer<T> {
         self.shared.push(item, || Instant::now().checked_add(timeout))
     }
 
-    /// Pushes `item`, and waits for room where that can end, but not much past `deadline`.
+    /// Pushes `item`, and waits for room, but not much past `deadline`, and not where waiting could never end.
     ///
     /// As [`push_timeout`](Self::push_timeout) otherwise. A deadline in the past tries once.
     ///
@@ -281,8 +282,8 @@ impl<T> RefUnwindSafe for Producer<T> {}
 /// The end of a queue that items are popped from. There is one; it may be sent to another thread.
 ///
 /// The thread of the latest pop, or of the latest [`bind`](Self::bind), is the consumer's thread: there a push never
-/// waits. **A consumer that was sent to a thread and has not popped there is not bound to it**, and a `push` of that
-/// very thread into the full queue would wait for ever. So `bind` is the first thing that a consumer's thread does.
+/// waits. **Moving the consumer does not change it.** Until the new thread pops or binds, a `push` of that very thread into the
+/// full queue would wait for ever. So `bind` is the first thing that a consumer's thread does.
 ///
 /// When the consumer is dropped, the queue is closed: every waiting and later push gets its item back, and what is left
 /// is dropped at once, also while unwinding. (An item whose push had begun and not finished by then is dropped with

@@ -20,7 +20,8 @@ use {
 /// A queue for a `static`: for `N` items, and `BYPASS` beside them, in line and without an allocator.
 ///
 /// It is pushed into directly, by whoever can see it: before there is a consumer, and from any signal handler.
-/// One consumer at a time is claimed from it with [`consumer`](Self::consumer).
+/// One consumer at a time is claimed from it with [`consumer`](Self::consumer). Pushers never close it: a loop over it ends with an
+/// item that says so, or with [`close`](Consumer::close).
 ///
 /// ```
 /// use bywash::StaticQueue;
@@ -52,7 +53,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// An empty queue. It is all zeros, so a `static` one takes no space in the program's file.
     #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
     pub const fn new() -> Self {
-        const { assert!(N != 0, "the capacity of a queue must not be 0") };
+        const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0") };
         Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
     }
 
@@ -73,7 +74,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as
-    /// [`Producer::try_push`](crate::Producer::try_push) may.
+    /// [`Producer::try_push`](crate::Producer::try_push) may. A refused item is handed back, and dropped by the caller: in a
+    /// handler, use items whose destructor does nothing.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push(item)
     }
 
-    /// Pushes `item`, and waits for room where that can end, as [`Producer::push`](crate::Producer::push) does; not for
+    /// Pushes `item`, and waits for room, unless waiting here could never end, as [`Producer::push`](crate::Producer::push) does; not for
     /// signal handlers. It also waits while there has been no consumer yet.
     ///
     /// # Errors
@@ -167,7 +169,7 @@ impl<T, const N: usize, const BYPASS: usize> fmt::Debug for StaticQueue<T, N, BY
 impl<T, const N: usize, const BYPASS: usize> UnwindSafe for StaticQueue<T, N, BYPASS> {}
 impl<T, const N: usize, const BYPASS: usize> RefUnwindSafe for StaticQueue<T, N, BYPASS> {}
 
-/// A [`StaticQueue`] whose consumer has been claimed.
+/// A [`StaticQueue`] whose consumer has been claimed; there is no need to name it.
 pub struct Claimed<'a, T, const N: usize, const BYPASS: usize> {
     queue: &'a StaticQueue<T, N, BYPASS>,
 }

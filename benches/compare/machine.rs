@@ -5,7 +5,8 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
+    "bywash",
     "crossbeam-channel",
     "crossbeam-queue",
     "concurrent-queue",
@@ -49,13 +50,12 @@ impl Machine {
     pub(crate) fn markdown(&self) -> String {
         let crates: Vec<_> = self.crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
         format!(
-            "- {}, {} cores; {}; load before the run {}\n- {}; bywash {}, {}\n",
+            "- {}, {} cores; {}; load before the run {}\n- {}; {}\n",
             self.cpu,
             self.cores,
             self.system,
             self.load,
             self.rustc,
-            env!("CARGO_PKG_VERSION"),
             crates.join(", "),
         )
     }
@@ -68,7 +68,7 @@ fn output(program: &str, arguments: &[&str]) -> String {
 
 /// From `Cargo.lock`: a version stands on the line after its name.
 fn locked_versions() -> BTreeMap<String, String> {
-    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap_or_default();
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap_or_default();
     let value = |line: &str, key| Some(line.strip_prefix(key)?.trim_matches('"').to_string());
     let pairs = lock.lines().zip(lock.lines().skip(1));
     pairs.filter_map(|(first, second)| Some((value(first, "name = ")?, value(second, "version = ")?))).collect()

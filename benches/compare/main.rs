@@ -3,32 +3,19 @@
 //! The rounds go through all workloads, and for each workload through all queues in turn, so that whatever else happens on
 //! the machine meets all of them. It writes `benches/RESULTS.md` and the charts in `benches/charts/`.
 
-#[cfg(not(loom))]
 #[path = "../rivals/mod.rs"]
 mod rivals;
-#[cfg(not(loom))]
 #[path = "../workloads/mod.rs"]
 mod workloads;
 
-#[cfg(not(loom))]
 mod charts;
-#[cfg(not(loom))]
 mod machine;
-#[cfg(not(loom))]
 mod options;
-#[cfg(not(loom))]
 mod plan;
-#[cfg(not(loom))]
 mod report;
-#[cfg(not(loom))]
 mod rounds;
-#[cfg(not(loom))]
 mod upkeep;
 
-#[cfg(loom)]
-fn main() {}
-
-#[cfg(not(loom))]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use options::Command;
 

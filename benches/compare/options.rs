@@ -72,6 +72,6 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     Ok(match only {
         Some(pattern) => Command::Only { plan, pattern },
         None if quick => Command::Everything { plan, folder: concat!(env!("CARGO_TARGET_TMPDIR"), "/compare").into() },
-        None => Command::Everything { plan, folder: concat!(env!("CARGO_MANIFEST_DIR"), "/benches").into() },
+        None => Command::Everything { plan, folder: env!("CARGO_MANIFEST_DIR").into() },
     })
 }

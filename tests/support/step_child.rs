@@ -26,10 +26,15 @@ pub(crate) fn fork() -> libc::pid_t {
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as libc::pid_t;
     assert!(child >= 0, "fork failed");
     if child == 0 {
-        // SAFETY: it has no preconditions.
-        unsafe { libc::alarm(LIMIT_SECONDS) };
+        watch();
     }
     child
+}
+
+/// Has this process killed if it is still there, and does not call this again, when the time is over.
+pub(crate) fn watch() {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::alarm(LIMIT_SECONDS) };
 }
 
 /// Waits for the end of a child.

@@ -39,6 +39,20 @@ impl Stop {
         OVER.store(true, Ordering::SeqCst);
     }
 
+    /// Runs `call`, and in the place of a stop `nested` on top of it.
+    pub(crate) fn call_interrupted(self, call: impl FnOnce(), mut nested: impl FnMut()) {
+        let mut on_step = |step: &mut Step<'_>| {
+            if step.number == self.number {
+                step.let_go();
+                self.progress.address.store(step.address(), Ordering::SeqCst);
+                nested();
+                STOPPED.store(true, Ordering::SeqCst);
+            }
+        };
+        step(&mut on_step, call);
+        OVER.store(true, Ordering::SeqCst);
+    }
+
     /// Runs `call`, and stops it after it has slept for the second time, the first being a nap.
     pub(crate) fn call_that_sleeps(self, call: impl FnOnce()) {
         let (mut sleeps, mut before) = (0, 0);
@@ -54,6 +68,11 @@ impl Stop {
         };
         step(&mut on_step, call);
         OVER.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the call came to the step.
+    pub(crate) fn was_reached(self) -> bool {
+        STOPPED.load(Ordering::SeqCst)
     }
 
     fn stop_at(self, step: &mut Step<'_>, before: usize) {

@@ -9,6 +9,8 @@ pub(crate) mod child;
 pub(crate) mod freeze;
 #[path = "step_ledger.rs"]
 pub(crate) mod ledger;
+#[path = "step_play.rs"]
+pub(crate) mod play;
 #[path = "signals.rs"]
 pub(crate) mod signals;
 #[path = "step_sleeper.rs"]

@@ -5,7 +5,6 @@
 
 use std::arch::asm;
 use std::ptr;
-use std::slice;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::signals::{errno, install, set_errno};
@@ -30,16 +29,34 @@ impl Step<'_> {
         self.registers[libc::REG_RIP as usize] as usize
     }
 
-    /// Whether the next instruction begins with these bytes.
-    pub(crate) fn starts_with(&self, bytes: &[u8]) -> bool {
-        // SAFETY: instructions can be read, and the last of a mapping is not this near to its end.
-        unsafe { slice::from_raw_parts(self.address() as *const u8, bytes.len()) == bytes }
+    /// Whether the next instruction is the kernel's, which reads the clock there: again and again, if it is too slow.
+    pub(crate) fn is_in_vdso(&self) -> bool {
+        const AT_SYSINFO_EHDR: libc::c_ulong = 33;
+        // SAFETY: it has no preconditions.
+        let start = unsafe { libc::getauxval(AT_SYSINFO_EHDR) } as usize;
+        (start..start + 0x4000).contains(&self.address())
+    }
+
+    /// The first bytes of the next instruction, and maybe more.
+    fn bytes(&self) -> [u8; 3] {
+        // SAFETY: instructions can be read, and the last one of a mapping is not this near to its end.
+        unsafe { *(self.address() as *const [u8; 3]) }
+    }
+
+    /// Whether the next instruction locks memory or is a fence.
+    pub(crate) fn is_locked(&self) -> bool {
+        match self.bytes() {
+            [0xf0, ..] | [0x0f, 0xae, 0xf0] => true,
+            // An exchange with memory locks by itself.
+            [0x86 | 0x87, operands, _] | [0x40..=0x4f, 0x86 | 0x87, operands] => operands < 0xc0,
+            _ => false,
+        }
     }
 
     /// Whether the next instruction is a system call that sleeps: a futex wait or a nap.
     pub(crate) fn is_going_to_sleep(&self) -> bool {
         let operation = self.registers[libc::REG_RSI as usize] as libc::c_int & !libc::FUTEX_PRIVATE_FLAG;
-        self.starts_with(&[0x0f, 0x05])
+        matches!(self.bytes(), [0x0f, 0x05, _])
             && match self.registers[libc::REG_RAX as usize] {
                 libc::SYS_futex => operation == libc::FUTEX_WAIT,
                 number => number == libc::SYS_clock_nanosleep,

@@ -1,0 +1,400 @@
+//! A call on a queue that is interrupted at each of its instructions, and what must hold then.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use bywash::{Builder, Consumer, DomainGuard, Producer, TryPushError};
+
+use super::signals::{Timer, errno, handle, set_errno};
+
+pub(crate) const BYPASS: usize = 2;
+
+/// What `errno` is to be before and after a push.
+const MARK: i32 = 77;
+
+/// More than are ever made in one process.
+const ITEMS: usize = 128;
+
+/// How often each item was dropped.
+static DROPS: [AtomicU32; ITEMS] = [const { AtomicU32::new(0) }; ITEMS];
+
+pub(crate) struct Item(usize);
+
+impl Drop for Item {
+    fn drop(&mut self) {
+        DROPS[self.0].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The call that is interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outer {
+    TryPush,
+    Push,
+    TryPop,
+    Pop,
+    PopTimeout,
+    PopTimeoutSoonOver,
+    Close,
+    DropConsumer,
+    DropProducer,
+    DropLastProducer,
+}
+
+impl Outer {
+    pub(crate) fn pushes(self) -> bool {
+        matches!(self, Self::TryPush | Self::Push)
+    }
+
+    pub(crate) fn pops(self) -> bool {
+        matches!(self, Self::TryPop | Self::Pop | Self::PopTimeout | Self::PopTimeoutSoonOver)
+    }
+
+    pub(crate) fn closes(self) -> bool {
+        matches!(self, Self::Close | Self::DropConsumer | Self::DropLastProducer)
+    }
+}
+
+/// What is done on top of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nested {
+    PushOne,
+    PushUntilRefused,
+    /// Another thread runs, and pushes one.
+    OtherPushes,
+    /// One is pushed until refused; then another thread runs, and pops all.
+    OtherPops,
+}
+
+/// On whose thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    Consumer,
+    Domain,
+    Other,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene {
+    pub(crate) capacity: usize,
+    /// How many items are in the ring at first, and in the bypass.
+    pub(crate) in_ring: usize,
+    pub(crate) in_bypass: usize,
+    /// How many had been through the ring before.
+    pub(crate) before: usize,
+    pub(crate) who: Who,
+    pub(crate) outer: Outer,
+    pub(crate) nested: Nested,
+}
+
+impl Scene {
+    /// Whether the call sleeps until somebody else does something.
+    pub(crate) fn sleeps(&self) -> bool {
+        match self.outer {
+            Outer::Pop | Outer::PopTimeout => self.in_ring + self.in_bypass == 0,
+            Outer::Push => self.in_ring == self.capacity && self.who == Who::Other,
+            _ => false,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    /// How many items were made.
+    items: usize,
+    /// What was in the queue before the call.
+    before: Vec<usize>,
+    /// What was accepted while it ran, in order, but for its own item.
+    accepted: Vec<usize>,
+    popped: Vec<usize>,
+    own: Option<(usize, bool)>,
+    popped_nothing: bool,
+    closed: bool,
+}
+
+/// A scene with its queue.
+pub(crate) struct Play {
+    scene: Scene,
+    producer: RefCell<Option<Producer<Item>>>,
+    consumer: RefCell<Option<Consumer<Item>>>,
+    _inside: Option<DomainGuard>,
+    record: RefCell<Record>,
+    timer: RefCell<Option<Timer>>,
+}
+
+/// The play of this process, for the handler of a signal.
+static PLAY: AtomicPtr<Play> = AtomicPtr::new(std::ptr::null_mut());
+
+impl Play {
+    pub(crate) fn new(scene: Scene) -> Box<Self> {
+        let (producer, mut consumer) = Builder::new(scene.capacity).bypass(BYPASS).build();
+        // No memory is to be got in a handler.
+        let mut record = Record { accepted: Vec::with_capacity(ITEMS), ..Record::default() };
+        record.popped.reserve(ITEMS);
+        consumer.bind();
+        let mut push = || {
+            assert!(producer.try_push(Item(record.items)).is_ok());
+            record.before.push(record.items);
+            record.items += 1;
+        };
+        for _ in 0..scene.before {
+            push();
+            drop(consumer.try_pop().unwrap());
+        }
+        // Beside the ring there is something only after it was full.
+        let pushed = if scene.in_bypass == 0 { scene.in_ring } else { scene.capacity + scene.in_bypass };
+        (0..pushed).for_each(|_| push());
+        let popped = pushed - scene.in_ring - scene.in_bypass;
+        (0..popped).for_each(|_| drop(consumer.try_pop().unwrap()));
+        record.before.drain(..scene.before + popped);
+
+        if scene.who != Who::Consumer {
+            consumer = thread::spawn(move || {
+                consumer.bind();
+                consumer
+            })
+            .join()
+            .unwrap();
+        }
+        let play = Box::new(Self {
+            scene,
+            _inside: (scene.who == Who::Domain).then(|| consumer.domain().enter()),
+            producer: RefCell::new(Some(producer)),
+            consumer: RefCell::new(Some(consumer)),
+            record: RefCell::new(record),
+            timer: RefCell::new(None),
+        });
+        PLAY.store((&raw const *play).cast_mut(), Ordering::SeqCst);
+        play
+    }
+
+    /// Runs the call through `step`.
+    pub(crate) fn call(&self, step: impl FnOnce(&mut dyn FnMut())) {
+        match self.scene.outer {
+            outer if outer.pushes() => self.call_push(step),
+            outer if outer.pops() => self.call_pop(step),
+            Outer::Close => {
+                let mut consumer = self.consumer.borrow_mut();
+                let consumer = consumer.as_mut().unwrap();
+                step(&mut || consumer.close());
+            }
+            Outer::DropConsumer => {
+                let mut consumer = self.consumer.take();
+                step(&mut || consumer = None);
+            }
+            Outer::DropLastProducer => {
+                let mut producer = self.producer.take();
+                step(&mut || producer = None);
+            }
+            _ => {
+                let mut producer = self.producer.borrow().clone();
+                step(&mut || producer = None);
+            }
+        }
+    }
+
+    fn call_push(&self, step: impl FnOnce(&mut dyn FnMut())) {
+        let producer = self.producer.borrow().clone().unwrap();
+        let own = self.new_item();
+        let number = own.0;
+        let (mut own, mut accepted) = (Some(own), false);
+        step(&mut || {
+            let own = own.take().unwrap();
+            accepted = match self.scene.outer {
+                Outer::TryPush => producer.try_push(own).is_ok(),
+                _ => producer.push(own).is_ok(),
+            };
+        });
+        self.record.borrow_mut().own = Some((number, accepted));
+    }
+
+    fn call_pop(&self, step: impl FnOnce(&mut dyn FnMut())) {
+        let mut consumer = self.consumer.borrow_mut();
+        let consumer = consumer.as_mut().unwrap();
+        let mut popped = None;
+        step(&mut || {
+            popped = match self.scene.outer {
+                Outer::TryPop => consumer.try_pop().ok(),
+                Outer::Pop => consumer.pop().ok(),
+                Outer::PopTimeout => consumer.pop_timeout(Duration::from_secs(3600)).ok(),
+                _ => consumer.pop_timeout(Duration::from_micros(1)).ok(),
+            };
+        });
+        let mut record = self.record.borrow_mut();
+        record.popped_nothing = popped.is_none();
+        record.popped.extend(popped.map(|item| item.0));
+    }
+
+    fn new_item(&self) -> Item {
+        let mut record = self.record.borrow_mut();
+        record.items += 1;
+        Item(record.items - 1)
+    }
+
+    /// What is done on top of the call.
+    pub(crate) fn interrupt(&self) {
+        match self.scene.nested {
+            Nested::PushOne => _ = self.push(self.scene.who),
+            Nested::PushUntilRefused => while self.push(self.scene.who) {},
+            Nested::OtherPushes => self.on_another_thread(|play| _ = play.push(Who::Other)),
+            Nested::OtherPops => {
+                while self.push(self.scene.who) {}
+                self.on_another_thread(|play| play.pop(usize::MAX));
+            }
+        }
+    }
+
+    /// What is done when the call is about to sleep: something that lets it go on.
+    pub(crate) fn rescue(&self) {
+        if self.scene.outer == Outer::Push {
+            self.on_another_thread(|play| play.pop(1));
+        } else {
+            // When it sleeps, on this very thread.
+            handle(libc::SIGUSR1, push_from_a_handler);
+            *self.timer.borrow_mut() = Some(Timer::on_this_thread(libc::SIGUSR1, Duration::from_millis(1)));
+        }
+    }
+
+    pub(crate) fn awake(&self) {
+        self.timer.take();
+    }
+
+    /// Runs `body` on another thread, to its end.
+    fn on_another_thread(&self, body: fn(&Self)) {
+        struct Sent<'a>(&'a Play);
+        // SAFETY: this thread waits meanwhile.
+        unsafe impl Send for Sent<'_> {}
+        impl Sent<'_> {
+            fn get(self) -> *const Play {
+                self.0
+            }
+        }
+        let sent = Sent(self);
+        // SAFETY: this thread waits meanwhile, so it is valid.
+        thread::scope(|scope| _ = scope.spawn(move || body(unsafe { &*sent.get() })));
+    }
+
+    fn pop(&self, count: usize) {
+        let mut consumer = self.consumer.borrow_mut();
+        let popped = consumer.as_mut().unwrap().try_iter().take(count).map(|item| item.0);
+        self.record.borrow_mut().popped.extend(popped);
+    }
+
+    /// Pushes one, and looks whether it was refused without cause, or accepted beyond the bound.
+    fn push(&self, who: Who) -> bool {
+        let Ok(producer) = self.producer.try_borrow() else { return false };
+        let Some(producer) = producer.as_ref() else { return false };
+        let item = self.new_item();
+        let number = item.0;
+        set_errno(MARK);
+        let result = producer.try_push(item);
+        assert_eq!(errno(), MARK);
+        let mut record = self.record.borrow_mut();
+        let scene = &self.scene;
+        let was_closed = record.closed;
+        let in_use = record.before.len() + record.accepted.len() - record.popped.len();
+        let (in_ring, sure_in_ring) = match scene.in_bypass {
+            beside if record.popped.is_empty() && !scene.outer.pops() => (in_use - beside, in_use - beside),
+            beside => (in_use, in_use.saturating_sub(beside)),
+        };
+        let moves = who == Who::Other && scene.who == Who::Other && scene.outer.pops();
+        let both = scene.capacity + BYPASS;
+        match &result {
+            Ok(()) => {
+                assert!(!was_closed, "accepted after it was closed");
+                let popping = usize::from(scene.outer.pops());
+                let bounded =
+                    in_use < both + popping && (who != Who::Other || moves || sure_in_ring < scene.capacity + popping);
+                assert!(bounded, "accepted beyond the bound, with {in_use} in use");
+                record.accepted.push(number);
+            }
+            Err(TryPushError::Full(_)) => {
+                let pushing = usize::from(scene.outer.pushes());
+                let full =
+                    if who == Who::Other { in_ring + pushing >= scene.capacity } else { in_use + pushing >= both };
+                assert!(full, "refused with {in_use} in use");
+            }
+            Err(TryPushError::Closed(_)) => {
+                assert!(scene.outer.closes(), "closed by nobody");
+                record.closed = true;
+            }
+        }
+        drop(record);
+        result.is_ok()
+    }
+
+    /// Whether, with the call over, everything is there that must be.
+    pub(crate) fn check(self: Box<Self>) {
+        self.check_own();
+        let accounted = self.consumer.borrow().is_some();
+        if accounted {
+            self.on_this_thread_drain();
+            self.check_order();
+            self.check_room();
+        }
+        let items = self.record.borrow().items;
+        drop(self);
+        for (number, drops) in DROPS[..items].iter().enumerate() {
+            assert_eq!(drops.load(Ordering::Relaxed), 1, "drops of item {number}");
+        }
+    }
+
+    fn on_this_thread_drain(&self) {
+        self.pop(usize::MAX);
+        let error = self.consumer.borrow_mut().as_mut().unwrap().try_pop().err();
+        assert_eq!(error.map(|error| error.is_closed()), Some(self.scene.outer.closes()), "after the last item");
+    }
+
+    /// Whether the call itself did what it may.
+    fn check_own(&self) {
+        let (record, scene) = (self.record.borrow(), &self.scene);
+        if record.popped_nothing {
+            assert!(record.before.is_empty(), "popped nothing from a queue with items");
+            assert!(!matches!(scene.outer, Outer::Pop | Outer::PopTimeout), "gave up");
+        }
+        if let Some((_, false)) = record.own {
+            let inside = scene.who != Who::Other;
+            let in_use = record.before.len() + record.accepted.len();
+            let room = if inside { scene.capacity + BYPASS } else { scene.capacity + scene.in_bypass };
+            assert!(in_use >= room, "refused with {in_use} in use");
+            assert!(inside || scene.outer == Outer::TryPush, "push gave up");
+        }
+    }
+
+    fn check_order(&self) {
+        let mut record = self.record.borrow_mut();
+        let mut popped = std::mem::take(&mut record.popped);
+        if let Some((own, true)) = record.own {
+            let place = popped.iter().position(|&number| number == own).expect("the call's own item is lost");
+            assert!(place >= record.before.len(), "the call's own item overtook others");
+            popped.remove(place);
+        }
+        assert!(
+            popped.iter().eq(record.before.iter().chain(&record.accepted)),
+            "{popped:?} popped of {:?}",
+            record.accepted
+        );
+        record.before.clear();
+        record.accepted.clear();
+    }
+
+    /// Whether all slots can be used again.
+    fn check_room(&self) {
+        let producer = self.producer.borrow();
+        let Some(producer) = producer.as_ref().filter(|producer| !producer.is_closed()) else { return };
+        let pushed = std::iter::from_fn(|| producer.try_push(self.new_item()).ok()).count();
+        assert_eq!(pushed, self.scene.capacity + BYPASS, "slots are lost");
+        self.pop(usize::MAX);
+        assert_eq!(self.record.borrow().popped.len(), pushed);
+    }
+}
+
+extern "C" fn push_from_a_handler(_: libc::c_int) {
+    // SAFETY: the play is valid while its call runs, which alone is interrupted.
+    let play = unsafe { &*PLAY.load(Ordering::SeqCst) };
+    if play.record.borrow().accepted.is_empty() {
+        assert!(play.push(Who::Consumer));
+    }
+}
