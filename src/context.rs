@@ -1,7 +1,7 @@
 //! Who is the consumer? Asked by a push that finds the ring full, maybe in a signal handler.
 //!
 //! * **I1** Every thread that was ever bound or entered a domain has a number of its own, given out once in normal code and never
-//!   again. So a thread that comes later, at the same address, is nobody; and a guard that was forgotten names nobody else.
+//!   again (on 32 bits: not before 2^32 such threads). So a thread that comes later, at the same address, is nobody; and a guard that was forgotten names nobody else.
 //! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor locks, also where this crate is in
 //!   a library that was loaded at run time. (POSIX does not list it for handlers; glibc, musl and the BSDs read an array.)
 //!   A thread-local would be allocated when a thread first touches it, in such a library, maybe inside the handler.
@@ -78,12 +78,20 @@ impl Context {
                 || members.is_some_and(|members| members.iter().any(is_number)))
     }
 
-    /// The consumer's domain. Called by the consumer alone.
+    /// The consumer's domain.
     pub(crate) fn domain(&self) -> Domain {
-        let mut members = self.members.load(Ordering::Relaxed);
+        let mut members = self.members.load(Ordering::Acquire);
         if members.is_null() {
-            members = Arc::into_raw(Arc::<Members>::default()).cast_mut();
-            self.members.store(members, Ordering::Release);
+            let new = Arc::into_raw(Arc::<Members>::default()).cast_mut();
+            // There is one consumer, but what allocates may come here again.
+            members = match self.members.compare_exchange(members, new, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => new,
+                Err(now) => {
+                    // SAFETY: from `into_raw`, and seen by nobody.
+                    drop(unsafe { Arc::from_raw(new) });
+                    now
+                }
+            };
         }
         // SAFETY: from `into_raw`, and this context holds one count until it is dropped.
         unsafe { Arc::increment_strong_count(members) };

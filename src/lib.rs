@@ -60,8 +60,8 @@
 //!
 //! # Closing
 //!
-//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is left is dropped then, once
-//! each, whatever its destructors do. When the last producer is dropped, the consumer pops what is left and is told `Closed`.
+//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is left can be popped after
+//! closing, and is dropped with the consumer, once each, whatever its destructors do. When the last producer is dropped, the consumer pops what is left and is told `Closed`.
 //!
 //! # Statics and signals
 //!

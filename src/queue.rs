@@ -399,7 +399,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn try_pop(&mut self) -> Result<T, TryPopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().try_pop() }
+        unsafe { self.queue.shared().try_pop_once() }
     }
 
     /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal handler on the sleeping

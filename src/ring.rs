@@ -8,6 +8,7 @@
 //!          top bit CLOSED                  not yet free         | stamp | item | stamp | item | ...
 //!  limit:  released + capacity,  ahead: how many were taken     +-------+------+-------+------+---
 //!          as last seen                 from behind `released`
+//!                                clear: up to where, all of them
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years. (With 32-bit counters a
@@ -62,8 +63,10 @@
 //!
 //! A push is lock-free: its exchange fails only because another push claimed. It never waits for a slot's state. A pop in the
 //! usual case is a bounded number of steps. Behind a producer that was stopped in mid-push it looks over the claimed slots
-//! until two looks agree; a look disagrees only if a push was published meanwhile. A stopped producer holds its own slot,
-//! and with it those behind it: their items are popped, and they are free again when it has gone on and been popped.
+//! until two looks agree; a look disagrees only if a push was published meanwhile. It begins behind what is taken already, `clear`, so that
+//! popping past one stopped producer costs the same for each item; past several, it walks over what was taken behind the
+//! second. A stopped producer holds its own slot, and with it those behind it: their items are popped, and they are free again when
+//! it has gone on and been popped.
 //!
 //! # Orderings
 //!
@@ -79,12 +82,15 @@
 //! | [publish:S] | the stamp, when publishing | store Release | [look:S] | the item, and whatever happened before its push | `two_pushes_and_a_pop_lose_nothing` |
 //! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `order_holds_around_a_stopped_push` |
 //! | [release:H] | `released`, when popping | store Release | [limit:H] | the consumer's moving the item out | `a_slot_is_used_again` |
+//! | [close:C] | closing | exchange SeqCst | [closed:L], [sleep:F] | what came before closing | `closed_tells_what_came_before` |
+//! | [closed:L] | telling that it is closed | load Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //!
 //! Two orderings are stronger than loom can tell, as it takes sequentially consistent accesses for Acquire and Release and is
 //! given a fence instead: `[claim:C]` and `[wake:F]` are sequentially consistent so that a push and the consumer that falls
 //! asleep cannot miss each other without a fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order,
 //! either the claim comes first, and the consumer sees it, or the announcement does, and the push sees that.
 
+use core::iter;
 use core::mem::MaybeUninit;
 
 use crossbeam_utils::CachePadded;
@@ -165,6 +171,7 @@ pub(crate) struct Tail {
 pub(crate) struct Head {
     released: AtomicU64,
     ahead: AtomicU64,
+    clear: AtomicU64,
 }
 
 impl Tail {
@@ -178,7 +185,7 @@ impl Tail {
 impl Head {
     const_fn! {
         fn new() -> Self {
-            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0) }
+            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0), clear: AtomicU64::new(0) }
         }
     }
 }
@@ -273,7 +280,7 @@ impl<E: Ends, S: Slots> Ring<E, S> {
             if tail >= self.ends.tail().limit.load(Ordering::Acquire) {
                 self.raise_limit(tail)?;
             }
-            // [claim:C] SeqCst; pairs with [sleep:T]. FREE => CLAIMED
+            // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
             match self.ends.tail().claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
                 Ok(_) => return Ok(tail),
                 Err(now) => tail = now,
@@ -285,6 +292,8 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     #[inline]
     fn raise_limit(&self, tail: u64) -> Result<(), Refused> {
         if tail & CLOSED != 0 {
+            // [closed:L] Acquire; pairs with [close:C]
+            self.ends.tail().claims.load(Ordering::Acquire);
             return Err(Refused::Closed);
         }
         // [limit:H] Acquire; pairs with [release:H]
@@ -314,7 +323,7 @@ impl<E: Ends, S: Slots> Ring<E, S> {
 
     /// Lets nothing more be claimed.
     pub(crate) fn close(&self) {
-        // [close:C] SeqCst; pairs with [sleep:T]
+        // [close:C] SeqCst; pairs with [sleep:F], [closed:L]
         self.ends.tail().claims.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
@@ -324,7 +333,7 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     }
 }
 
-/// Looking from anywhere: what was true at some moment of the call.
+/// Looking from anywhere.
 impl<E: Ends, S: Slots> Ring<E, S> {
     pub(crate) fn capacity(&self) -> u64 {
         self.slots.capacity()
@@ -336,10 +345,11 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.ends.tail().claims.load(Ordering::Relaxed) & CLOSED != 0
+        // [closed:L] Acquire; pairs with [close:C]
+        self.ends.tail().claims.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// How many slots are in use.
+    /// How many slots are in use, more or less: the two counters are read one after the other.
     pub(crate) fn len(&self) -> u64 {
         // The head first: read after the tail, it may have passed it.
         let head = self.ends.head().released.load(Ordering::Acquire);
@@ -363,7 +373,8 @@ impl<E: Ends, S: Slots> Ring<E, S> {
 
     /// Whether it is closed and empty, and so for good.
     pub(crate) fn is_finished(&self) -> bool {
-        let tail = self.ends.tail().claims.load(Ordering::Relaxed);
+        // [closed:L] Acquire; pairs with [close:C]
+        let tail = self.ends.tail().claims.load(Ordering::Acquire);
         tail == self.ends.head().released.load(Ordering::Relaxed) | CLOSED
     }
 }
@@ -397,7 +408,13 @@ impl<E: Ends, S: Slots> Ring<E, S> {
 
     /// The first index at which an item is published and not taken.
     pub(crate) fn find(&self) -> Option<u64> {
-        (self.head()..self.claimed()).find(|&index| {
+        let (head, tail) = (self.head(), self.claimed());
+        if head == tail {
+            return None;
+        }
+        let clear = self.skip_taken(self.ends.head().clear.load(Ordering::Relaxed).max(head + 1));
+        self.ends.head().clear.store(clear, Ordering::Relaxed);
+        iter::once(head).chain(clear..tail).find(|&index| {
             // SAFETY: something was claimed, so the capacity is not 0.
             let slot = unsafe { self.slots.slot(index) };
             // [look:S] Acquire; pairs with [publish:S]
@@ -442,22 +459,27 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     #[inline]
     fn release(&self, mut head: u64) {
         if self.ends.head().ahead.load(Ordering::Relaxed) != 0 {
-            head = self.skip_taken(head);
+            head = self.release_taken(head);
         }
         // [release:H] Release; pairs with [limit:H]. PUBLISHED, TAKEN => FREE
         self.ends.head().released.store(head, Ordering::Release);
     }
 
-    /// The first index from `head` on that was not taken ahead.
+    /// The first index from `head` on that was not taken; those before it are ahead no longer.
     #[cold]
-    fn skip_taken(&self, mut head: u64) -> u64 {
-        let mut ahead = self.ends.head().ahead.load(Ordering::Relaxed);
-        // SAFETY: something was taken, so the capacity is not 0.
-        while ahead != 0 && unsafe { self.slots.slot(head) }.stamp.load(Ordering::Relaxed) == (head + 1) | TAKEN {
-            head += 1;
-            ahead -= 1;
+    fn release_taken(&self, head: u64) -> u64 {
+        let end = self.skip_taken(head);
+        let ahead = self.ends.head().ahead.load(Ordering::Relaxed);
+        self.ends.head().ahead.store(ahead - (end - head), Ordering::Relaxed);
+        end
+    }
+
+    /// The first index from `index` on that was not taken. A lap at most: the stamp says for which index it is.
+    fn skip_taken(&self, mut index: u64) -> u64 {
+        // SAFETY: something was claimed, so the capacity is not 0.
+        while unsafe { self.slots.slot(index) }.stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN {
+            index += 1;
         }
-        self.ends.head().ahead.store(ahead, Ordering::Relaxed);
-        head
+        index
     }
 }

@@ -8,7 +8,7 @@ use crate::sync::const_fn;
 use crate::{TryPopError, TryPushError};
 
 #[cfg(feature = "alloc")]
-use core::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
 #[cfg(feature = "std")]
 use crate::{
@@ -28,7 +28,7 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
     #[cfg(feature = "std")]
     context: Context,
     #[cfg(feature = "alloc")]
-    producers: AtomicUsize,
+    producers: AtomicU64,
     beside: CachePadded<Beside<B>>,
 }
 
@@ -49,7 +49,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                 #[cfg(feature = "std")]
                 context: Context::new(),
                 #[cfg(feature = "alloc")]
-                producers: AtomicUsize::new(0),
+                producers: AtomicU64::new(0),
                 beside: CachePadded::new(Beside {
                     bypass: Ring::new(Together::new(), bypass),
                     #[cfg(feature = "std")]
@@ -74,7 +74,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Closes the queue with the last one.
     pub(crate) fn remove_producer(&self) {
-        // Release and Acquire: the last one closes after everything that the others did.
+        // [last:P] AcqRel, with itself: the last one closes after everything that the others did.
         if self.producers.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.close();
         }
@@ -103,6 +103,23 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         #[cfg(feature = "std")]
         self.beside.waiters.room();
         Ok(item)
+    }
+
+    /// As [`try_pop`](Self::try_pop), for a consumer that may not come back soon: where nothing is left, it wakes one who waits for
+    /// room, W7.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[inline]
+    pub(crate) unsafe fn try_pop_once(&self) -> Result<T, TryPopError> {
+        // SAFETY: the caller's.
+        let result = unsafe { self.try_pop() };
+        #[cfg(feature = "std")]
+        if let Err(TryPopError::Empty) = result {
+            self.beside.waiters.nudge(1);
+        }
+        result
     }
 
     /// Refuses pushes from now on, and wakes everybody.
@@ -286,6 +303,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[cold]
     unsafe fn pop_slow(&self, deadline: Deadline) -> Result<T, PopTimeoutError> {
         let spin = Spin::new();
+        let mut has_slept = false;
         loop {
             if is_over(deadline) {
                 return Err(PopTimeoutError::Timeout);
@@ -295,7 +313,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 unsafe { self.try_pop() }
             } else {
                 // SAFETY: the caller's.
-                unsafe { self.try_pop_or_sleep(deadline) }
+                let tried = unsafe { self.try_pop_or_sleep(deadline, has_slept) };
+                has_slept = true;
+                tried
             };
             match tried {
                 Ok(item) => return Ok(item),
@@ -306,15 +326,20 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Announces sleep, looks again, and sleeps if there is still nothing.
-    unsafe fn try_pop_or_sleep(&self, deadline: Deadline) -> Result<T, TryPopError> {
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    unsafe fn try_pop_or_sleep(&self, deadline: Deadline, has_slept: bool) -> Result<T, TryPopError> {
         let announced = self.parker.announce();
-        // Whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
-        let sure = self.lanes().is_empty() || heavy_barrier();
+        // W1: whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
+        let mut sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
         let result = unsafe { self.try_pop() };
         if let Err(TryPopError::Empty) = result {
-            // There is room for those who sleep, and whoever was woken before them may have been stopped.
-            self.beside.waiters.nudge();
+            // W7: first one, and a nap; then all.
+            let has_woken = self.beside.waiters.nudge(if has_slept { i32::MAX } else { 1 });
+            sure &= has_slept || !has_woken;
             self.parker.sleep(announced, deadline, sure);
         }
         self.parker.retract(announced);

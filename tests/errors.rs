@@ -51,10 +51,10 @@ fn every_error() -> [(Box<dyn Error>, &'static str, &'static str); 12] {
     [
         (Box::new(TryPushError::Full(ITEM)), "Full", "full"),
         (Box::new(TryPushError::Closed(ITEM)), "Closed", "closed"),
-        (Box::new(PushError::WouldDeadlock(ITEM)), "WouldDeadlock", "consumer's own thread"),
+        (Box::new(PushError::WouldDeadlock(ITEM)), "WouldDeadlock", "cannot be drained"),
         (Box::new(PushError::Closed(ITEM)), "Closed", "closed"),
         (Box::new(PushTimeoutError::Timeout(ITEM)), "Timeout", "timed out"),
-        (Box::new(PushTimeoutError::WouldDeadlock(ITEM)), "WouldDeadlock", "consumer's own thread"),
+        (Box::new(PushTimeoutError::WouldDeadlock(ITEM)), "WouldDeadlock", "cannot be drained"),
         (Box::new(PushTimeoutError::Closed(ITEM)), "Closed", "closed"),
         (Box::new(TryPopError::Empty), "Empty", "empty"),
         (Box::new(TryPopError::Closed), "Closed", "closed"),

@@ -11,7 +11,7 @@ mod checked;
 mod model;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::Duration;
@@ -324,4 +324,42 @@ fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
         interrupt_at(at, &AtomicU64::new(0), pop, || producer.push(at + 2).unwrap());
     }
     println!("{until} steps");
+}
+
+/// Two of three blocked pushes are stopped when they are woken, until `pop` has brought the third one's item.
+fn the_third_comes_in_past_two_stopped_heirs(pop: fn(&mut bywash::Consumer<u32>) -> Option<u32>) {
+    watch();
+    let (producer, mut consumer) = bywash::bounded(1);
+    consumer.bind();
+    producer.push(0).unwrap();
+    let is_stopping = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for item in 1..=3 {
+            let (producer, is_stopping) = (producer.clone(), &is_stopping);
+            let stop = move || {
+                while item < 3 && is_stopping.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+            };
+            scope.spawn(move || hooked(&stop, || producer.push(item).unwrap()));
+            // So that they sleep, and in this order; if the machine was only busy, less is tried.
+            thread::sleep(Duration::from_millis(100));
+        }
+        is_stopping.store(true, Ordering::Relaxed);
+        assert_eq!(pop(&mut consumer), Some(0));
+        while pop(&mut consumer) != Some(3) {}
+        is_stopping.store(false, Ordering::Relaxed);
+        drop(producer);
+        assert_eq!(consumer.iter().sum::<u32>(), 1 + 2);
+    });
+}
+
+#[test]
+fn polling_goes_past_two_stopped_heirs_of_a_wake() {
+    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.try_pop().ok());
+}
+
+#[test]
+fn sleeping_goes_past_two_stopped_heirs_of_a_wake() {
+    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.pop().ok());
 }

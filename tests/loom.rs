@@ -5,6 +5,7 @@
 #![cfg(loom)]
 
 use bywash::{Builder, Consumer, PopError, Producer, PushError, TryPopError, TryPushError};
+use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
@@ -158,7 +159,7 @@ fn assert_order(popped: &[usize], earlier: usize, later: usize) {
 
 /// C3 while slots are skipped: one producer pushes 1 and then 2, with the claim of 0 anywhere. [look:S] B3
 fn order_around_a_stopped_push(capacity: usize) {
-    model(PREEMPTIONS, move || {
+    model(2, move || {
         let (producer, mut consumer) = queue(capacity, 0);
         let other = producer.clone();
         let stopped = thread::spawn(move || other.try_push(item(0)).is_ok());
@@ -448,5 +449,38 @@ fn what_is_left_is_dropped_once() {
         drop(consumer);
         thread.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+/// [close:C] [closed:L] [last:P]: who is told that the queue is closed sees what came before, from each producer.
+#[test]
+fn closed_tells_what_came_before() {
+    model(2, || {
+        let (producer, mut consumer) = queue(1, 0);
+        let cells = Arc::new((UnsafeCell::new(0), UnsafeCell::new(0)));
+        let (other, theirs) = (producer.clone(), cells.clone());
+        let threads = [
+            thread::spawn({
+                let cells = cells.clone();
+                move || {
+                    // SAFETY: nobody looks before the queue is closed, which is after this.
+                    cells.0.with_mut(|cell| unsafe { *cell = 1 });
+                    drop(producer);
+                }
+            }),
+            thread::spawn(move || {
+                // SAFETY: as before.
+                theirs.1.with_mut(|cell| unsafe { *cell = 1 });
+                drop(other);
+            }),
+        ];
+        while consumer.try_pop() == Err(TryPopError::Empty) {
+            thread::yield_now();
+        }
+        // SAFETY: all writing came before closing.
+        cells.0.with(|cell| assert_eq!(unsafe { *cell }, 1));
+        // SAFETY: as before.
+        cells.1.with(|cell| assert_eq!(unsafe { *cell }, 1));
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }

@@ -15,16 +15,17 @@ fn main() {
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
 fn main() {
-    cases::run();
+    stopped::run();
 }
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
-mod cases {
+mod stopped {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use bywash::{Builder, Consumer, Producer, bounded};
 
+    use super::support::cases;
     use super::support::freeze::{Frozen, Stop, Tally, at_each_step, wait_for};
     use super::support::sleeper::Sleeper;
 
@@ -35,32 +36,27 @@ mod cases {
     const ITS: u32 = 1000;
 
     pub(crate) fn run() {
-        type Case = fn() -> Tally;
-        let cases: [(&str, Case); 8] = [
-            ("a_stopped_producer_hides_its_own_item_only", a_stopped_producer_hides_its_own_item_only),
-            ("a_stopped_bypass_push_hides_its_own_item_only", a_stopped_bypass_push_hides_its_own_item_only),
-            ("a_resumed_push_disturbs_nothing", a_resumed_push_disturbs_nothing),
-            ("a_resumed_bypass_push_disturbs_nothing", a_resumed_bypass_push_disturbs_nothing),
-            (
-                "the_sleeping_consumer_is_woken_past_a_stopped_waker",
-                the_sleeping_consumer_is_woken_past_a_stopped_waker,
-            ),
-            ("a_blocked_push_goes_on_beside_a_stopped_one", a_blocked_push_goes_on_beside_a_stopped_one),
-            (
-                "a_stopped_heir_of_the_wake_holds_nobody_up_for_long",
-                a_stopped_heir_of_the_wake_holds_nobody_up_for_long,
-            ),
-            ("close_works_beside_a_stopped_producer", close_works_beside_a_stopped_producer),
-        ];
-        let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
-        let mut total = Tally::default();
-        for (name, case) in cases.into_iter().filter(|(name, _)| name.contains(&filter)) {
-            let tally = case();
-            println!("test {name}: stopped at {} steps, {} findings", tally.steps, tally.findings);
-            total += tally;
-        }
-        println!("stopped at {} steps in all, {} findings", total.steps, total.findings);
-        assert_eq!(total.findings, 0);
+        cases::run(&[
+            ("a_stopped_producer_hides_its_own_item_only", || settle(a_stopped_producer_hides_its_own_item_only())),
+            ("a_stopped_bypass_push_hides_its_own_item_only", || {
+                settle(a_stopped_bypass_push_hides_its_own_item_only())
+            }),
+            ("a_resumed_push_disturbs_nothing", || settle(a_resumed_push_disturbs_nothing())),
+            ("a_resumed_bypass_push_disturbs_nothing", || settle(a_resumed_bypass_push_disturbs_nothing())),
+            ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
+                settle(the_sleeping_consumer_is_woken_past_a_stopped_waker())
+            }),
+            ("a_blocked_push_goes_on_beside_a_stopped_one", || settle(a_blocked_push_goes_on_beside_a_stopped_one())),
+            ("a_stopped_heir_of_the_wake_holds_nobody_up_for_long", || {
+                settle(a_stopped_heir_of_the_wake_holds_nobody_up_for_long())
+            }),
+            ("close_works_beside_a_stopped_producer", || settle(close_works_beside_a_stopped_producer())),
+        ]);
+    }
+
+    fn settle(tally: Tally) {
+        println!("  stopped at {} steps, {} findings", tally.steps, tally.findings);
+        assert_eq!(tally.findings, 0);
     }
 
     /// Pushes until refused, with numbers from `next` on. Returns how many were accepted.

@@ -31,11 +31,9 @@ impl Futex {
 
     /// Sleeps while the word is `seen`, for `timeout` at most; may return early for no reason.
     pub(crate) fn wait(&self, seen: u64, timeout: Option<Duration>) {
-        let timeout = timeout.map(|timeout| libc::timespec {
-            // Longer than anybody waits to see whether it was cut short.
-            tv_sec: timeout.as_secs().min(1 << 30) as libc::time_t,
-            tv_nsec: timeout.subsec_nanos() as _,
-        });
+        // As this system call has it on 32 bits too, whatever libc's `timespec` is. Nobody waits longer to see it cut short.
+        let timeout = timeout
+            .map(|timeout| [timeout.as_secs().min(1 << 30) as libc::c_long, timeout.subsec_nanos() as libc::c_long]);
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: both addresses are valid for the call. Whatever it returns, the caller looks again.

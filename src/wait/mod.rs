@@ -32,7 +32,8 @@
 //!
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value after the call was made
 //!   for it; and it says WAKING, so that where the waker is stopped for ever between the two, the next one makes the call.
-//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails.
+//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (The kernel compares 32 bits, which do
+//!   come back, 2^30 rounds later. Whoever falls asleep on them then finds the word WANTED, and so is woken by the next.)
 //!
 //! # Producers that sleep
 //!
@@ -43,15 +44,20 @@
 //!
 //! * **W6** While somebody is registered, each pop has a fence, `[room:F]`; it pairs with the one in the announcement
 //!   on leaving. Whoever leaves sees the slot, or the pop sees what it announced.
-//! * **W7** Whoever was woken may be stopped for ever before it passes the wake on. So the consumer, before it sleeps,
-//!   wakes one more, whatever the word says.
+//! * **W7** Whoever was woken may be stopped for ever before it passes the wake on. So a consumer that finds nothing wakes one
+//!   more, whatever the word says; and before it sleeps, it takes a nap after that, and then wakes all. (While it always finds
+//!   something, and the ring is never full again, the others may wait behind a stopped one: they starve, as they might anyway.)
+//!
+//! Closing wakes all without looking. Whoever announces after that, and does not see the queue closed, only naps, or has issued a heavy
+//! barrier since, after which it does see it.
 //!
 //! | label | site | ordering | pairs with | model |
 //! |---|---|---|---|---|
 //! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [wake:F]; [room:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push` |
 //! | [wake:F] | the word, after publishing or closing | light barrier, load SeqCst | [sleep:F] | `a_push_wakes_a_pop` |
 //! | [close:C] | closing | exchange SeqCst | [sleep:F] | `the_last_of_two_producers_closes` |
-//! | [room:R] | `registered`, after releasing | light barrier, load Relaxed | the heavy barrier | `a_wake_is_passed_on_while_there_is_room` |
+//! | [wait:R] | `registered`, before announcing | add Relaxed, heavy barrier | [room:R] | `a_wake_is_passed_on_while_there_is_room` |
+//! | [room:R] | `registered`, after releasing | light barrier, load Relaxed | [wait:R] | `a_wake_is_passed_on_while_there_is_room` |
 //! | [room:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `a_wake_is_passed_on_while_there_is_room` |
 
 use core::time::Duration;
@@ -282,18 +288,25 @@ impl Waiters {
         self.room.wake();
     }
 
-    /// Wakes a sleeper whether or not another was woken before it, and has not come yet.
-    pub(crate) fn nudge(&self) {
-        if self.registered.load(Ordering::Relaxed) != 0 {
-            self.room.word.value().fetch_add(NEXT, Ordering::Relaxed);
-            self.room.word.wake(1);
+    /// Wakes `count` sleepers whether or not another was woken before them, and has not come yet. Returns whether there are any.
+    #[inline]
+    pub(crate) fn nudge(&self, count: i32) -> bool {
+        let has_any = self.registered.load(Ordering::Relaxed) != 0;
+        if has_any {
+            self.wake_many(count);
         }
+        has_any
     }
 
     /// Wakes all, after the queue was closed.
     pub(crate) fn wake_all(&self) {
-        // From here on nobody falls asleep on an older number.
+        self.wake_many(i32::MAX);
+    }
+
+    #[cold]
+    fn wake_many(&self, count: i32) {
+        // W4: from here on nobody falls asleep on an older number.
         self.room.word.value().fetch_add(NEXT, Ordering::Relaxed);
-        self.room.word.wake(i32::MAX);
+        self.room.word.wake(count);
     }
 }

@@ -330,7 +330,7 @@ impl Play {
         self.check_own();
         let accounted = self.consumer.borrow().is_some();
         if accounted {
-            self.on_this_thread_drain();
+            self.drain();
             self.check_order();
             self.check_room();
         }
@@ -341,7 +341,7 @@ impl Play {
         }
     }
 
-    fn on_this_thread_drain(&self) {
+    fn drain(&self) {
         self.pop(usize::MAX);
         let error = self.consumer.borrow_mut().as_mut().unwrap().try_pop().err();
         assert_eq!(error.map(|error| error.is_closed()), Some(self.scene.outer.closes()), "after the last item");
