@@ -32,7 +32,7 @@
 //! # Invariants
 //!
 //! * **R1** An index is claimed by one context, which owns the slot's item until it publishes: `claims` is only ever exchanged
-//!   from `i` to `i+1`.
+//!   from `i` to `i+1`, or has its top bit set and cleared.
 //! * **R2** From PUBLISHED on the item is the consumer's.
 //! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the stamp says TAKEN. Whoever
 //!   drops the ring looks the same way.
