@@ -80,7 +80,7 @@
 //! | [limit:H] | `released` when raising the limit | load Acquire | [release:H] | the consumer's moving the item out | `a_slot_is_used_again` |
 //! | [limit:S] | `limit` when raising it | store Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
 //! | [publish:S] | the stamp, when publishing | store Release | [look:S] | the item, and whatever happened before its push | `two_pushes_and_a_pop_lose_nothing` |
-//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `order_holds_around_a_stopped_push` |
+//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `order_holds_around_a_stopped_push_in_4` |
 //! | [release:H] | `released`, when popping | store Release | [limit:H] | the consumer's moving the item out | `a_slot_is_used_again` |
 //! | [close:C] | closing | exchange SeqCst | [closed:L], [sleep:F] | what came before closing | `closed_tells_what_came_before` |
 //! | [closed:L] | telling that it is closed | load Acquire | [close:C] | the same | `closed_tells_what_came_before` |
