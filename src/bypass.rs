@@ -20,15 +20,24 @@
 //!   it may have been published meanwhile, by a push that returned before the found one began. But then it is visible
 //!   since the stamp of the found one was read, with Acquire. So the consumer looks again at everything, until two looks in a
 //!   row find the same: nothing that stands before it has finished. On the fast path, with the ring's head published, the only
-//!   thing to look at is whether the bypass is empty, and it is looked at after the stamp.
+//!   thing to look at is whether the bypass is empty, and it is looked at after the stamp: `claims` of the bypass must still
+//!   be what it was when the slow path last left nothing in there, `quiet`.
 //!
 //! # Closing
 //!
 //! The ring is closed first and the bypass second; they open the other way round. A push into the bypass that saw the ring full
 //! and open may still be refused by the bypass; and once both are closed and empty nothing can come any more.
 
-use crate::ring::{Apart, Refused, Ring, Slots, Together};
-use crate::{TryPopError, TryPushError};
+use crate::TryPopError;
+use crate::ring::{Ring, Slots};
+
+#[cfg(feature = "std")]
+use crate::TryPushError;
+#[cfg(feature = "alloc")]
+use {
+    crate::ring::Refused,
+    alloc::{collections::VecDeque, vec::Vec},
+};
 
 /// An item that went beside the ring.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
@@ -40,8 +49,8 @@ pub struct Entry<T> {
 
 /// The ring and the bypass beside it, in one order.
 pub(crate) struct Lanes<'a, S, B> {
-    pub(crate) ring: &'a Ring<Apart, S>,
-    pub(crate) bypass: &'a Ring<Together, B>,
+    pub(crate) ring: Ring<'a, S>,
+    pub(crate) bypass: Ring<'a, B>,
 }
 
 impl<S, B> Clone for Lanes<'_, S, B> {
@@ -50,7 +59,6 @@ impl<S, B> Clone for Lanes<'_, S, B> {
     }
 }
 
-// Passed by value, the two addresses stay in registers.
 impl<S, B> Copy for Lanes<'_, S, B> {}
 
 /// Where the consumer found the item that is next.
@@ -61,32 +69,53 @@ enum Place {
 }
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
-    /// Pushes into the ring, or, where it is full and `may_bypass` says so, into the bypass.
-    #[inline]
-    pub(crate) fn try_push(self, item: T, may_bypass: impl FnOnce() -> bool) -> Result<(), TryPushError<T>> {
-        match self.ring.claim() {
-            Ok(index) => {
+    /// Pushes into the bypass, after the ring was seen full at this very tail: B1, B2.
+    #[cfg(feature = "std")]
+    pub(crate) fn push_beside(self, item: T, after: u64) -> Result<(), TryPushError<T>> {
+        match self.bypass.claim(1) {
+            Ok(indices) => {
                 // SAFETY: just claimed.
-                unsafe { self.ring.publish(index, item) };
+                unsafe { self.bypass.publish(indices.start, Entry { after, item }) };
                 Ok(())
             }
-            // B1, B2: this very `tail`.
-            Err(Refused::Full { tail }) if may_bypass() => self.push_beside(item, tail),
             Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
             Err(Refused::Closed) => Err(TryPushError::Closed(item)),
         }
     }
 
-    #[cold]
-    fn push_beside(self, item: T, after: u64) -> Result<(), TryPushError<T>> {
-        match self.bypass.claim() {
-            Ok(index) => {
-                // SAFETY: just claimed.
-                unsafe { self.bypass.publish(index, Entry { after, item }) };
-                Ok(())
+    /// Pushes the first of `items`, as many as fit, or, where the ring is full and `may_bypass` says so, into the bypass.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn push_many(self, items: &mut VecDeque<T>, may_bypass: impl FnOnce() -> bool) -> Result<(), Refused> {
+        match self.ring.push_many(items, |item| item) {
+            // B1, B2: this very `tail`.
+            Err(Refused::Full { tail: after }) if may_bypass() => {
+                self.bypass.push_many(items, |item| Entry { after, item })
             }
-            Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
-            Err(Refused::Closed) => Err(TryPushError::Closed(item)),
+            result => result,
+        }
+    }
+
+    /// Takes those items that lie in a row at the head of the ring and are next in order, `most` at most, or one from elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// Where `buffer` becomes too large; nothing was taken then.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[cfg(feature = "alloc")]
+    pub(crate) unsafe fn try_pop_many(self, most: usize, buffer: &mut Vec<T>) -> Result<usize, TryPopError> {
+        // B3: the bypass is looked at after the last of the stamps.
+        // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
+        match unsafe { self.ring.take_run(most as u64, || self.bypass.tail_word(), buffer) } {
+            0 => {
+                buffer.reserve(1);
+                // SAFETY: the caller's.
+                buffer.push(unsafe { self.try_pop_slow() }?);
+                Ok(1)
+            }
+            count => Ok(count),
         }
     }
 
@@ -99,7 +128,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     pub(crate) unsafe fn try_pop(self) -> Result<T, TryPopError> {
         // B3, for the usual case.
         // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
-        match unsafe { self.ring.take_front(|| self.bypass.is_empty()) } {
+        match unsafe { self.ring.take_front(|| self.bypass.tail_word()) } {
             Some(item) => Ok(item),
             // SAFETY: the caller's.
             None => unsafe { self.try_pop_slow() },
@@ -112,6 +141,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     ///
     /// The caller is the only consumer.
     #[cold]
+    #[inline(never)]
     unsafe fn try_pop_slow(self) -> Result<T, TryPopError> {
         let mut last = None;
         loop {
@@ -122,14 +152,16 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
             }
             last = next;
         }
-        match last {
+        let result = match last {
             // SAFETY: the caller is the consumer; `look` said so.
             Some(Place::Ring(index)) => Ok(unsafe { self.ring.take(index) }),
             // SAFETY: the caller is the consumer; `look` said so.
             Some(Place::Bypass(index)) => Ok(unsafe { self.bypass.take(index) }.item),
             None if self.ring.is_finished() && self.bypass.is_finished() => Err(TryPopError::Closed),
             None => Err(TryPopError::Empty),
-        }
+        };
+        self.ring.settle(self.bypass.tail_word_if_empty());
+        result
     }
 
     /// The first published item of each lane, and of the two the one that stands before the other.

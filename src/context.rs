@@ -56,11 +56,15 @@ impl Context {
         self.token.store(0, Ordering::Relaxed);
     }
 
-    /// Whether the calling thread is the consumer's, or in its domain. For signal handlers too.
+    /// Whether it is worth asking for the number: `false` is `false`.
     #[inline]
+    pub(crate) fn may_be_inside(&self) -> bool {
+        self.token.load(Ordering::Relaxed) == thread::token() || !self.members.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Whether the calling thread is the consumer's, or in its domain. For signal handlers too.
     pub(crate) fn is_inside(&self) -> bool {
-        (self.token.load(Ordering::Relaxed) == thread::token() || !self.members.load(Ordering::Relaxed).is_null())
-            && self.is_one_of_us(thread::number())
+        self.may_be_inside() && self.is_one_of_us(thread::number())
     }
 
     /// As [`is_inside`](Self::is_inside), and right to the very end of a thread. Not for signal handlers.
@@ -68,7 +72,6 @@ impl Context {
         self.is_one_of_us(own_number())
     }
 
-    #[cold]
     fn is_one_of_us(&self, number: usize) -> bool {
         // SAFETY: null or a list, which is not dropped before the context.
         let members = unsafe { self.members.load(Ordering::Acquire).as_ref() };

@@ -10,13 +10,16 @@ use crate::bypass::Entry;
 use crate::ring::Slots;
 use crate::shared::Shared;
 
-#[cfg(feature = "alloc")]
-use crate::{TryPushError, slots::Boxed, sync::Arc};
 #[cfg(feature = "std")]
 use {
     crate::{Domain, PopError, PopTimeoutError, PushError, PushTimeoutError, context},
     core::iter::FusedIterator,
     std::time::{Duration, Instant},
+};
+#[cfg(feature = "alloc")]
+use {
+    crate::{TryPushError, slots::Boxed, sync::Arc},
+    alloc::{collections::VecDeque, vec::Vec},
 };
 
 /// The queue that a [`Consumer`] reads; there is seldom a need to name it. [`Heap`], or [`Claimed`](crate::Claimed) from a
@@ -203,6 +206,58 @@ impl<T> Producer<T> {
     #[inline]
     pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
         self.shared.push(item, || Some(deadline))
+    }
+
+    /// Pushes the first of `items`, as many as there is room for, with one claim for all. What does not fit stays in `items`.
+    ///
+    /// The items come out in a row, but for what consumer and producers do at the same time: others' items may stand between two
+    /// claims. As [`try_push`](Self::try_push), it never waits and may be called anywhere, from a signal handler too (if the
+    /// handler has a `VecDeque` that nobody else touches): it neither allocates nor frees, and runs no code of the items. It
+    /// takes the bypass on the same terms.
+    ///
+    /// # Returns
+    ///
+    /// How many were pushed: at least one, unless `items` is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TryPushError::Full) where there was no room for even one, [`Closed`](TryPushError::Closed) once the queue is
+    /// closed. Both leave `items` as they were.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::TryPushError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(3);
+    /// let mut lines = ["one", "two", "three", "four"].into();
+    /// assert_eq!(producer.try_push_many(&mut lines), Ok(3));
+    /// assert_eq!(producer.try_push_many(&mut lines), Err(TryPushError::Full(())));
+    /// assert_eq!(lines, ["four"]);
+    /// assert!(consumer.try_iter().eq(["one", "two", "three"]));
+    /// ```
+    pub fn try_push_many(&self, items: &mut VecDeque<T>) -> Result<usize, TryPushError<()>> {
+        self.shared.try_push_many(items)
+    }
+
+    /// Pushes all of `items`, many at a time as [`try_push_many`](Self::try_push_many) does, and waits for room as
+    /// [`push`](Self::push) does. Not for signal handlers.
+    ///
+    /// # Errors
+    ///
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting could never end, [`Closed`](PushError::Closed) once the
+    /// queue is closed. What was not pushed stays in `items`, in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// std::thread::spawn(move || producer.push_many(&mut (0..100).collect()).unwrap());
+    /// assert!(consumer.iter().eq(0..100));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
+        self.shared.push_many(items)
     }
 
     /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
@@ -475,6 +530,71 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
         unsafe { self.queue.shared().pop(|| Some(deadline)) }
+    }
+
+    /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room at once. Never waits.
+    ///
+    /// It is what [`try_pop`](Self::try_pop) is for one. It may return fewer than there are, where they do not lie in a row: behind a half
+    /// pushed item, or in the bypass.
+    ///
+    /// # Returns
+    ///
+    /// How many were popped: at least one, unless `limit` is 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_pop`](Self::try_pop).
+    ///
+    /// # Panics
+    ///
+    /// Where `buffer` would become larger than a `Vec` can be. Nothing is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// producer.try_push_many(&mut (0..4).collect()).unwrap();
+    /// let mut batch = Vec::new();
+    /// assert_eq!(consumer.try_pop_many(&mut batch, 3), Ok(3));
+    /// assert_eq!(batch, [0, 1, 2]);
+    /// ```
+    #[cfg(feature = "alloc")]
+    pub fn try_pop_many(&mut self, buffer: &mut Vec<T>, limit: usize) -> Result<usize, TryPopError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().try_pop_many(limit, buffer) }
+    }
+
+    /// As [`try_pop_many`](Self::try_pop_many), and sleeps until there is an item.
+    ///
+    /// # Errors
+    ///
+    /// The queue is closed, and everything that was pushed has been popped.
+    ///
+    /// # Panics
+    ///
+    /// As [`try_pop_many`](Self::try_pop_many).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// std::thread::spawn(move || (0..100).for_each(|i| producer.push(i).unwrap()));
+    /// let mut batch = Vec::new();
+    /// while consumer.pop_many(&mut batch, 16).is_ok() {}
+    /// assert!(batch.into_iter().eq(0..100));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn pop_many(&mut self, buffer: &mut Vec<T>, limit: usize) -> Result<usize, PopError> {
+        match self.try_pop_many(buffer, limit) {
+            Ok(count) => Ok(count),
+            Err(TryPopError::Closed) => Err(PopError),
+            Err(TryPopError::Empty) => {
+                buffer.reserve(1);
+                buffer.push(self.pop()?);
+                Ok(1 + self.try_pop_many(buffer, limit - 1).unwrap_or(0))
+            }
+        }
     }
 
     /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can still be popped.

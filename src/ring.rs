@@ -9,6 +9,7 @@
 //!  limit:  released + capacity,  ahead: how many were taken     +-------+------+-------+------+---
 //!          as last seen                 from behind `released`
 //!                                clear: up to where, all of them
+//!                                quiet: whether to look there at all
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years. (With 32-bit counters a
@@ -90,10 +91,13 @@
 //! asleep cannot miss each other without a fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order,
 //! either the claim comes first, and the consumer sees it, or the announcement does, and the push sees that.
 
+use core::hint;
 use core::iter;
 use core::mem::MaybeUninit;
+use core::ops::Range;
 
-use crossbeam_utils::CachePadded;
+#[cfg(feature = "alloc")]
+use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::sync::{AtomicU64, Ordering, UnsafeCell, const_fn};
 
@@ -102,6 +106,9 @@ const CLOSED: u64 = 1 << 63;
 
 /// The bit of a stamp that says that its item was taken ahead of an unpublished one.
 const TAKEN: u64 = 1 << 63;
+
+/// What no `claims` ever is.
+const RESTLESS: u64 = u64::MAX;
 
 /// One place for an item, and the stamp that tells what is in it.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
@@ -151,6 +158,14 @@ pub unsafe trait Slots {
     unsafe fn slot(&self, index: u64) -> &Slot<Self::Item>;
 }
 
+/// Lets another producer, which was faster, push some more while the line is with its core: a microsecond or less.
+#[cold]
+fn give_way() {
+    if !cfg!(loom) {
+        (0..32).for_each(|_| hint::spin_loop());
+    }
+}
+
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -172,11 +187,13 @@ pub(crate) struct Head {
     released: AtomicU64,
     ahead: AtomicU64,
     clear: AtomicU64,
+    /// What [`tail_word`](Ring::tail_word) of the bypass is while nothing is in it, or `RESTLESS`.
+    quiet: AtomicU64,
 }
 
 impl Tail {
     const_fn! {
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             Self { claims: AtomicU64::new(0), limit: AtomicU64::new(0) }
         }
     }
@@ -184,126 +201,70 @@ impl Tail {
 
 impl Head {
     const_fn! {
-        fn new() -> Self {
-            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0), clear: AtomicU64::new(0) }
-        }
-    }
-}
-
-/// How the two ends lie in memory.
-pub(crate) trait Ends {
-    fn tail(&self) -> &Tail;
-    fn head(&self) -> &Head;
-}
-
-/// On cache lines of their own, as both are written all the time.
-pub(crate) struct Apart {
-    tail: CachePadded<Tail>,
-    head: CachePadded<Head>,
-}
-
-/// On one, as neither is written much.
-pub(crate) struct Together {
-    tail: Tail,
-    head: Head,
-}
-
-impl Apart {
-    const_fn! {
         pub(crate) fn new() -> Self {
-            Self { tail: CachePadded::new(Tail::new()), head: CachePadded::new(Head::new()) }
+            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0), clear: AtomicU64::new(0), quiet: AtomicU64::new(0) }
         }
     }
 }
 
-impl Together {
-    const_fn! {
-        pub(crate) fn new() -> Self {
-            Self { tail: Tail::new(), head: Head::new() }
-        }
-    }
-}
-
-impl Ends for Apart {
-    #[inline]
-    fn tail(&self) -> &Tail {
-        &self.tail
-    }
-
-    #[inline]
-    fn head(&self) -> &Head {
-        &self.head
-    }
-}
-
-impl Ends for Together {
-    #[inline]
-    fn tail(&self) -> &Tail {
-        &self.tail
-    }
-
-    #[inline]
-    fn head(&self) -> &Head {
-        &self.head
-    }
-}
-
-/// A bounded multi-producer single-consumer ring.
-#[repr(C)]
-pub(crate) struct Ring<E, S> {
-    ends: E,
-    slots: S,
-}
-
-// SAFETY: R1 and R2: of all contexts that share a ring, one at a time touches an item, and hands it on
+// SAFETY: R1 and R2: of all contexts that share a slot, one at a time touches the item, and hands it on
 // with Release and Acquire. So items are sent between threads, and never shared.
-unsafe impl<E, S: Slots<Item: Send>> Sync for Ring<E, S> {}
-// SAFETY: a ring owns its items.
-unsafe impl<E, S: Slots<Item: Send>> Send for Ring<E, S> {}
+unsafe impl<T: Send> Sync for Slot<T> {}
 
-impl<E, S> Ring<E, S> {
-    const_fn! {
-        pub(crate) fn new(ends: E, slots: S) -> Self {
-            Self { ends, slots }
-        }
+/// A bounded multi-producer single-consumer ring, wherever its parts lie. The ends are best on cache lines of their own.
+pub(crate) struct Ring<'a, S> {
+    pub(crate) tail: &'a Tail,
+    pub(crate) head: &'a Head,
+    pub(crate) slots: &'a S,
+}
+
+impl<S> Clone for Ring<'_, S> {
+    fn clone(&self) -> Self {
+        *self
     }
 }
+
+impl<S> Copy for Ring<'_, S> {}
 
 /// The producers' side: any context, at any instruction.
-impl<E: Ends, S: Slots> Ring<E, S> {
-    /// Claims the next index, and with it the right to publish there, once.
+impl<S: Slots> Ring<'_, S> {
+    /// Claims the next indices, `most` or as many as there is room for, and with each the right to publish there, once.
     #[inline]
-    pub(crate) fn claim(&self) -> Result<u64, Refused> {
-        let mut tail = self.ends.tail().claims.load(Ordering::Relaxed);
+    pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
+        let mut tail = self.tail.claims.load(Ordering::Relaxed);
         loop {
             // [claim:L] Acquire; pairs with [limit:S]
-            if tail >= self.ends.tail().limit.load(Ordering::Acquire) {
-                self.raise_limit(tail)?;
+            let mut limit = self.tail.limit.load(Ordering::Acquire);
+            if tail + most > limit {
+                limit = self.raise_limit(tail)?;
             }
+            // The compiler knows which for one.
+            let end = if most == 1 { tail + 1 } else { limit.min(tail + most) };
             // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-            match self.ends.tail().claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
-                Ok(_) => return Ok(tail),
+            match self.tail.claims.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Ok(tail..end),
                 Err(now) => tail = now,
             }
+            give_way();
         }
     }
 
-    /// Lets `tail` be claimed if the head has moved far enough since the limit was set.
+    /// Lets indices up to the one returned be claimed, if the head has moved far enough since the limit was set.
     #[inline]
-    fn raise_limit(&self, tail: u64) -> Result<(), Refused> {
+    fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
         if tail & CLOSED != 0 {
             // [closed:L] Acquire; pairs with [close:C]
-            self.ends.tail().claims.load(Ordering::Acquire);
+            self.tail.claims.load(Ordering::Acquire);
             return Err(Refused::Closed);
         }
         // [limit:H] Acquire; pairs with [release:H]
-        let limit = self.ends.head().released.load(Ordering::Acquire) + self.slots.capacity();
+        let limit = self.head.released.load(Ordering::Acquire) + self.slots.capacity();
         if tail >= limit {
             return Err(Refused::Full { tail });
         }
         // [limit:S] Release; pairs with [claim:L]
-        self.ends.tail().limit.store(limit, Ordering::Release);
-        Ok(())
+        self.tail.limit.store(limit, Ordering::Release);
+        Ok(limit)
     }
 
     /// Puts `item` into the slot of `index`.
@@ -312,7 +273,7 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     ///
     /// `index` came from `claim`, and was not published before.
     #[inline]
-    pub(crate) unsafe fn publish(&self, index: u64, item: S::Item) {
+    pub(crate) unsafe fn publish(self, index: u64, item: S::Item) {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
         // SAFETY: R1: the slot is this context's until the stamp says otherwise.
@@ -321,83 +282,108 @@ impl<E: Ends, S: Slots> Ring<E, S> {
         slot.stamp.store(index + 1, Ordering::Release);
     }
 
+    /// Pushes the first of `items`, as many as fit, each as `wrap` makes it.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn push_many<I>(self, items: &mut VecDeque<I>, wrap: impl Fn(I) -> S::Item) -> Result<(), Refused> {
+        let indices = self.claim(self.slots.capacity().min(items.len() as u64))?;
+        let count = (indices.end - indices.start) as usize;
+        for (index, item) in indices.zip(items.drain(..count)) {
+            // SAFETY: just claimed.
+            unsafe { self.publish(index, wrap(item)) };
+        }
+        Ok(())
+    }
+
     /// Lets nothing more be claimed.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self) {
         // [close:C] SeqCst; pairs with [sleep:F], [closed:L]
-        self.ends.tail().claims.fetch_or(CLOSED, Ordering::SeqCst);
+        self.tail.claims.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
     /// Takes `close` back.
-    pub(crate) fn reopen(&self) {
-        self.ends.tail().claims.fetch_and(!CLOSED, Ordering::Relaxed);
+    pub(crate) fn reopen(self) {
+        self.tail.claims.fetch_and(!CLOSED, Ordering::Relaxed);
     }
 }
 
 /// Looking from anywhere.
-impl<E: Ends, S: Slots> Ring<E, S> {
-    pub(crate) fn capacity(&self) -> u64 {
+impl<S: Slots> Ring<'_, S> {
+    pub(crate) fn capacity(self) -> u64 {
         self.slots.capacity()
     }
 
     /// How many indices were ever claimed.
-    pub(crate) fn claimed(&self) -> u64 {
-        self.ends.tail().claims.load(Ordering::Relaxed) & !CLOSED
+    pub(crate) fn claimed(self) -> u64 {
+        self.tail.claims.load(Ordering::Relaxed) & !CLOSED
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
+    /// `claims` as it is, if nothing is in the ring.
+    pub(crate) fn tail_word_if_empty(self) -> Option<u64> {
+        let tail = self.tail_word();
+        (tail & !CLOSED == self.first()).then_some(tail)
+    }
+
+    /// `claims` as it is, closed or not.
+    #[inline]
+    pub(crate) fn tail_word(self) -> u64 {
+        self.tail.claims.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_closed(self) -> bool {
         // [closed:L] Acquire; pairs with [close:C]
-        self.ends.tail().claims.load(Ordering::Acquire) & CLOSED != 0
+        self.tail.claims.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// How many slots are in use, more or less: the two counters are read one after the other.
-    pub(crate) fn len(&self) -> u64 {
+    pub(crate) fn len(self) -> u64 {
         // The head first: read after the tail, it may have passed it.
-        let head = self.ends.head().released.load(Ordering::Acquire);
+        let head = self.head.released.load(Ordering::Acquire);
         self.claimed().saturating_sub(head).min(self.capacity())
     }
 
     /// Whether nothing is claimed that was not released.
     #[inline]
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         // The head first: read after the tail, it may have come to where the tail was.
-        let head = self.ends.head().released.load(Ordering::Acquire);
+        let head = self.head.released.load(Ordering::Acquire);
         self.claimed() == head
     }
 
     /// Whether every slot is in use.
-    pub(crate) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(self) -> bool {
         // The tail first: read after the head, it may have come to where the bound was not.
-        let tail = self.ends.tail().claims.load(Ordering::Acquire) & !CLOSED;
-        tail.saturating_sub(self.ends.head().released.load(Ordering::Acquire)) >= self.capacity()
+        let tail = self.tail.claims.load(Ordering::Acquire) & !CLOSED;
+        tail.saturating_sub(self.head.released.load(Ordering::Acquire)) >= self.capacity()
     }
 
     /// Whether it is closed and empty, and so for good.
-    pub(crate) fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(self) -> bool {
         // [closed:L] Acquire; pairs with [close:C]
-        let tail = self.ends.tail().claims.load(Ordering::Acquire);
-        tail == self.ends.head().released.load(Ordering::Relaxed) | CLOSED
+        let tail = self.tail.claims.load(Ordering::Acquire);
+        tail == self.head.released.load(Ordering::Relaxed) | CLOSED
     }
 }
 
 /// The consumer's side.
-impl<E: Ends, S: Slots> Ring<E, S> {
+impl<S: Slots> Ring<'_, S> {
     #[inline]
-    fn head(&self) -> u64 {
-        self.ends.head().released.load(Ordering::Relaxed)
+    fn first(self) -> u64 {
+        self.head.released.load(Ordering::Relaxed)
     }
 
-    /// Takes the item at the head, if one is published there and then `is_first` says that nothing stands before it.
+    /// Takes the item at the head, if one is published there, and nothing is in the bypass whose tail word `beside` then
+    /// reads, and nothing was taken ahead.
     ///
     /// # Safety
     ///
     /// The caller is the consumer, and the capacity is not 0.
     #[inline]
-    pub(crate) unsafe fn take_front(&self, is_first: impl FnOnce() -> bool) -> Option<S::Item> {
-        let head = self.head();
+    pub(crate) unsafe fn take_front(self, beside: impl FnOnce() -> u64) -> Option<S::Item> {
+        let head = self.first();
         // SAFETY: the capacity is not 0.
         let slot = unsafe { self.slots.slot(head) };
         // [look:S] Acquire; pairs with [publish:S]
-        if slot.stamp.load(Ordering::Acquire) != head + 1 || !is_first() {
+        if slot.stamp.load(Ordering::Acquire) != head + 1 || beside() != self.head.quiet.load(Ordering::Relaxed) {
             return None;
         }
         // SAFETY: R2, and R3: released before anybody looks again.
@@ -406,14 +392,56 @@ impl<E: Ends, S: Slots> Ring<E, S> {
         Some(item)
     }
 
+    /// As `take_front`, but the items that lie in a row there, `most` at most, which go to the end of `buffer`. Returns how
+    /// many. All slots are freed at once.
+    ///
+    /// # Panics
+    ///
+    /// Where `buffer` becomes too large; nothing was taken then.
+    ///
+    /// # Safety
+    ///
+    /// As `take_front`.
+    #[cfg(feature = "alloc")]
+    pub(crate) unsafe fn take_run(self, most: u64, beside: impl FnOnce() -> u64, buffer: &mut Vec<S::Item>) -> usize {
+        let head = self.first();
+        let end = (head..head.saturating_add(most)).find(|&index| {
+            // SAFETY: the capacity is not 0.
+            let slot = unsafe { self.slots.slot(index) };
+            // [look:S] Acquire; pairs with [publish:S]
+            slot.stamp.load(Ordering::Acquire) != index + 1
+        });
+        let end = end.unwrap_or(head.saturating_add(most));
+        if end == head || beside() != self.head.quiet.load(Ordering::Relaxed) {
+            return 0;
+        }
+        let count = (end - head) as usize;
+        buffer.reserve(count);
+        for index in head..end {
+            // SAFETY: the capacity is not 0.
+            let slot = unsafe { self.slots.slot(index) };
+            // SAFETY: R2, and R3: released before anybody looks again, as nothing here can panic: there is room.
+            buffer.push(unsafe { slot.read() });
+        }
+        self.release(end);
+        count
+    }
+
+    /// Lets `take_front` go on while the tail word of the bypass is `beside`, at which nothing is in there; or not at all.
+    pub(crate) fn settle(self, beside: Option<u64>) {
+        let is_quiet = self.head.ahead.load(Ordering::Relaxed) == 0;
+        let quiet = beside.filter(|_| is_quiet).unwrap_or(RESTLESS);
+        self.head.quiet.store(quiet, Ordering::Relaxed);
+    }
+
     /// The first index at which an item is published and not taken.
-    pub(crate) fn find(&self) -> Option<u64> {
-        let (head, tail) = (self.head(), self.claimed());
+    pub(crate) fn find(self) -> Option<u64> {
+        let (head, tail) = (self.first(), self.claimed());
         if head == tail {
             return None;
         }
-        let clear = self.skip_taken(self.ends.head().clear.load(Ordering::Relaxed).max(head + 1));
-        self.ends.head().clear.store(clear, Ordering::Relaxed);
+        let clear = self.skip_taken(self.head.clear.load(Ordering::Relaxed).max(head + 1));
+        self.head.clear.store(clear, Ordering::Relaxed);
         iter::once(head).chain(clear..tail).find(|&index| {
             // SAFETY: something was claimed, so the capacity is not 0.
             let slot = unsafe { self.slots.slot(index) };
@@ -427,7 +455,7 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     /// # Safety
     ///
     /// The caller is the consumer, and `index` came from `find` and was not taken since.
-    pub(crate) unsafe fn peek<R>(&self, index: u64, look: impl FnOnce(&S::Item) -> R) -> R {
+    pub(crate) unsafe fn peek<R>(self, index: u64, look: impl FnOnce(&S::Item) -> R) -> R {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
         // SAFETY: R2: a published item is the consumer's.
@@ -439,43 +467,39 @@ impl<E: Ends, S: Slots> Ring<E, S> {
     /// # Safety
     ///
     /// As `peek`.
-    pub(crate) unsafe fn take(&self, index: u64) -> S::Item {
+    pub(crate) unsafe fn take(self, index: u64) -> S::Item {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
         // SAFETY: R2, and R3: released or marked before anybody looks again.
         let item = unsafe { slot.read() };
-        if index == self.head() {
-            self.release(index + 1);
+        if index == self.first() {
+            self.release(self.release_taken(index + 1));
         } else {
             // PUBLISHED => TAKEN
             slot.stamp.store((index + 1) | TAKEN, Ordering::Relaxed);
-            let ahead = self.ends.head().ahead.load(Ordering::Relaxed);
-            self.ends.head().ahead.store(ahead + 1, Ordering::Relaxed);
+            let ahead = self.head.ahead.load(Ordering::Relaxed);
+            self.head.ahead.store(ahead + 1, Ordering::Relaxed);
         }
         item
     }
 
-    /// Frees the slots before `head`, and those from it on that are taken already.
+    /// Frees the slots before `head`.
     #[inline]
-    fn release(&self, mut head: u64) {
-        if self.ends.head().ahead.load(Ordering::Relaxed) != 0 {
-            head = self.release_taken(head);
-        }
+    fn release(self, head: u64) {
         // [release:H] Release; pairs with [limit:H]. PUBLISHED, TAKEN => FREE
-        self.ends.head().released.store(head, Ordering::Release);
+        self.head.released.store(head, Ordering::Release);
     }
 
     /// The first index from `head` on that was not taken; those before it are ahead no longer.
-    #[cold]
-    fn release_taken(&self, head: u64) -> u64 {
-        let end = self.skip_taken(head);
-        let ahead = self.ends.head().ahead.load(Ordering::Relaxed);
-        self.ends.head().ahead.store(ahead - (end - head), Ordering::Relaxed);
+    fn release_taken(self, head: u64) -> u64 {
+        let ahead = self.head.ahead.load(Ordering::Relaxed);
+        let end = if ahead == 0 { head } else { self.skip_taken(head) };
+        self.head.ahead.store(ahead - (end - head), Ordering::Relaxed);
         end
     }
 
     /// The first index from `index` on that was not taken. A lap at most: the stamp says for which index it is.
-    fn skip_taken(&self, mut index: u64) -> u64 {
+    fn skip_taken(self, mut index: u64) -> u64 {
         // SAFETY: something was claimed, so the capacity is not 0.
         while unsafe { self.slots.slot(index) }.stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN {
             index += 1;

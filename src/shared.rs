@@ -3,17 +3,21 @@
 use crossbeam_utils::CachePadded;
 
 use crate::bypass::{Entry, Lanes};
-use crate::ring::{Apart, Ring, Slots, Together};
+use crate::ring::{Head, Refused, Ring, Slots, Tail};
 use crate::sync::const_fn;
 use crate::{TryPopError, TryPushError};
 
 #[cfg(feature = "alloc")]
-use crate::sync::{AtomicU64, Ordering};
+use {
+    crate::sync::{AtomicU64, Ordering},
+    alloc::{collections::VecDeque, vec::Vec},
+};
 
 #[cfg(feature = "std")]
 use crate::{
-    PopTimeoutError, PushTimeoutError,
+    PopTimeoutError, PushError, PushTimeoutError,
     context::Context,
+    queue::without_timeout,
     wait::{Deadline, Parker, Spin, Waiters, heavy_barrier, is_over},
 };
 
@@ -22,7 +26,9 @@ use crate::{
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
-    ring: Ring<Apart, S>,
+    tail: CachePadded<Tail>,
+    head: CachePadded<Head>,
+    slots: S,
     #[cfg(feature = "std")]
     parker: Parker,
     #[cfg(feature = "std")]
@@ -33,7 +39,9 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
 }
 
 struct Beside<B> {
-    bypass: Ring<Together, B>,
+    tail: Tail,
+    head: Head,
+    slots: B,
     #[cfg(feature = "std")]
     waiters: Waiters,
 }
@@ -43,7 +51,9 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
         /// The capacity of `ring` must not be 0.
         pub(crate) fn new(ring: S, bypass: B) -> Self {
             Self {
-                ring: Ring::new(Apart::new(), ring),
+                tail: CachePadded::new(Tail::new()),
+                head: CachePadded::new(Head::new()),
+                slots: ring,
                 #[cfg(feature = "std")]
                 parker: Parker::new(),
                 #[cfg(feature = "std")]
@@ -51,7 +61,9 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                 #[cfg(feature = "alloc")]
                 producers: AtomicU64::new(0),
                 beside: CachePadded::new(Beside {
-                    bypass: Ring::new(Together::new(), bypass),
+                    tail: Tail::new(),
+                    head: Head::new(),
+                    slots: bypass,
                     #[cfg(feature = "std")]
                     waiters: Waiters::new(),
                 }),
@@ -61,7 +73,11 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
 
     #[inline]
     fn lanes(&self) -> Lanes<'_, S, B> {
-        Lanes { ring: &self.ring, bypass: &self.beside.bypass }
+        let Beside { tail, head, slots, .. } = &*self.beside;
+        Lanes {
+            ring: Ring { tail: &self.tail, head: &self.head, slots: &self.slots },
+            bypass: Ring { tail, head, slots },
+        }
     }
 }
 
@@ -85,10 +101,75 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// See [`Producer::try_push`](crate::Producer::try_push).
     #[inline]
     pub(crate) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
-        self.lanes().try_push(item, || self.is_inside())?;
-        #[cfg(feature = "std")]
+        let ring = self.lanes().ring;
+        match ring.claim(1) {
+            Ok(indices) => {
+                // SAFETY: just claimed.
+                unsafe { ring.publish(indices.start, item) };
+                #[cfg(feature = "std")]
+                self.parker.wake();
+                Ok(())
+            }
+            #[cfg(feature = "std")]
+            Err(Refused::Full { tail }) if self.context.may_be_inside() => self.push_inside(item, tail),
+            Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
+            Err(Refused::Closed) => Err(TryPushError::Closed(item)),
+        }
+    }
+
+    /// Pushes into the bypass if the caller must not wait for the consumer, after the ring was seen full at `tail`.
+    #[cfg(feature = "std")]
+    #[cold]
+    #[inline(never)]
+    fn push_inside(&self, item: T, tail: u64) -> Result<(), TryPushError<T>> {
+        if !self.context.is_inside() {
+            return Err(TryPushError::Full(item));
+        }
+        self.lanes().push_beside(item, tail)?;
         self.parker.wake();
         Ok(())
+    }
+
+    /// See [`Producer::try_push_many`](crate::Producer::try_push_many).
+    #[cfg(feature = "alloc")]
+    pub(crate) fn try_push_many(&self, items: &mut VecDeque<T>) -> Result<usize, TryPushError<()>> {
+        let count = items.len();
+        let mut result = Ok(());
+        // More than once where there is room beside the ring, or in it by now.
+        while !items.is_empty() && result.is_ok() {
+            result = self.lanes().push_many(items, || self.is_inside());
+        }
+        let pushed = count - items.len();
+        #[cfg(feature = "std")]
+        if pushed != 0 {
+            self.parker.wake();
+        }
+        match result {
+            Err(Refused::Full { .. }) if pushed == 0 => Err(TryPushError::Full(())),
+            Err(Refused::Closed) if pushed == 0 => Err(TryPushError::Closed(())),
+            _ => Ok(pushed),
+        }
+    }
+
+    /// See [`Consumer::try_pop_many`](crate::Consumer::try_pop_many).
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[cfg(feature = "alloc")]
+    pub(crate) unsafe fn try_pop_many(&self, most: usize, buffer: &mut Vec<T>) -> Result<usize, TryPopError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        // SAFETY: the caller's.
+        let count = unsafe { self.lanes().try_pop_many(most, buffer) };
+        #[cfg(feature = "std")]
+        match count {
+            Ok(_) => self.beside.waiters.room(),
+            Err(TryPopError::Empty) => _ = self.beside.waiters.nudge(1),
+            Err(TryPopError::Closed) => {}
+        }
+        count
     }
 
     /// See [`Consumer::try_pop`](crate::Consumer::try_pop).
@@ -190,7 +271,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Whether the caller must not wait for the consumer. Without `std` it is not known who anybody is.
-    #[inline]
+    #[cfg(feature = "alloc")]
     pub(crate) fn is_inside(&self) -> bool {
         #[cfg(feature = "std")]
         return self.context.is_inside();
@@ -240,12 +321,37 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
+    /// See [`Producer::push_many`](crate::Producer::push_many).
+    pub(crate) fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
+        loop {
+            match self.try_push_many(items) {
+                Ok(_) | Err(TryPushError::Full(())) => {}
+                Err(TryPushError::Closed(())) => return Err(PushError::Closed(())),
+            }
+            let Some(item) = items.pop_front() else {
+                return Ok(());
+            };
+            match without_timeout(self.push(item, || None)) {
+                Ok(()) => {}
+                // There is room for it where it was.
+                Err(PushError::Closed(item)) => {
+                    items.push_front(item);
+                    return Err(PushError::Closed(()));
+                }
+                Err(PushError::WouldDeadlock(item)) => {
+                    items.push_front(item);
+                    return Err(PushError::WouldDeadlock(()));
+                }
+            }
+        }
+    }
+
     #[cold]
     fn push_slow(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
         if self.context.is_inside_for_sure() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let spin = Spin::new();
+        let mut spin = Spin::new(self.capacity());
         loop {
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
@@ -302,7 +408,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     #[cold]
     unsafe fn pop_slow(&self, deadline: Deadline) -> Result<T, PopTimeoutError> {
-        let spin = Spin::new();
+        let mut spin = Spin::new(self.capacity());
         let mut has_slept = false;
         loop {
             if is_over(deadline) {

@@ -10,6 +10,8 @@ use alloc::{boxed::Box, vec::Vec};
 #[cfg(feature = "alloc")]
 pub struct Boxed<T> {
     slots: Box<[Slot<T>]>,
+    /// One less than their number.
+    mask: usize,
     capacity: u64,
 }
 
@@ -26,7 +28,7 @@ impl<T> Boxed<T> {
             panic!("bywash: a capacity of {capacity}, {} bytes each, is too large to allocate", size_of::<Slot<T>>());
         }
         slots.resize_with(count, Slot::new);
-        Self { slots: slots.into_boxed_slice(), capacity: capacity as u64 }
+        Self { slots: slots.into_boxed_slice(), mask: count - 1, capacity: capacity as u64 }
     }
 }
 
@@ -42,9 +44,8 @@ unsafe impl<T> Slots for Boxed<T> {
 
     #[inline]
     unsafe fn slot(&self, index: u64) -> &Slot<T> {
-        let mask = self.slots.len() - 1;
         // SAFETY: there is at least one slot, so the mask is less than their number.
-        unsafe { self.slots.get_unchecked(index as usize & mask) }
+        unsafe { self.slots.get_unchecked(index as usize & self.mask) }
     }
 }
 

@@ -10,6 +10,9 @@ use crate::queue::{Consumer, Queue, debug, sealed};
 use crate::shared::Shared;
 use crate::slots::Inline;
 
+#[cfg(feature = "alloc")]
+use alloc::collections::VecDeque;
+
 #[cfg(feature = "std")]
 use {
     crate::queue::without_timeout,
@@ -119,6 +122,28 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[inline]
     pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
         self.shared.push(item, || Some(deadline))
+    }
+
+    /// Pushes the first of `items`, as many as there is room for, as
+    /// [`Producer::try_push_many`](crate::Producer::try_push_many) does, anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push). Both leave `items` as they were.
+    #[cfg(feature = "alloc")]
+    pub fn try_push_many(&self, items: &mut VecDeque<T>) -> Result<usize, TryPushError<()>> {
+        self.shared.try_push_many(items)
+    }
+
+    /// Pushes all of `items`, and waits for room, as [`Producer::push_many`](crate::Producer::push_many) does; not for
+    /// signal handlers.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push). What was not pushed stays in `items`, in order.
+    #[cfg(feature = "std")]
+    pub fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
+        self.shared.push_many(items)
     }
 
     /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its

@@ -213,6 +213,90 @@ fn the_bypass_keeps_order_with_another_producer() {
     });
 }
 
+/// [publish:S] [look:S] of batches: one claim for as many as fit, one release for all that lie in a row.
+#[test]
+fn batches_lose_nothing_and_keep_order() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let other = producer.clone();
+        let batch = thread::spawn(move || {
+            let mut items = (1..=3).map(item).collect();
+            let pushed: usize = (0..2).map(|_| producer.try_push_many(&mut items).unwrap_or(0)).sum();
+            assert_eq!(pushed + items.len(), 3);
+            assert_eq!(items.pop_front().map_or(4, number), pushed + 1);
+            pushed
+        });
+        let single = thread::spawn(move || other.try_push(item(9)).is_ok());
+        let mut popped = Vec::new();
+        let _ = consumer.try_pop_many(&mut popped, 3);
+        let _ = consumer.try_pop_many(&mut popped, 3);
+        let (batch, single) = (batch.join().unwrap(), single.join().unwrap());
+        while consumer.try_pop_many(&mut popped, 3).is_ok() {}
+        let mut popped: Vec<_> = popped.into_iter().map(number).collect();
+        assert_eq!(popped.iter().filter(|&&number| number == 9).count(), usize::from(single));
+        popped.retain(|&number| number != 9);
+        assert!(popped.into_iter().eq(1..=batch));
+    });
+}
+
+/// B3 for batches: a push into the bypass that has finished is not overtaken by any item of a batch.
+#[test]
+fn a_batch_does_not_overtake_the_bypass() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 1);
+        let domain = consumer.domain();
+        producer.try_push_many(&mut [item(0), item(1)].into()).unwrap();
+        let inside = producer.clone();
+        let first = thread::spawn(move || {
+            let _guard = domain.enter();
+            inside.try_push(item(2)).unwrap();
+            // After the one beside the ring, or the one in it.
+            inside.try_push(item(3)).is_ok()
+        });
+        let mut popped = Vec::new();
+        for _ in 0..3 {
+            let _ = consumer.try_pop_many(&mut popped, 2);
+        }
+        let last = first.join().unwrap();
+        while consumer.try_pop_many(&mut popped, 2).is_ok() {}
+        assert!(popped.into_iter().map(number).eq(0..if last { 4 } else { 3 }));
+    });
+}
+
+/// One wake for a batch.
+#[test]
+fn a_batch_wakes_a_pop() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let thread = thread::spawn(move || {
+            let mut popped = Vec::new();
+            while popped.len() < 2 {
+                consumer.pop_many(&mut popped, 2).unwrap();
+            }
+            popped.into_iter().map(number).collect::<Vec<_>>()
+        });
+        assert_eq!(producer.try_push_many(&mut [item(1), item(2)].into()), Ok(2));
+        // Not closed before: that would wake, too.
+        assert_eq!(thread.join().unwrap(), [1, 2]);
+    });
+}
+
+/// One wake for the room that a batch leaves.
+#[test]
+fn a_batch_popped_wakes_a_push() {
+    model(2, || {
+        let (producer, mut consumer) = queue(2, 0);
+        producer.try_push_many(&mut [item(0), item(1)].into()).unwrap();
+        let thread = thread::spawn(move || producer.push_many(&mut [item(2), item(3)].into()).unwrap());
+        let mut popped = Vec::new();
+        assert_eq!(consumer.try_pop_many(&mut popped, 2), Ok(2));
+        // No pop before: one that finds nothing would wake, too.
+        thread.join().unwrap();
+        while consumer.try_pop_many(&mut popped, 2).is_ok() {}
+        assert!(popped.into_iter().map(number).eq(0..4));
+    });
+}
+
 /// As before, with the push into the bypass on another thread, inside the domain: finished before the ring push that
 /// the consumer may see first.
 #[test]

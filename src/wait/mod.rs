@@ -64,10 +64,10 @@
 //! instead of the heavy one, and a sequentially consistent access is no more than Acquire and Release. Stepping and storms run the
 //! real ones.
 
+use core::hint;
 use core::time::Duration;
+use std::thread;
 use std::time::Instant;
-
-use crossbeam_utils::Backoff;
 
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
@@ -100,21 +100,42 @@ fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
 }
 
 /// The time before sleep: spinning, then yielding to whoever is waited for.
+///
+/// Whoever comes back at once finds one item, or room for one; then both sides fetch the same cache lines from each other
+/// for every item. So where there is room for a batch, the time for one passes first: there is no spinning.
+///
+/// On a core that other work keeps busy, a yield lasts a time slice, while sleepers are woken soon. So the first long
+/// yield is the last.
 pub(crate) struct Spin {
-    backoff: Backoff,
+    pauses: u32,
+    yields: u32,
 }
 
 impl Spin {
-    pub(crate) fn new() -> Self {
-        Self { backoff: Backoff::new() }
+    /// A queue of so many has room for a batch.
+    const BATCH: usize = 256;
+    const PAUSES: u32 = 16;
+    const YIELDS: u32 = 40;
+    const LONG: Duration = Duration::from_micros(50);
+
+    pub(crate) fn new(capacity: usize) -> Self {
+        let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
+        Self { pauses, yields: Self::YIELDS }
     }
 
-    /// Spends a moment, or returns `false` once it is time to sleep. In a model there is no time to spend.
-    pub(crate) fn turn(&self) -> bool {
-        if cfg!(loom) || self.backoff.is_completed() {
+    /// Spends a moment, or returns `false` once it is time to sleep. In a model there is no time to spend, and all turns are alike.
+    pub(crate) fn turn(&mut self) -> bool {
+        if cfg!(any(loom, bywash_steps)) || self.yields == 0 {
             return false;
         }
-        self.backoff.snooze();
+        if self.pauses <= Self::PAUSES {
+            (0..self.pauses).for_each(|_| hint::spin_loop());
+            self.pauses *= 2;
+        } else {
+            let start = Instant::now();
+            thread::yield_now();
+            self.yields = if start.elapsed() < Self::LONG { self.yields - 1 } else { 0 };
+        }
         true
     }
 }
