@@ -32,6 +32,8 @@
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | no | does not arise: `&mut` | for an item | the first on a thread may |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | no | yes | never | yes |
+//! | [`Listener::spawn`] | no | yes | for the thread to begin | yes |
+//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | no | yes | for the handler; never on its thread (3) or in its domain (4) | never; the last drop frees |
 //!
 //! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic hook or an allocator hook.
 //! 2. A refused item is handed back, and dropped by you: in a handler use items whose destructor does nothing. The queue must outlive
@@ -99,6 +101,8 @@ mod bypass;
 #[cfg(feature = "std")]
 mod context;
 mod error;
+#[cfg(all(feature = "std", not(loom)))]
+mod listener;
 mod queue;
 mod ring;
 mod shared;
@@ -117,6 +121,8 @@ pub use builder::{Builder, bounded};
 #[cfg(feature = "std")]
 pub use context::{Domain, DomainGuard};
 pub use error::{PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+#[cfg(all(feature = "std", not(loom)))]
+pub use listener::{Listener, ListenerError};
 pub use queue::{Consumer, Drain, Queue, TryIter};
 #[cfg(feature = "alloc")]
 pub use queue::{Heap, Producer};

@@ -28,6 +28,8 @@ pub trait Queue: sealed::Sealed {}
 
 pub(crate) mod sealed {
     use super::{Entry, Shared, Slots};
+    #[cfg(all(feature = "std", not(loom)))]
+    use std::boxed::Box;
 
     pub trait Sealed {
         type Item;
@@ -35,6 +37,13 @@ pub(crate) mod sealed {
         type Bypass: Slots<Item = Entry<Self::Item>>;
 
         fn shared(&self) -> &Shared<Self::Ring, Self::Bypass>;
+
+        /// The same queue for a [`Listener`](crate::Listener), which has its consumer elsewhere.
+        #[cfg(all(feature = "std", not(loom)))]
+        fn remote(&self) -> Box<dyn crate::listener::Remote>
+        where
+            Self: 'static,
+            Self::Item: Send;
     }
 }
 
@@ -59,6 +68,15 @@ impl<T> sealed::Sealed for Heap<T> {
     #[inline]
     fn shared(&self) -> &HeapShared<T> {
         &self.shared
+    }
+
+    #[cfg(all(feature = "std", not(loom)))]
+    fn remote(&self) -> Box<dyn crate::listener::Remote>
+    where
+        Self: 'static,
+        T: Send,
+    {
+        Box::new(self.shared.clone())
     }
 }
 
@@ -390,6 +408,15 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
             bound: usize::MAX,
             _not_sync: PhantomData,
         }
+    }
+
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) fn remote(&self) -> Box<dyn crate::listener::Remote>
+    where
+        T: Send,
+        Q: 'static,
+    {
+        self.queue.remote()
     }
 
     #[inline]

@@ -210,6 +210,15 @@ impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N
     fn shared(&self) -> &Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>> {
         &self.queue.shared
     }
+
+    #[cfg(feature = "std")]
+    fn remote(&self) -> Box<dyn crate::listener::Remote>
+    where
+        Self: 'static,
+        T: Send,
+    {
+        Box::new(&self.queue.shared)
+    }
 }
 
 impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BYPASS> {

@@ -1,0 +1,108 @@
+//! A parent that joins its children before it drains the queue that they push into. Once an ordinary queue is full, the
+//! children wait for room, the parent waits for the children, and so they stay. While all fits in, nobody notices.
+//!
+//! ```text
+//! cargo run --example join_children
+//! ```
+//!
+//! Shows two ways out, and prints where the results came from: the children wait only so long, or the parent closes the
+//! queue before it joins. A child's join hands over what the queue did not take, so nothing is lost.
+//!
+//! Where the parent can drain first, that is simplest: drop its own producer, `for result in &mut consumer`, join.
+
+use std::error::Error;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bywash::{Consumer, Producer, bounded};
+
+const CAPACITY: usize = 4;
+const CHILDREN: usize = 3;
+const RESULTS: usize = 10;
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Output {
+    child: usize,
+    number: usize,
+}
+
+/// A child's work.
+fn work(child: usize) -> impl Iterator<Item = Output> {
+    (0..RESULTS).map(move |number| Output { child, number })
+}
+
+/// Waits for room once, and not for ever. Returns what the queue did not take, in order.
+fn push_or_keep(child: usize, results: Producer<Output>) -> Vec<Output> {
+    let mut kept = Vec::new();
+    for result in work(child) {
+        // After the first refusal it keeps all, which leaves its results in order.
+        if !kept.is_empty() {
+            kept.push(result);
+        } else if let Err(refused) = results.push_timeout(result, Duration::from_millis(100)) {
+            println!("child {child}: {refused}");
+            kept.push(refused.into_inner());
+        }
+    }
+    kept
+}
+
+/// Waits for room for as long as it takes. Returns what the queue did not take before it was closed.
+fn push_until_closed(child: usize, results: Producer<Output>) -> Vec<Output> {
+    let mut kept = Vec::new();
+    for result in work(child) {
+        if let Err(refused) = results.push(result) {
+            if kept.is_empty() {
+                println!("child {child}: {refused}");
+            }
+            kept.push(refused.into_inner());
+        }
+    }
+    kept
+}
+
+type Child = fn(usize, Producer<Output>) -> Vec<Output>;
+
+fn spawn(child: Child) -> (Vec<JoinHandle<Vec<Output>>>, Consumer<Output>) {
+    let (producer, mut consumer) = bounded(CAPACITY);
+    consumer.bind(); // This is the consumer's thread: were it to push, it would not wait for itself.
+    let children = (0..CHILDREN).map(|number| {
+        let producer = producer.clone();
+        thread::spawn(move || child(number, producer))
+    });
+    (children.collect(), consumer)
+}
+
+/// Joins the children, with nobody draining meanwhile, and then drains.
+fn join(children: Vec<JoinHandle<Vec<Output>>>, mut consumer: Consumer<Output>) -> Result<Vec<Output>, Box<dyn Error>> {
+    let mut kept = Vec::new();
+    for child in children {
+        kept.extend(child.join().map_err(|_| "a child panicked")?);
+    }
+    // All producers are gone, so this ends where the queue is empty.
+    let mut results: Vec<Output> = consumer.iter().collect();
+    println!("parent: joined; {} results from the queue, {} handed over", results.len(), kept.len());
+    results.append(&mut kept);
+    Ok(results)
+}
+
+fn check(mut results: Vec<Output>) -> Result<(), Box<dyn Error>> {
+    results.sort();
+    if !results.iter().eq(&(0..CHILDREN).flat_map(work).collect::<Vec<_>>()) {
+        return Err(format!("not each result once: {results:?}").into());
+    }
+    println!("parent: each of the {} results is here once", results.len());
+    Ok(())
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("The children wait for room, but not for ever:");
+    let (children, consumer) = spawn(push_or_keep);
+    check(join(children, consumer)?)?;
+
+    println!("The parent has enough, closes the queue, and joins:");
+    let (children, mut consumer) = spawn(push_until_closed);
+    let mut results: Vec<Output> = consumer.iter().take(5).collect();
+    consumer.close();
+    results.append(&mut join(children, consumer)?);
+    check(results)
+}

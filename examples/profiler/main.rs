@@ -1,0 +1,74 @@
+//! A sampling profiler. The system interrupts the program again and again, as it uses processor time, and the handler,
+//! on whatever thread and at whatever instruction, pushes what it finds there into a static queue: see `sampler.rs`.
+//!
+//! ```text
+//! cargo run --release --example profiler
+//! ```
+//!
+//! Prints the samples by phase of the program, and the addresses that were hit most, each as a command that tells what
+//! is there. For Unix; addresses are known on Linux on x86-64 and AArch64.
+//!
+//! A sample is a phase and the address of the interrupted instruction. Callers are not recorded: the C library's
+//! `backtrace` may allocate and lock, so it is not for handlers; and to follow the frame pointers is right only where
+//! all code was built with them, and safe only if each is checked against the bounds of the thread's stack before it is
+//! read.
+
+mod sampler;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+
+use sampler::{SAMPLES, Sample, enter};
+
+const WANTED: usize = 300;
+const PHASES: [&str; 3] = ["waiting", "reading", "compressing"];
+
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// What is to be profiled.
+fn work() {
+    while !STOP.load(Relaxed) {
+        for (phase, steps) in [(1, 100_000), (2, 1_000_000)] {
+            enter(phase);
+            black_box((0..steps).fold(0, |sum: u64, step| black_box(sum ^ step)));
+        }
+    }
+}
+
+/// How often each is there, most frequent first.
+fn count<K: Ord>(keys: impl Iterator<Item = K>) -> Vec<(K, usize)> {
+    let mut counts = BTreeMap::new();
+    keys.for_each(|key| *counts.entry(key).or_default() += 1);
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|&(_, count)| Reverse(count));
+    counts
+}
+
+fn main() -> io::Result<()> {
+    let mut consumer = SAMPLES.consumer().expect("nobody else claims it");
+    consumer.bind(); // This thread is interrupted, too.
+    sampler::start()?;
+    let workers = [thread::spawn(work), thread::spawn(work)];
+    let mut samples: Vec<Sample> = consumer.iter().take(WANTED).collect();
+    STOP.store(true, Relaxed);
+    workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
+    // From here on no handler runs: the other threads are gone, and this one ignores the signal.
+    sampler::stop()?;
+    samples.extend(consumer.try_iter());
+
+    let (pushed, refused) = sampler::totals();
+    println!("{} samples taken: {pushed} pushed, {refused} refused", pushed + refused);
+    println!("{} counted:", samples.len());
+    for (phase, count) in count(samples.iter().map(|sample| sample.phase)) {
+        println!("{count:>6} {}", PHASES[phase]);
+    }
+    println!("hottest addresses:");
+    for (address, count) in count(samples.iter().map(|sample| sample.address)).into_iter().take(5) {
+        println!("{count:>6} {}", sampler::command(address).unwrap_or_else(|| format!("{address:#x}")));
+    }
+    Ok(())
+}

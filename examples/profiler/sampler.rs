@@ -1,0 +1,119 @@
+//! Takes the samples: a queue, a handler that pushes into it, and the timer that has the handler called.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use bywash::StaticQueue;
+pub(crate) use system::{command, start, stop};
+
+pub(crate) struct Sample {
+    pub(crate) phase: usize,
+    pub(crate) address: usize,
+}
+
+pub(crate) static SAMPLES: StaticQueue<Sample, 1024, 16> = StaticQueue::new();
+static PUSHED: AtomicUsize = AtomicUsize::new(0);
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
+thread_local! {
+    /// What the thread does. Constant and without a destructor, so for handlers, but not in a library loaded at run
+    /// time.
+    static PHASE: AtomicUsize = const { AtomicUsize::new(0) };
+}
+
+/// Says what the calling thread does from here on.
+pub(crate) fn enter(phase: usize) {
+    PHASE.with(|current| current.store(phase, Relaxed));
+}
+
+/// How many samples were pushed, and how many refused.
+pub(crate) fn totals() -> (usize, usize) {
+    (PUSHED.load(Relaxed), REFUSED.load(Relaxed))
+}
+
+/// Called in the handler. Allocates, locks and waits for nothing, and leaves `errno` alone.
+#[cfg(unix)]
+fn take(address: usize) {
+    let sample = Sample { phase: PHASE.with(|phase| phase.load(Relaxed)), address };
+    if SAMPLES.try_push(sample).is_ok() { &PUSHED } else { &REFUSED }.fetch_add(1, Relaxed);
+}
+
+#[cfg(unix)]
+mod system {
+    use std::ffi::{CStr, c_int, c_void};
+    use std::io::{Error, Result};
+    use std::{mem, ptr};
+
+    extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
+        // SAFETY: with `SA_SIGINFO` a handler gets one of these.
+        let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+        super::take(interrupted(context));
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn interrupted(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.gregs[libc::REG_RIP as usize] as usize
+    }
+
+    #[cfg(all(target_os = "linux", target_arch = "aarch64"))]
+    fn interrupted(context: &libc::ucontext_t) -> usize {
+        context.uc_mcontext.pc as usize
+    }
+
+    #[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    fn interrupted(_context: &libc::ucontext_t) -> usize {
+        0
+    }
+
+    /// Begins with a signal for each millisecond of processor time, on a thread that uses it.
+    pub(crate) fn start() -> Result<()> {
+        set(1000, on_signal as *const () as libc::sighandler_t)
+    }
+
+    /// A signal that is on its way is ignored.
+    pub(crate) fn stop() -> Result<()> {
+        set(0, libc::SIG_IGN)
+    }
+
+    fn set(microseconds: libc::suseconds_t, handler: libc::sighandler_t) -> Result<()> {
+        unsafe extern "C" {
+            fn setitimer(which: c_int, new: *const libc::itimerval, old: *mut libc::itimerval) -> c_int;
+        }
+        let check = |result| if result == 0 { Ok(()) } else { Err(Error::last_os_error()) };
+        // SAFETY: all zeros is a valid one.
+        let mut action: libc::sigaction = unsafe { mem::zeroed() };
+        action.sa_sigaction = handler;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+        // SAFETY: the address is valid, and the handler does only what handlers may do.
+        check(unsafe { libc::sigaction(libc::SIGPROF, &action, ptr::null_mut()) })?;
+        let period = libc::timeval { tv_sec: 0, tv_usec: microseconds };
+        let times = libc::itimerval { it_interval: period, it_value: period };
+        // SAFETY: the address is valid.
+        check(unsafe { setitimer(libc::ITIMER_PROF, &times, ptr::null_mut()) })
+    }
+
+    /// The command that prints the function and the line of an address.
+    pub(crate) fn command(address: usize) -> Option<String> {
+        // SAFETY: all zeros is a valid one.
+        let mut found: libc::Dl_info = unsafe { mem::zeroed() };
+        // SAFETY: any address may be asked for, and that of the result is valid.
+        if unsafe { libc::dladdr(address as *const c_void, &mut found) } == 0 {
+            return None;
+        }
+        // SAFETY: it was found, so there is a name.
+        let file = unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy();
+        Some(format!("addr2line -Cfpie {file} {:#x}", address - found.dli_fbase as usize))
+    }
+}
+
+#[cfg(not(unix))]
+mod system {
+    pub(crate) use start as stop;
+
+    pub(crate) fn start() -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn command(_address: usize) -> Option<String> {
+        None
+    }
+}

@@ -1,0 +1,119 @@
+//! `tracing` through a bounded queue: any thread logs, and one writes. That one logs, too; on an ordinary queue it
+//! would wait for itself as soon as the queue is full.
+//!
+//! ```text
+//! cargo run --example tracing_writer                  # a logger waits while the queue is full: nothing is lost
+//! cargo run --example tracing_writer -- --drop        # it never waits: what finds no room is dropped
+//! cargo run --example tracing_writer -- some.log      # into a file
+//! ```
+//!
+//! Prints the lines, and to the standard error how many were logged, written and dropped.
+//!
+//! `bywash` may be called in signal handlers; `tracing` may not, because it allocates.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{env, mem, thread};
+
+use bywash::{Builder, Consumer, Producer};
+use tracing_subscriber::fmt::MakeWriter;
+
+const THREADS: u64 = 4;
+const LINES: u64 = 1000;
+
+/// A line, or the end. (The subscriber keeps a producer for ever, so the queue does not close by itself.)
+type Message = Option<Vec<u8>>;
+
+#[derive(Clone)]
+struct Log {
+    queue: Producer<Message>,
+    may_drop: bool,
+    dropped: Arc<AtomicU64>,
+}
+
+/// One line. The subscriber makes one for each event, and writes to it; it is pushed when it is dropped.
+struct Line<'a> {
+    log: &'a Log,
+    text: Vec<u8>,
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { log: self, text: Vec::new() }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let Log { queue, may_drop, dropped } = self.log;
+        let line = Some(mem::take(&mut self.text));
+        // Where `push` fails, the writer is gone, or is logging itself, and more than the bypass holds.
+        let taken = if *may_drop { queue.try_push(line).is_ok() } else { queue.push(line).is_ok() };
+        dropped.fetch_add(u64::from(!taken), Relaxed);
+    }
+}
+
+/// The writer's thread. If writing fails, it ends, and with it the queue: those who log are refused, and do not wait.
+fn write_lines(mut lines: Consumer<Message>, mut output: impl Write) -> io::Result<u64> {
+    lines.bind(); // What this thread logs never waits.
+    let mut written = 0;
+    while let Ok(message) = lines.pop() {
+        if let Some(line) = message {
+            output.write_all(&line)?;
+            written += 1;
+            if written % 768 == 0 {
+                tracing::info!(written, "the writer logs, too");
+            }
+        } else {
+            lines.close(); // What is left is still popped.
+        }
+        if lines.is_empty() {
+            output.flush()?;
+        }
+    }
+    output.flush().map(|()| written)
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let (options, files): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    if options.iter().any(|option| option != "--drop") || files.len() > 1 {
+        return Err("usage: tracing_writer [--drop] [FILE]".into());
+    }
+    let output: Box<dyn Write + Send> = match files.first() {
+        Some(file) => Box::new(File::create(file).map_err(|error| format!("cannot write {file}: {error}"))?),
+        None => Box::new(io::stdout()),
+    };
+    // The bypass is for what the writer logs while it writes a queue full of lines: here that is one line at most.
+    let (queue, lines) = Builder::new(64).bypass(1).build();
+    let log = Log { queue, may_drop: !options.is_empty(), dropped: Arc::default() };
+    let writer = thread::spawn(|| write_lines(lines, BufWriter::new(output)));
+    tracing_subscriber::fmt().with_writer(log.clone()).init();
+
+    thread::scope(|scope| {
+        for thread in 1..=THREADS {
+            scope.spawn(move || (1..=LINES).for_each(|line| tracing::info!(thread, line, "hello")));
+        }
+    });
+    eprintln!("{} lines logged by {THREADS} threads", THREADS * LINES);
+    let _ = log.queue.push(None); // Refused if the writer has ended: it says why.
+    let written = writer.join().expect("it does not panic").map_err(|error| format!("cannot write: {error}"))?;
+    let (dropped, bypassed) = (log.dropped.load(Relaxed), log.queue.bypassed());
+    eprintln!("{written} lines written, {dropped} dropped, {bypassed} through the bypass");
+    Ok(())
+}

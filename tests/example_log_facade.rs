@@ -1,0 +1,91 @@
+//! The example `log_facade`: what it writes, and that neither a full disk nor a stuck reader freezes it.
+#![cfg(all(feature = "std", not(loom)))]
+
+use std::ffi::OsStr;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+/// All that it logs.
+const LINES: &str = "\
+INFO  main: ready
+INFO  main: --------------------------------------------------------------------
+WARN  log: cut a line of 173 bytes
+INFO  worker: step 1
+INFO  worker: step 2
+INFO  worker: step 3
+ERROR main: done
+";
+
+/// Runs the example, which `cargo test` has built, but not for ever.
+fn run(argument: Option<&OsStr>) -> Output {
+    let test = env::current_exe().expect("a test knows its own path");
+    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/log_facade");
+    let example = example.with_extension(env::consts::EXE_EXTENSION);
+    assert!(example.exists(), "{} is missing: `cargo build --example log_facade` builds it", example.display());
+    let mut command = Command::new(example);
+    let mut child = command.args(argument).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > Duration::from_secs(100) {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    child.wait_with_output().unwrap()
+}
+
+#[track_caller]
+fn assert(output: &Output, code: i32, stdout: &str, stderr: &str) {
+    assert_eq!(String::from_utf8_lossy(&output.stdout), stdout);
+    assert_eq!(String::from_utf8_lossy(&output.stderr), stderr);
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn it_writes_every_line_to_the_standard_output() {
+    assert(&run(None), 0, LINES, "log: all is written, 0 refused\n");
+}
+
+#[test]
+fn it_writes_every_line_to_the_end_of_a_file() {
+    let path = env::temp_dir().join(format!("bywash-test-{}-facade.log", std::process::id()));
+    fs::write(&path, "before\n").unwrap();
+    assert(&run(Some(path.as_os_str())), 0, "", "log: all is written, 0 refused\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("before\n{LINES}"));
+    fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_an_error() {
+    let output = run(Some(OsStr::new("no/such/file")));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("Error: Os { code: "), "{output:?}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_full_disk_every_line_goes_to_the_standard_error() {
+    let failed: String =
+        LINES.lines().map(|line| format!("log: No space left on device (os error 28): {line}\n")).collect();
+    assert(&run(Some(OsStr::new("/dev/full"))), 0, "", &format!("{failed}log: all is written, 0 refused\n"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn with_a_sink_that_is_stuck_it_ends_and_says_what_is_left() {
+    use std::io::Write;
+    use std::os::unix::{ffi::OsStrExt, fs::OpenOptionsExt};
+
+    let path = env::temp_dir().join(format!("bywash-test-{}-facade.fifo", std::process::id()));
+    let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the name is valid for the call.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    // Read by nobody, and full.
+    let options = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let mut pipe = options.unwrap();
+    while pipe.write(&[b'.'; 4096]).is_ok() {}
+    while pipe.write(b".").is_ok() {}
+    assert(&run(Some(path.as_os_str())), 1, "", "log: timed out with 6 items left, 0 refused\n");
+    fs::remove_file(path).unwrap();
+}

@@ -1,0 +1,266 @@
+//! The small examples: what they print is what they show. For `logging` there is `example_logging.rs`.
+#![cfg(all(feature = "std", not(loom)))]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An example, which `cargo test` has built.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().expect("a test knows its own path");
+    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
+    let example = example.with_extension(env::consts::EXE_EXTENSION);
+    assert!(example.exists(), "{} is missing: `cargo build --example {name}` builds it", example.display());
+    Command::new(example)
+}
+
+/// How a program ended, and what it printed.
+#[derive(Debug)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn start(command: &mut Command) -> Child {
+    support::watch();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for the program to end, but not for ever.
+fn end(mut child: Child) -> Ended {
+    let out = child.stdout.take().map(read);
+    let err = child.stderr.take().map(read);
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if begin.elapsed() > LIMIT {
+            child.kill().unwrap();
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let text = |reader: Option<JoinHandle<String>>| reader.map_or_else(String::new, |reader| reader.join().unwrap());
+    let ended = Ended { code: child.wait().unwrap().code(), out: text(out), err: text(err) };
+    assert!(begin.elapsed() <= LIMIT, "still running after {LIMIT:?}: {ended:?}");
+    ended
+}
+
+/// Reads along, so that the program does not wait for us.
+fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).map(|_| text).unwrap()
+    })
+}
+
+fn run(command: &mut Command) -> Ended {
+    let ended = end(start(command));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    ended
+}
+
+/// The numbers of a line, in order.
+fn numbers(line: &str) -> Vec<usize> {
+    line.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
+}
+
+/// The numbers of the only line that contains `part`.
+#[track_caller]
+fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
+    assert_eq!(lines.len(), 1, "lines with {part:?} in {text}");
+    numbers(lines[0])
+}
+
+/// Checks that each line is whole, and in its thread's order. Returns how many were written and dropped.
+#[track_caller]
+fn check_log(lines: &str, said: &str) -> (usize, usize) {
+    assert_eq!(numbers_beside(said, "logged by"), [4000, 4], "{said}");
+    let [written, dropped, _bypassed] = numbers_beside(said, " lines written")[..] else { panic!("{said}") };
+    let mut by_thread = BTreeMap::<usize, Vec<usize>>::new();
+    let mut by_writer = 0;
+    for line in lines.lines() {
+        if let Some((_, hello)) = line.split_once(" INFO tracing_writer: hello ") {
+            let [thread, number] = numbers(hello)[..] else { panic!("{line}") };
+            by_thread.entry(thread).or_default().push(number);
+        } else {
+            assert!(line.contains(" INFO tracing_writer: the writer logs, too written="), "{line}");
+            by_writer += 1;
+        }
+    }
+    assert!(by_thread.values().all(|numbers| numbers.is_sorted_by(|one, next| one < next)), "{lines}");
+    assert_eq!(by_thread.values().map(Vec::len).sum::<usize>() + by_writer, written);
+    // The writer logs one line for each 768 that it has written.
+    assert_eq!(written + dropped, 4000 + written / 768, "{said}");
+    (written, dropped)
+}
+
+#[test]
+fn tracing_writer_loses_nothing() {
+    let Ended { out, err, .. } = run(&mut example("tracing_writer"));
+    assert_eq!(check_log(&out, &err), (4005, 0));
+}
+
+#[test]
+fn tracing_writer_writes_into_a_file() {
+    let log = env::temp_dir().join(format!("bywash-test-{}-tracing.log", std::process::id()));
+    let Ended { out, err, .. } = run(example("tracing_writer").arg(&log));
+    let lines = fs::read_to_string(&log).unwrap();
+    fs::remove_file(log).unwrap();
+    assert_eq!((out.as_str(), check_log(&lines, &err)), ("", (4005, 0)));
+}
+
+/// The first line that the program says; the rest is left to be read.
+fn first_line(from: &mut BufReader<ChildStderr>) -> String {
+    let mut line = String::new();
+    from.read_line(&mut line).unwrap();
+    line
+}
+
+#[test]
+fn tracing_writer_drops_and_counts_while_the_output_is_stuck() {
+    let mut child = start(example("tracing_writer").arg("--drop"));
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    // All have logged, and nobody has read any of it; that is more than a pipe holds.
+    let logged = first_line(&mut stderr);
+    let said = read(stderr);
+    let Ended { code, out, .. } = end(child);
+    let said = logged + &said.join().unwrap();
+    assert_eq!(code, Some(0), "{said}");
+    let (_, dropped) = check_log(&out, &said);
+    assert!(dropped > 0, "{said}");
+}
+
+#[test]
+fn tracing_writer_ends_when_nobody_reads_its_output() {
+    let mut child = start(&mut example("tracing_writer"));
+    drop(child.stdout.take());
+    let ended = end(child);
+    // Where the lines that are left would wait for the writer, this would hang.
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(numbers_beside(&ended.err, "logged by"), [4000, 4], "{ended:?}");
+    assert!(ended.err.contains("cannot write: "), "{ended:?}");
+}
+
+#[test]
+fn tracing_writer_refuses_options_that_it_does_not_have() {
+    let ended = end(start(example("tracing_writer").arg("--dorp")));
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.err.contains("usage: tracing_writer [--drop] [FILE]"), "{ended:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn profiler_counts_each_sample_and_finds_the_hot_phase() {
+    let Ended { out, .. } = run(&mut example("profiler"));
+    let [taken, pushed, refused] = numbers_beside(&out, " samples taken: ")[..] else { panic!("{out}") };
+    assert_eq!((pushed + refused, numbers_beside(&out, " counted:")), (taken, vec![pushed]), "{out}");
+    assert!(pushed >= 300, "{out}");
+    let phase = |name: &str| out.lines().find(|line| line.ends_with(name)).map_or(0, |line| numbers(line)[0]);
+    let (waiting, reading, compressing) = (phase(" waiting"), phase(" reading"), phase(" compressing"));
+    assert_eq!(waiting + reading + compressing, pushed, "{out}");
+    assert!(compressing > waiting.max(reading), "{out}");
+    let (_, addresses) = out.split_once("hottest addresses:\n").expect("there is a second table");
+    let hits: Vec<usize> = addresses.lines().map(|line| numbers(line)[0]).collect();
+    assert!(!hits.is_empty() && hits.is_sorted_by(|one, next| one >= next), "{out}");
+    assert!(hits.iter().sum::<usize>() <= pushed, "{out}");
+}
+
+#[test]
+fn finalisers_free_each_node_once_through_ring_and_bypass() {
+    let Ended { out, .. } = run(&mut example("finalisers"));
+    let count = |part| numbers_beside(&out, part)[0];
+    let (ring, bypass) = (count(" through the ring"), count(" through the bypass"));
+    assert_eq!(count(" as roots, ") + ring + bypass + count(" at once, "), count(" nodes were built"), "{out}");
+    assert!(ring > 0 && bypass > 0, "{out}");
+    assert!(out.ends_with("each was freed once\n"), "{out}");
+}
+
+#[test]
+fn join_children_gets_each_result_and_does_not_hang() {
+    let Ended { out, .. } = run(&mut example("join_children"));
+    let (timed, closed) = out.split_once("The parent has enough").expect("there are two parts");
+    // Nobody drains, so the queue holds as much as it can, and no child gets all of its results in.
+    assert_eq!(numbers_beside(timed, "joined"), [4, 26], "{out}");
+    assert_eq!(timed.matches(": timed out while the queue was full\n").count(), 3, "{out}");
+    // Five results were taken before, and what the queue then holds is left to chance.
+    let [popped, kept] = numbers_beside(closed, "joined")[..] else { panic!("{out}") };
+    assert_eq!((popped <= 4, popped + kept), (true, 25), "{out}");
+    assert!(closed.contains(": queue is closed\n"), "{out}");
+    assert_eq!(out.matches("each of the 30 results is here once\n").count(), 2, "{out}");
+}
+
+/// The messages that are told, as thread and request.
+fn messages<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
+    let message = |line| match numbers(line)[..] {
+        [thread, request] => (thread, request),
+        _ => panic!("not a message: {line}"),
+    };
+    lines.map(message).collect()
+}
+
+/// Runs the slow sink. Returns how many messages were delivered, and how many were not.
+fn run_sink(command: &mut Command) -> (usize, usize) {
+    let Ended { out, err, .. } = run(command);
+    let delivered = messages(out.lines());
+    let undelivered = messages(err.lines().filter(|line| line.starts_with("not delivered: ")));
+    let [requests, accepted, ..] = numbers_beside(&err, " accepted; ")[..] else { panic!("{err}") };
+    let all = [delivered.clone(), undelivered.clone()].concat();
+    assert_eq!((requests, accepted), (200, all.len()), "{err}");
+    // In order, so that none is there twice, and what was left comes after what was delivered.
+    for thread in 0..4 {
+        let requests = all.iter().filter(|message| message.0 == thread).map(|message| message.1);
+        assert!(requests.is_sorted_by(|one, next| one < next), "{all:?}");
+    }
+    let said = numbers_beside(&err, " retries, ");
+    assert_eq!((said[0], said[2]), (delivered.len(), undelivered.len()), "{err}");
+    assert!(said[1] > 0, "nothing was tried again: {err}");
+    (delivered.len(), undelivered.len())
+}
+
+#[test]
+fn slow_sink_delivers_what_was_accepted_in_order() {
+    let (delivered, undelivered) = run_sink(&mut example("slow_sink"));
+    assert!(delivered > 0 && undelivered == 0);
+}
+
+#[test]
+fn slow_sink_keeps_what_it_cannot_deliver() {
+    let (delivered, undelivered) = run_sink(example("slow_sink").arg("--down"));
+    // Of its first 10 calls 2 fail, and all later ones; the queue has accepted 16 before it refuses any.
+    assert_eq!(delivered, 8);
+    assert!(delivered + undelivered >= 16);
+}
+
+#[cfg(unix)]
+#[test]
+fn no_std_builds_and_pushes_from_a_handler() {
+    use std::path::Path;
+
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = source.join("examples/no_std/Cargo.toml");
+    let Ok(manifest) = fs::read_to_string(&manifest) else {
+        // Cargo leaves packages inside of a package out of what it publishes.
+        return eprintln!("not tried: there is no {}", manifest.display());
+    };
+    // A copy, so that nothing is written into the sources, with the versions that this one is built with.
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_std");
+    fs::create_dir_all(package.join("src")).unwrap();
+    let (here, there) = (r#"path = "../..""#, format!("path = {source:?}"));
+    assert!(manifest.contains(here), "{manifest}");
+    fs::write(package.join("Cargo.toml"), manifest.replace(here, &there)).unwrap();
+    fs::copy(source.join("examples/no_std/src/main.rs"), package.join("src/main.rs")).unwrap();
+    let _ = fs::copy(source.join("Cargo.lock"), package.join("Cargo.lock"));
+
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--offline", "--quiet", "--target-dir"]).arg(package.join("target")).current_dir(&package);
+    let Ended { out, .. } = run(cargo.env_remove("CARGO_BUILD_TARGET"));
+    let four = "signal 15\nsignal 2\nsignal 15\nsignal 2\n";
+    assert_eq!(out, format!("{four}0 of 4 refused\n{four}3 of 7 refused\n"));
+}

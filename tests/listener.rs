@@ -1,0 +1,649 @@
+//! A listener handles everything once and in order, and neither its handler nor whoever waits for it can hang on it.
+#![cfg(all(feature = "std", not(loom)))]
+
+mod support;
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier, Mutex, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use bywash::{Builder, Listener, ListenerError, PushError, StaticQueue, bounded};
+use support::{Tally, Tracked, settle, watch};
+
+/// Long enough never to be over: the watchdog is sooner.
+const LONG: Duration = Duration::from_secs(3_600);
+const SHORT: Duration = Duration::from_millis(20);
+
+/// A handler that passes on what it gets.
+fn into<T>(sender: Sender<T>) -> impl FnMut(T) {
+    move |item| sender.send(item).unwrap()
+}
+
+/// A handler that says that it has begun, and then waits for a word.
+fn stuck<T>() -> (impl FnMut(T) + Send, Receiver<()>, Sender<()>) {
+    let (begins, has_begun) = channel();
+    let (go_on, may_go_on) = channel();
+    let handler = move |_item| {
+        let _ = begins.send(());
+        let _ = may_go_on.recv();
+    };
+    (handler, has_begun, go_on)
+}
+
+/// Where a handler finds its own listener, once that is there.
+type Own = Arc<Mutex<Option<Listener>>>;
+
+#[test]
+fn everything_pushed_before_stop_is_handled_once_and_in_order() {
+    watch();
+    for capacity in [1, 7, 1000] {
+        let (sender, handled) = channel();
+        let (producer, consumer) = bounded(capacity);
+        let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
+        thread::scope(|scope| {
+            for id in 0..3 {
+                let producer = &producer;
+                scope.spawn(move || (0..1000).for_each(|i| producer.push((id, i)).unwrap()));
+            }
+        });
+        assert_eq!(listener.stop(LONG), Ok(()));
+        assert_eq!(producer.push((0, 0)), Err(PushError::Closed((0, 0))));
+        let handled: Vec<_> = handled.iter().collect();
+        assert_eq!(handled.len(), 3000);
+        for id in 0..3 {
+            assert!(handled.iter().filter(|item| item.0 == id).map(|item| item.1).eq(0..1000));
+        }
+    }
+}
+
+#[test]
+fn what_stop_refuses_is_handed_back_and_the_rest_is_handled() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(4);
+    let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
+    let accepted = thread::scope(|scope| {
+        let pushers = [0, 1].map(|id| {
+            let producer = &producer;
+            scope.spawn(move || (0_u32..).take_while(|&i| producer.push((id, i)).is_ok()).count() as u32)
+        });
+        settle();
+        listener.stop(LONG).unwrap();
+        pushers.map(|pusher| pusher.join().unwrap())
+    });
+    let handled: Vec<_> = handled.iter().collect();
+    for id in 0..2 {
+        let of_one = handled.iter().filter(|item| item.0 == id).map(|item| item.1);
+        assert!(of_one.eq(0..accepted[id]), "{accepted:?}");
+    }
+}
+
+#[test]
+fn the_thread_has_the_name_and_is_the_consumers_before_spawn_returns() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = Builder::new(1).bypass(0).build();
+    let own = producer.clone();
+    let handler = move |()| {
+        let name = thread::current().name().map(str::to_owned);
+        sender.send((name, own.is_consumer_thread())).unwrap();
+    };
+    let listener = Listener::spawn("a name", consumer, handler).unwrap();
+    assert!(!producer.is_consumer_thread());
+    producer.push(()).unwrap();
+    listener.stop(LONG).unwrap();
+    assert_eq!(handled.recv(), Ok((Some("a name".into()), true)));
+}
+
+#[test]
+fn a_name_with_a_zero_byte_is_an_error() {
+    let (producer, consumer) = bounded::<u8>(1);
+    let error = Listener::spawn("a\0b", consumer, |_| ()).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    assert!(producer.is_closed());
+}
+
+#[test]
+fn the_handlers_own_pushes_into_the_full_queue_go_beside_it_or_are_refused() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = Builder::new(2).bypass(1).build();
+    let own = producer.clone();
+    let is_full = Arc::new(Barrier::new(2));
+    let theirs = is_full.clone();
+    let handler = move |item: u32| {
+        if item == 0 {
+            theirs.wait();
+            theirs.wait();
+            sender.send((10, own.push(10).is_ok())).unwrap();
+            let refused = own.push(11);
+            assert_eq!(refused, Err(PushError::WouldDeadlock(11)));
+            sender.send((11, refused.is_ok())).unwrap();
+        }
+        sender.send((item, true)).unwrap();
+    };
+    let listener = Listener::spawn("test", consumer, handler).unwrap();
+    producer.push(0).unwrap();
+    is_full.wait();
+    (1..=2).for_each(|item| producer.push(item).unwrap());
+    assert!(producer.is_full());
+    is_full.wait();
+    // Not yet: it closes.
+    listener.flush(LONG).unwrap();
+    listener.stop(LONG).unwrap();
+    assert_eq!(listener.panics(), 0);
+    let handled: Vec<_> = handled.iter().collect();
+    // The second 10 is the item itself, which came out after the full ring.
+    assert_eq!(handled, [(10, true), (11, false), (0, true), (1, true), (2, true), (10, true)]);
+}
+
+#[test]
+fn the_thread_ends_with_the_last_producer() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(4);
+    let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
+    producer.push('a').unwrap();
+    drop(producer);
+    // Ends when the handler is dropped.
+    assert!(handled.iter().eq(['a']));
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert_eq!(listener.flush(LONG), Ok(()));
+}
+
+#[test]
+fn dropping_the_listener_waits_until_everything_is_handled() {
+    watch();
+    let handled = Arc::new(AtomicU32::new(0));
+    let count = handled.clone();
+    let (producer, consumer) = bounded(100);
+    let listener = Listener::spawn("test", consumer, move |()| {
+        thread::sleep(Duration::from_millis(1));
+        count.fetch_add(1, Ordering::Relaxed);
+    })
+    .unwrap();
+    (0..50).for_each(|_| producer.push(()).unwrap());
+    drop(listener);
+    assert_eq!(handled.load(Ordering::Relaxed), 50);
+    assert!(producer.push(()).unwrap_err().is_closed());
+}
+
+#[test]
+fn dropping_the_listener_by_unwinding_waits_until_everything_is_handled() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(100);
+    let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
+    catch_unwind(AssertUnwindSafe(|| {
+        let _listener = listener;
+        (0..50).for_each(|i| producer.push(i).unwrap());
+        panic!("with items in the queue");
+    }))
+    .unwrap_err();
+    assert!(handled.try_iter().eq(0..50));
+}
+
+#[test]
+fn stop_with_a_stuck_handler_says_what_is_left_and_dropping_does_not_wait_then() {
+    watch();
+    let (handler, has_begun, go_on) = stuck();
+    let (producer, consumer) = bounded(4);
+    let listener = Listener::spawn("test", consumer, handler).unwrap();
+    (0..4).for_each(|i| producer.push(i).unwrap());
+    has_begun.recv().unwrap();
+    assert_eq!(listener.flush(SHORT), Err(ListenerError::Timeout(4)));
+    assert_eq!(producer.try_push(4), Ok(()));
+    assert_eq!(listener.stop(SHORT), Err(ListenerError::Timeout(5)));
+    assert!(producer.push(5).unwrap_err().is_closed());
+    assert_eq!(listener.stop(Duration::ZERO), Err(ListenerError::Timeout(5)));
+    drop(listener);
+    drop(go_on);
+    // The thread goes on with what is left.
+    assert_eq!(has_begun.iter().count(), 4);
+}
+
+#[test]
+fn a_stop_that_timed_out_may_be_waited_for_again() {
+    watch();
+    let (handler, has_begun, go_on) = stuck();
+    let (producer, consumer) = bounded(4);
+    let listener = Listener::spawn("test", consumer, handler).unwrap();
+    producer.push(()).unwrap();
+    has_begun.recv().unwrap();
+    assert_eq!(listener.stop(SHORT), Err(ListenerError::Timeout(1)));
+    drop(go_on);
+    assert_eq!(listener.stop(LONG), Ok(()));
+}
+
+#[test]
+fn stop_from_inside_the_handler_closes_and_the_rest_is_handled_afterwards() {
+    watch();
+    assert_inside(|own| {
+        let own = own.lock().unwrap();
+        let left = own.as_ref().unwrap().stop(LONG);
+        assert_eq!(left, Err(ListenerError::WouldDeadlock(3)));
+    });
+}
+
+#[test]
+fn dropping_the_listener_inside_the_handler_closes_and_the_rest_is_handled_afterwards() {
+    watch();
+    assert_inside(|own| drop(own.lock().unwrap().take().unwrap()));
+}
+
+/// Does `close` with its own listener in a handler that has two more items to come.
+fn assert_inside(close: fn(&Own)) {
+    let own = Own::default();
+    let theirs = own.clone();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(4);
+    let pusher = producer.clone();
+    let barrier = Arc::new(Barrier::new(2));
+    let all_pushed = barrier.clone();
+    let handler = move |item| {
+        if item == 0 {
+            all_pushed.wait();
+            close(&theirs);
+            assert_eq!(pusher.push(9), Err(PushError::Closed(9)));
+        }
+        sender.send(item).unwrap();
+    };
+    *own.lock().unwrap() = Some(Listener::spawn("test", consumer, handler).unwrap());
+    (0..3).for_each(|item| producer.push(item).unwrap());
+    barrier.wait();
+    // Ends when the handler is dropped. What panics there is not sent.
+    assert!(handled.iter().eq(0..3));
+    if let Some(listener) = own.lock().unwrap().take() {
+        assert_eq!(listener.stop(LONG), Ok(()));
+    }
+}
+
+#[test]
+fn a_handler_that_owns_its_listener_ends_with_the_last_producer() {
+    watch();
+    let own = Arc::new(OnceLock::<Listener>::new());
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(4);
+    let theirs = own.clone();
+    let handler = move |item| {
+        let _keep = &theirs;
+        sender.send(item).unwrap();
+    };
+    own.set(Listener::spawn("test", consumer, handler).unwrap()).unwrap();
+    drop(own);
+    producer.push(1).unwrap();
+    drop(producer);
+    assert!(handled.iter().eq([1]));
+}
+
+#[test]
+fn flush_inside_the_handler_is_refused_at_once() {
+    watch();
+    let own = Own::default();
+    let theirs = own.clone();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(4);
+    let handler = move |()| {
+        sender.send(theirs.lock().unwrap().as_ref().unwrap().flush(LONG)).unwrap();
+    };
+    let mut place = own.lock().unwrap();
+    *place = Some(Listener::spawn("test", consumer, handler).unwrap());
+    producer.push(()).unwrap();
+    drop(place);
+    assert_eq!(handled.recv(), Ok(Err(ListenerError::WouldDeadlock(1))));
+    let listener = own.lock().unwrap().take().unwrap();
+    assert_eq!(listener.stop(LONG), Ok(()));
+}
+
+#[test]
+fn flush_and_stop_inside_the_domain_are_refused_at_once() {
+    watch();
+    let (producer, consumer) = bounded::<u8>(4);
+    let domain = consumer.domain();
+    let listener = Listener::spawn("test", consumer, |_| ()).unwrap();
+    {
+        let _inside = domain.enter();
+        assert!(listener.flush(LONG).unwrap_err().is_would_deadlock());
+        // It has not been told to end yet; afterwards it may have.
+        assert!(listener.stop(LONG).err().is_none_or(|error| error.is_would_deadlock()));
+        assert!(producer.is_closed());
+    }
+    assert_eq!(listener.stop(LONG), Ok(()));
+}
+
+#[test]
+fn flush_returns_when_what_was_pushed_before_is_handled() {
+    watch();
+    let (producer, consumer) = bounded(16);
+    let handled = Arc::new(AtomicU32::new(0));
+    let count = handled.clone();
+    let listener = Listener::spawn("test", consumer, move |yields| {
+        (0..yields).for_each(|_| thread::yield_now());
+        count.fetch_add(1, Ordering::Relaxed);
+    })
+    .unwrap();
+    assert_eq!(listener.flush(LONG), Ok(()));
+    for i in 0..100_u32 {
+        (0..i % 20).for_each(|yields| producer.push(yields).unwrap());
+        let before = (0..=i).map(|i| i % 20).sum::<u32>();
+        assert_eq!(listener.flush(LONG), Ok(()));
+        assert_eq!(handled.load(Ordering::Relaxed), before);
+    }
+}
+
+#[test]
+fn flush_ends_under_a_constant_stream_from_two_producers() {
+    watch();
+    let (producer, consumer) = bounded(8);
+    let handled = Arc::new([0, 1, 2].map(|_| AtomicU32::new(0)));
+    let counts = handled.clone();
+    let own = producer.clone();
+    // Pushes for each item one of its own, so that the bypass is never empty for long.
+    let listener = Listener::spawn("test", consumer, move |id: usize| {
+        counts[id].fetch_add(1, Ordering::Relaxed);
+        if id == 1 {
+            let _ = own.push(2);
+        }
+    })
+    .unwrap();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    producer.push(1).unwrap();
+                }
+            });
+        }
+        for i in 1..=200 {
+            producer.push(0).unwrap();
+            assert_eq!(listener.flush(LONG), Ok(()));
+            assert_eq!(handled[0].load(Ordering::Relaxed), i);
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    listener.stop(LONG).unwrap();
+}
+
+#[test]
+fn several_threads_flush_at_a_time() {
+    watch();
+    let (producer, consumer) = bounded(8);
+    let handled = Arc::new([0, 1, 2].map(|_| AtomicU32::new(0)));
+    let counts = handled.clone();
+    let listener = Listener::spawn("test", consumer, move |id: usize| {
+        counts[id].fetch_add(1, Ordering::Relaxed);
+    })
+    .unwrap();
+    thread::scope(|scope| {
+        for id in 0..3 {
+            let (producer, listener, handled) = (&producer, &listener, &handled);
+            scope.spawn(move || {
+                for i in 1..=200 {
+                    producer.push(id).unwrap();
+                    assert_eq!(listener.flush(LONG), Ok(()));
+                    assert_eq!(handled[id].load(Ordering::Relaxed), i);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn after_a_panic_the_next_item_is_handled() {
+    watch();
+    let (sender, handled) = channel();
+    let (producer, consumer) = bounded(8);
+    let listener = Listener::spawn("test", consumer, move |item| {
+        assert!(item % 2 == 0, "odd");
+        sender.send(item).unwrap();
+    })
+    .unwrap();
+    (0..6).for_each(|item| producer.push(item).unwrap());
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert_eq!(listener.panics(), 3);
+    assert!(handled.try_iter().eq([0, 2, 4]));
+    assert_eq!(listener.stop(LONG), Ok(()));
+}
+
+#[test]
+fn after_a_panic_the_queue_is_closed_where_that_was_chosen() {
+    watch();
+    let tally: &'static Tally = Box::leak(Box::new(Tally::new()));
+    let (producer, consumer) = bounded(2);
+    let (sender, payloads) = channel();
+    let is_full = Arc::new(Barrier::new(2));
+    let theirs = is_full.clone();
+    let handler = move |_item: Tracked<'static>| {
+        theirs.wait();
+        panic!("the handler's");
+    };
+    let listener = Listener::spawn_with("test", consumer, handler, move |payload| {
+        sender.send(*payload.downcast::<&str>().unwrap()).unwrap();
+        ControlFlow::Break(())
+    })
+    .unwrap();
+    thread::scope(|scope| {
+        (0..3).for_each(|_| producer.push(tally.item()).unwrap());
+        let blocked = scope.spawn(|| producer.push(tally.item()).unwrap_err().is_closed());
+        settle();
+        is_full.wait();
+        assert!(blocked.join().unwrap());
+    });
+    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(2)));
+    assert_eq!(listener.flush(LONG), Err(ListenerError::Closed(2)));
+    assert_eq!(listener.panics(), 1);
+    assert!(payloads.iter().eq(["the handler's"]));
+    tally.assert_each_dropped_once(4);
+}
+
+/// Panics when it is dropped, if so told.
+struct Bomb(bool);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.0, "a bomb");
+    }
+}
+
+#[test]
+fn a_panic_in_an_items_destructor_counts_as_the_handlers() {
+    watch();
+    let (producer, consumer) = bounded(8);
+    let listener = Listener::spawn("test", consumer, drop).unwrap();
+    [true, false, true].into_iter().for_each(|bomb| producer.push(Bomb(bomb)).unwrap());
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert_eq!(listener.panics(), 2);
+}
+
+#[test]
+fn payloads_dropped_items_and_handlers_that_panic_themselves_harm_nobody() {
+    watch();
+    let (producer, consumer) = bounded(8);
+    let bomb = Bomb(true);
+    let listener = Listener::spawn("test", consumer, move |item: Bomb| {
+        let _owned = &bomb;
+        drop(item);
+        panic_any(Bomb(true));
+    })
+    .unwrap();
+    [false, false].into_iter().for_each(|bomb| producer.push(Bomb(bomb)).unwrap());
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert_eq!(listener.panics(), 2);
+
+    let (producer, consumer) = bounded(8);
+    (0..3).for_each(|i| producer.push(Bomb(i == 1)).unwrap());
+    let handler = |_| panic!("the handler's");
+    let listener = Listener::spawn_with("test", consumer, handler, |_| panic!("on panic")).unwrap();
+    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(2)));
+}
+
+#[test]
+fn a_static_queue_can_be_listened_to_and_the_next_consumer_is_let_alone() {
+    watch();
+    static QUEUE: StaticQueue<u32, 4, 4> = StaticQueue::new();
+    let (sender, handled) = channel();
+    let listener = Listener::spawn("test", QUEUE.consumer().unwrap(), into(sender)).unwrap();
+    (0..100).for_each(|i| QUEUE.push(i).unwrap());
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert!(handled.try_iter().eq(0..100));
+    assert_eq!(listener.stop(LONG), Ok(()));
+    let mut next = QUEUE.consumer().expect("the listener gave it back");
+    QUEUE.push(7).unwrap();
+    assert_eq!(listener.stop(LONG), Ok(()));
+    drop(listener);
+    assert!(!QUEUE.is_closed());
+    assert_eq!(next.pop(), Ok(7));
+}
+
+#[test]
+fn error_predicates() {
+    let errors = [ListenerError::Timeout(0), ListenerError::WouldDeadlock(1), ListenerError::Closed(2)];
+    let texts = [
+        "timed out with 0 items left",
+        "cannot wait on the listener's own thread, with 1 item left",
+        "gave up after a panic with 2 items left",
+    ];
+    for (i, error) in errors.into_iter().enumerate() {
+        assert_eq!(error.left(), i);
+        assert_eq!([error.is_timeout(), error.is_would_deadlock(), error.is_closed()], [i == 0, i == 1, i == 2]);
+        assert_eq!(error.to_string(), texts[i]);
+    }
+}
+
+#[test]
+fn a_listener_can_be_shared() {
+    fn assert<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe + std::fmt::Debug>() {}
+    assert::<Listener>();
+}
+
+/// Producers that are stopped in the middle of a push. Run with
+/// `RUSTFLAGS="--cfg bywash_steps" cargo test --test listener`.
+#[cfg(bywash_steps)]
+mod stopped {
+    use super::*;
+    use bywash::steps::hooked;
+
+    /// Where a push is stopped, and told to go on.
+    struct Stop {
+        at: u32,
+        step: AtomicU32,
+        is_there: Sender<()>,
+        go_on: Receiver<()>,
+    }
+
+    impl Stop {
+        fn new(at: u32) -> (Self, Receiver<()>, Sender<()>) {
+            let (is_there, arrives) = channel();
+            let (goes, go_on) = channel();
+            (Self { at, step: AtomicU32::new(0), is_there, go_on }, arrives, goes)
+        }
+
+        /// Does `run`, and stops before the step, if there is one. Says whether there was.
+        fn push(self, run: impl FnOnce()) -> bool {
+            let hook = || {
+                if self.step.fetch_add(1, Ordering::Relaxed) == self.at {
+                    self.is_there.send(()).unwrap();
+                    let _ = self.go_on.recv();
+                }
+            };
+            hooked(&hook, run);
+            let was_there = self.step.load(Ordering::Relaxed) > self.at;
+            if !was_there {
+                self.is_there.send(()).unwrap();
+            }
+            was_there
+        }
+    }
+
+    #[test]
+    fn flush_does_not_wait_for_a_stopped_push() {
+        watch();
+        for at in 0.. {
+            let (sender, handled) = channel();
+            // The slots behind a stopped push are not free again before it goes on.
+            let (producer, consumer) = bounded(16);
+            let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let other = producer.clone();
+            let stopped = thread::spawn(move || stop.push(|| other.push(9).unwrap()));
+            is_there.recv().unwrap();
+            for round in 0..3 {
+                (0..4).for_each(|i| producer.push(i).unwrap());
+                assert_eq!(listener.flush(LONG), Ok(()), "stopped before step {at}");
+                let handled: Vec<_> = handled.try_iter().filter(|&i| i != 9).collect();
+                assert_eq!(handled, [0, 1, 2, 3], "stopped before step {at}, round {round}");
+            }
+            drop(go_on);
+            let was_there = stopped.join().unwrap();
+            assert_eq!(listener.stop(LONG), Ok(()));
+            if !was_there {
+                assert!(at > 3, "a push has more steps");
+                return;
+            }
+        }
+    }
+
+    /// L3: `d` saw the ring full before `a` was pushed, and comes after the listener has counted.
+    #[test]
+    fn flush_is_not_deceived_by_a_push_of_the_domain_that_comes_late() {
+        watch();
+        for at in 0.. {
+            let (producer, consumer) = Builder::new(2).bypass(4).build();
+            let domain = consumer.domain();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let mut goes_on = Some(go_on);
+            let (begins, has_begun) = channel();
+            let (ends, may_end) = channel::<()>();
+            let (finishes, has_finished) = channel::<()>();
+            let a_is_handled = Arc::new(AtomicBool::new(false));
+            let is_handled = a_is_handled.clone();
+            let handler = move |item| match item {
+                '0' | '1' => {
+                    begins.send(item).unwrap();
+                    may_end.recv().unwrap();
+                }
+                '2' => {
+                    drop(goes_on.take());
+                    let _ = has_finished.recv();
+                }
+                'a' => {
+                    settle();
+                    is_handled.store(true, Ordering::Relaxed);
+                }
+                _ => {}
+            };
+            let listener = Listener::spawn("test", consumer, handler).unwrap();
+            producer.push('0').unwrap();
+            assert_eq!(has_begun.recv(), Ok('0'));
+            producer.push('1').unwrap();
+            producer.push('2').unwrap();
+            let other = producer.clone();
+            let stopped = thread::spawn(move || {
+                let _inside = domain.enter();
+                let _finishes = finishes;
+                stop.push(|| other.push('d').unwrap())
+            });
+            is_there.recv().unwrap();
+            ends.send(()).unwrap();
+            assert_eq!(has_begun.recv(), Ok('1'));
+            producer.push('a').unwrap();
+            let goes = thread::spawn(move || {
+                settle();
+                ends.send(()).unwrap();
+            });
+            assert_eq!(listener.flush(LONG), Ok(()));
+            assert!(a_is_handled.load(Ordering::Relaxed), "stopped before step {at}");
+            goes.join().unwrap();
+            let was_there = stopped.join().unwrap();
+            assert_eq!(listener.stop(LONG), Ok(()));
+            if !was_there {
+                return;
+            }
+        }
+    }
+}
