@@ -157,11 +157,27 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
             Some(Place::Ring(index)) => Ok(unsafe { self.ring.take(index) }),
             // SAFETY: the caller is the consumer; `look` said so.
             Some(Place::Bypass(index)) => Ok(unsafe { self.bypass.take(index) }.item),
-            None if self.ring.is_finished() && self.bypass.is_finished() => Err(TryPopError::Closed),
+            None if self.is_finished() => Err(TryPopError::Closed),
             None => Err(TryPopError::Empty),
         };
         self.ring.settle(self.bypass.tail_word_if_empty());
         result
+    }
+
+    /// Whether a pop would not say `Empty`.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+    pub(crate) unsafe fn has_news(self) -> bool {
+        // SAFETY: the caller's.
+        unsafe { self.look() }.is_some() || self.is_finished()
+    }
+
+    /// Whether both are closed and empty, and so for good.
+    fn is_finished(self) -> bool {
+        self.ring.is_finished() && self.bypass.is_finished()
     }
 
     /// The first published item of each lane, and of the two the one that stands before the other.

@@ -101,8 +101,11 @@ mod bypass;
 #[cfg(feature = "std")]
 mod context;
 mod error;
+#[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+mod event_fd;
 #[cfg(all(feature = "std", not(loom)))]
 mod listener;
+mod lost;
 mod queue;
 mod ring;
 mod shared;

@@ -2,7 +2,7 @@
 //!
 //! # What a flush waits for
 //!
-//! * **L1** A flush takes a ticket, by adding to `tickets` with Release. The listener reads them with Acquire between two items.
+//! * **L1** A flush takes a ticket, by adding to `tickets` with Release. The listener reads them with Acquire between two items, and is woken to do so.
 //!   So all that was pushed before the flush is visible to it from there on, and is among the `len` items that it then counts.
 //! * **L2** A pop takes what stands first of all that is visible. So what is visible at the count is gone after as many more pops as
 //!   were counted, or at the first pop that says `Empty`; and a stopped push, which is counted and not visible, is not waited
@@ -28,13 +28,10 @@ use std::thread;
 use crate::bypass::Entry;
 use crate::ring::Slots;
 use crate::shared::Shared;
-use crate::{Consumer, PopTimeoutError, Queue};
+use crate::{Consumer, PopError, Queue};
 
 /// L3: how many pushes of the domain may be between looking at the ring and claiming in the bypass at a time.
 const LATE: u64 = 64;
-
-/// How soon an idle listener looks for a flush: at first, and when it has been idle for long.
-const NAPS: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(32));
 
 /// A thread that pops from a queue and hands each item to a handler.
 ///
@@ -103,6 +100,7 @@ struct Progress {
 /// A queue for those who neither push nor pop, whatever its items are. (No user can name it.)
 pub trait Remote: Send + Sync {
     fn close(&self);
+    fn wake(&self);
     fn len(&self) -> usize;
     fn is_inside(&self) -> bool;
 }
@@ -115,6 +113,10 @@ where
 {
     fn close(&self) {
         (**self).close();
+    }
+
+    fn wake(&self) {
+        (**self).wake();
     }
 
     fn len(&self) -> usize {
@@ -208,8 +210,7 @@ impl Listener {
 
     /// Waits until everything that was pushed before has been handled, but not much longer than `timeout`.
     ///
-    /// What others push meanwhile is not waited for, nor is a push that has not returned. Pushing costs nothing more for it. An
-    /// idle listener notices within a few hundredths of a second.
+    /// What others push meanwhile is not waited for, nor is a push that has not returned. Pushing costs nothing more for it.
     ///
     /// # Errors
     ///
@@ -235,8 +236,9 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn flush(&self, timeout: Duration) -> Result<(), ListenerError> {
-        // L1. Release; pairs with the Acquire in `Loop::listen`.
-        let ticket = self.state.tickets.fetch_add(1, Ordering::Release) + 1;
+        // L1. SeqCst; pairs with the loads in `Loop::listen`, and as a claim does with [sleep:F].
+        let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
+        self.queue.wake();
         self.wait(timeout, |progress| progress.flushed >= ticket)
     }
 
@@ -384,23 +386,19 @@ where
 
     /// Handles items until the queue is closed and drained, or a panic breaks it off.
     fn listen(&mut self) -> ControlFlow<()> {
-        let (mut served, mut nap) = (0, NAPS.0);
+        let mut served = 0;
         loop {
-            // L1. Acquire; pairs with the Release in `Listener::flush`.
-            let tickets = self.state.tickets.load(Ordering::Acquire);
+            // L1. SeqCst; pairs with the addition in `Listener::flush`.
+            let tickets = self.state.tickets.load(Ordering::SeqCst);
             if tickets != served {
                 self.handle_what_is_in()?;
                 served = tickets;
                 self.state.advance(|progress| progress.flushed = served);
             }
-            // A push wakes it, a flush does not.
-            match self.consumer.pop_timeout(nap) {
-                Ok(item) => {
-                    nap = NAPS.0;
-                    self.handle(item)?;
-                }
-                Err(PopTimeoutError::Timeout) => nap = NAPS.1.min(nap * 2),
-                Err(PopTimeoutError::Closed) => return ControlFlow::Continue(()),
+            match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::SeqCst) != served) {
+                Ok(Some(item)) => self.handle(item)?,
+                Ok(None) => {}
+                Err(PopError) => return ControlFlow::Continue(()),
             }
         }
     }

@@ -278,6 +278,76 @@ impl<T> Producer<T> {
         self.shared.push_many(items)
     }
 
+    /// Pushes `item` if fewer than `limit` items are in the ring, as a [`try_push`](Self::try_push) that leaves the rest of the room to
+    /// others: so that a flood of debug lines cannot take the place of the error that explains the crash.
+    ///
+    /// Exact, in order, and to be called anywhere, in signal handlers too; it never waits. It never takes the bypass. A limit
+    /// above the capacity is the capacity. It looks at the consumer's counter on every call, so under contention it costs more than
+    /// `try_push`. Items half pushed count.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`](TryPushError::Full) where `limit` or more are in, [`Closed`](TryPushError::Closed) once the queue is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// let debug = |line| producer.try_push_within(line, 2);
+    /// assert!(debug("a").is_ok());
+    /// assert!(debug("b").is_ok());
+    /// assert!(debug("c").unwrap_err().is_full());
+    /// producer.try_push("the error").unwrap();
+    /// assert!(consumer.try_iter().eq(["a", "b", "the error"]));
+    /// ```
+    pub fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
+        self.shared.try_push_within(item, limit)
+    }
+
+    /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room, for
+    /// [`Consumer::take_lost`](Consumer::take_lost) to tell where. To be called anywhere, in signal handlers too.
+    ///
+    /// For pushes that are not tried again. `try_push` itself counts nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push). Only what is [`Full`](TryPushError::Full) is counted.
+    pub fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
+        self.shared.try_push_or_count(item)
+    }
+
+    /// As [`try_push`](Self::try_push), and then waits until the consumer has popped the item, but not much longer than `timeout`. For
+    /// the handler of a signal that ends the program: what it reports should be out before.
+    ///
+    /// It waits for the consumer, which another thread must have; but it takes no lock, allocates nothing, calls nothing that a handler may
+    /// not, and leaves `errno` alone. It also works on top of an interrupted push: what that one has claimed is not waited for. On
+    /// the consumer's thread, and in its [`Domain`], it does not wait.
+    ///
+    /// That the item was popped does not say that it was written; give the consumer a moment, or let it tell you.
+    ///
+    /// # Returns
+    ///
+    /// Whether it was popped in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push), at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// let thread = std::thread::spawn(move || consumer.pop());
+    /// assert_eq!(producer.try_push_and_wait("segmentation fault", Duration::from_secs(10)), Ok(true));
+    /// assert_eq!(thread.join().unwrap(), Ok("segmentation fault"));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn try_push_and_wait(&self, item: T, timeout: Duration) -> Result<bool, TryPushError<T>> {
+        self.shared.try_push_and_wait(item, timeout)
+    }
+
     /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
     /// [`Domain`](crate::Domain). May be asked anywhere that [`try_push`](Self::try_push) may be called.
     ///
@@ -393,7 +463,7 @@ pub struct Consumer<T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature 
 where
     Q: Queue<Item = T>,
 {
-    queue: Q,
+    pub(crate) queue: Q,
     /// The number of the thread that the queue is bound to, or one that no thread has.
     #[cfg(feature = "std")]
     bound: usize,
@@ -410,6 +480,18 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         }
     }
 
+    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, of which somebody tells it by `Shared::wake`.
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) fn pop_unless(&mut self, has_news: impl Fn() -> bool) -> Result<Option<T>, PopError> {
+        self.bind_where_it_is();
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        match unsafe { self.queue.shared().pop(|| None, has_news) } {
+            Ok(item) => Ok(Some(item)),
+            Err(PopTimeoutError::Timeout) => Ok(None),
+            Err(PopTimeoutError::Closed) => Err(PopError),
+        }
+    }
+
     #[cfg(all(feature = "std", not(loom)))]
     pub(crate) fn remote(&self) -> Box<dyn crate::listener::Remote>
     where
@@ -420,7 +502,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     }
 
     #[inline]
-    fn bind_where_it_is(&mut self) {
+    pub(crate) fn bind_where_it_is(&mut self) {
         #[cfg(feature = "std")]
         if self.bound != context::own_number() {
             self.bound = self.queue.shared().context().bind();
@@ -507,7 +589,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop(&mut self) -> Result<T, PopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| None) }.map_err(|_| PopError)
+        unsafe { self.queue.shared().pop(|| None, || false) }.map_err(|_| PopError)
     }
 
     /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A timeout of zero tries once.
@@ -531,7 +613,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout)) }
+        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout), || false) }
     }
 
     /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline in the past tries once.
@@ -556,7 +638,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, PopTimeoutError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| Some(deadline)) }
+        unsafe { self.queue.shared().pop(|| Some(deadline), || false) }
     }
 
     /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room at once. Never waits.
@@ -622,6 +704,31 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
                 Ok(1 + self.try_pop_many(buffer, limit - 1).unwrap_or(0))
             }
         }
+    }
+
+    /// How many pushes were [refused and counted](Producer::try_push_or_count) before the item that is popped next, and have not
+    /// been told of yet. Never waits.
+    ///
+    /// Ask after each pop, and write the number there: it is the place, to a lap of the ring at most. Those of a run of refusals are told
+    /// together, where the first would have stood.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(2);
+    /// (0..5).for_each(|i| _ = producer.try_push_or_count(i));
+    /// let mut lines = Vec::new();
+    /// while let Ok(item) = consumer.try_pop() {
+    ///     lines.push(format!("item {item}"));
+    ///     match consumer.take_lost() {
+    ///         0 => {}
+    ///         lost => lines.push(format!("{lost} lost here")),
+    ///     }
+    /// }
+    /// assert_eq!(lines, ["item 0", "item 1", "3 lost here"]);
+    /// ```
+    pub fn take_lost(&mut self) -> u64 {
+        self.queue.shared().take_lost()
     }
 
     /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can still be popped.

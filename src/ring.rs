@@ -249,6 +249,36 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
+    /// Claims the next index, if fewer than `limit` are claimed and not released.
+    pub(crate) fn claim_within(self, limit: u64) -> Result<u64, Refused> {
+        let mut tail = self.tail.claims.load(Ordering::Relaxed);
+        loop {
+            if tail & CLOSED != 0 {
+                // [closed:L] Acquire; pairs with [close:C]
+                self.tail.claims.load(Ordering::Acquire);
+                return Err(Refused::Closed);
+            }
+            // [limit:H] Acquire; pairs with [release:H]. Read after the tail, so it was as full as it says.
+            if tail >= self.head.released.load(Ordering::Acquire) + limit.min(self.slots.capacity()) {
+                return Err(Refused::Full { tail });
+            }
+            // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
+            match self.tail.claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
+                Ok(_) => return Ok(tail),
+                Err(now) => tail = now,
+            }
+            give_way();
+        }
+    }
+
+    /// Whether the item that was published at `index` has been moved out. For signal handlers too.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_taken(self, index: u64) -> bool {
+        // SAFETY: something was claimed, so the capacity is not 0.
+        let slot = unsafe { self.slots.slot(index) };
+        self.head.released.load(Ordering::Acquire) > index || slot.stamp.load(Ordering::Acquire) != index + 1
+    }
+
     /// Lets indices up to the one returned be claimed, if the head has moved far enough since the limit was set.
     #[inline]
     fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
@@ -315,6 +345,11 @@ impl<S: Slots> Ring<'_, S> {
     /// How many indices were ever claimed.
     pub(crate) fn claimed(self) -> u64 {
         self.tail.claims.load(Ordering::Relaxed) & !CLOSED
+    }
+
+    /// How many indices were released.
+    pub(crate) fn released(self) -> u64 {
+        self.head.released.load(Ordering::Relaxed)
     }
 
     /// `claims` as it is, if nothing is in the ring.

@@ -3,6 +3,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::bypass::{Entry, Lanes};
+use crate::lost::Lost;
 use crate::ring::{Head, Refused, Ring, Slots, Tail};
 use crate::sync::const_fn;
 use crate::{TryPopError, TryPushError};
@@ -14,11 +15,13 @@ use {
 };
 
 #[cfg(feature = "std")]
-use crate::{
-    PopTimeoutError, PushError, PushTimeoutError,
-    context::Context,
-    queue::without_timeout,
-    wait::{Deadline, Parker, Spin, Waiters, heavy_barrier, is_over},
+use {
+    crate::context::Context,
+    crate::queue::without_timeout,
+    crate::wait::{Deadline, Parker, Spin, Waiters, doze, heavy_barrier, is_over},
+    crate::{PopTimeoutError, PushError, PushTimeoutError},
+    core::time::Duration,
+    std::time::Instant,
 };
 
 /// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a line that producers write, one that the
@@ -30,7 +33,7 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
     head: CachePadded<Head>,
     slots: S,
     #[cfg(feature = "std")]
-    parker: Parker,
+    pub(crate) parker: Parker,
     #[cfg(feature = "std")]
     context: Context,
     #[cfg(feature = "alloc")]
@@ -39,6 +42,7 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
 }
 
 struct Beside<B> {
+    lost: Lost,
     tail: Tail,
     head: Head,
     slots: B,
@@ -61,6 +65,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                 #[cfg(feature = "alloc")]
                 producers: AtomicU64::new(0),
                 beside: CachePadded::new(Beside {
+                    lost: Lost::new(),
                     tail: Tail::new(),
                     head: Head::new(),
                     slots: bypass,
@@ -72,7 +77,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
     }
 
     #[inline]
-    fn lanes(&self) -> Lanes<'_, S, B> {
+    pub(crate) fn lanes(&self) -> Lanes<'_, S, B> {
         let Beside { tail, head, slots, .. } = &*self.beside;
         Lanes {
             ring: Ring { tail: &self.tail, head: &self.head, slots: &self.slots },
@@ -115,6 +120,36 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
             Err(Refused::Closed) => Err(TryPushError::Closed(item)),
         }
+    }
+
+    /// See [`Producer::try_push_within`](crate::Producer::try_push_within).
+    pub(crate) fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
+        let ring = self.lanes().ring;
+        match ring.claim_within(limit as u64) {
+            Ok(index) => {
+                // SAFETY: just claimed.
+                unsafe { ring.publish(index, item) };
+                #[cfg(feature = "std")]
+                self.parker.wake();
+                Ok(())
+            }
+            Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
+            Err(Refused::Closed) => Err(TryPushError::Closed(item)),
+        }
+    }
+
+    /// See [`Producer::try_push_or_count`](crate::Producer::try_push_or_count).
+    pub(crate) fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
+        let result = self.try_push(item);
+        if let Err(TryPushError::Full(_)) = result {
+            self.beside.lost.add(self.lanes().ring.claimed());
+        }
+        result
+    }
+
+    /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.beside.lost.take(self.lanes().ring.released())
     }
 
     /// Pushes into the bypass if the caller must not wait for the consumer, after the ring was seen full at `tail`.
@@ -321,6 +356,29 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
+    /// See [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait).
+    pub(crate) fn try_push_and_wait(&self, item: T, timeout: Duration) -> Result<bool, TryPushError<T>> {
+        let ring = self.lanes().ring;
+        let index = match ring.claim(1) {
+            Ok(indices) => indices.start,
+            Err(Refused::Full { tail }) => return self.push_inside(item, tail).map(|()| false),
+            Err(Refused::Closed) => return Err(TryPushError::Closed(item)),
+        };
+        // SAFETY: just claimed.
+        unsafe { ring.publish(index, item) };
+        self.parker.wake();
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if ring.is_taken(index) {
+                return Ok(true);
+            }
+            if is_over(deadline) || self.is_inside() {
+                return Ok(false);
+            }
+            doze();
+        }
+    }
+
     /// See [`Producer::push_many`](crate::Producer::push_many).
     pub(crate) fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
         loop {
@@ -390,28 +448,38 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
-    /// Pops, and waits for an item until the deadline that `deadline` returns.
+    /// Wakes the consumer, to look whether there is news for it beside items.
+    #[cfg(not(loom))]
+    pub(crate) fn wake(&self) {
+        self.parker.wake();
+    }
+
+    /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`, until `has_news`.
     ///
     /// # Safety
     ///
     /// The caller is the only consumer.
     #[inline]
-    pub(crate) unsafe fn pop(&self, deadline: impl FnOnce() -> Deadline) -> Result<T, PopTimeoutError> {
+    pub(crate) unsafe fn pop(
+        &self,
+        deadline: impl FnOnce() -> Deadline,
+        has_news: impl Fn() -> bool,
+    ) -> Result<T, PopTimeoutError> {
         // SAFETY: the caller's.
         match unsafe { self.try_pop() } {
             Ok(item) => Ok(item),
             Err(TryPopError::Closed) => Err(PopTimeoutError::Closed),
             // SAFETY: the caller's.
-            Err(TryPopError::Empty) => unsafe { self.pop_slow(deadline()) },
+            Err(TryPopError::Empty) => unsafe { self.pop_slow(deadline(), has_news) },
         }
     }
 
     #[cold]
-    unsafe fn pop_slow(&self, deadline: Deadline) -> Result<T, PopTimeoutError> {
+    unsafe fn pop_slow(&self, deadline: Deadline, has_news: impl Fn() -> bool) -> Result<T, PopTimeoutError> {
         let mut spin = Spin::new(self.capacity());
         let mut has_slept = false;
         loop {
-            if is_over(deadline) {
+            if is_over(deadline) || has_news() {
                 return Err(PopTimeoutError::Timeout);
             }
             let tried = if spin.turn() {
@@ -419,7 +487,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 unsafe { self.try_pop() }
             } else {
                 // SAFETY: the caller's.
-                let tried = unsafe { self.try_pop_or_sleep(deadline, has_slept) };
+                let tried = unsafe { self.try_pop_or_sleep(deadline, &has_news, has_slept) };
                 has_slept = true;
                 tried
             };
@@ -436,7 +504,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// # Safety
     ///
     /// The caller is the only consumer.
-    unsafe fn try_pop_or_sleep(&self, deadline: Deadline, has_slept: bool) -> Result<T, TryPopError> {
+    unsafe fn try_pop_or_sleep(
+        &self,
+        deadline: Deadline,
+        has_news: impl Fn() -> bool,
+        has_slept: bool,
+    ) -> Result<T, TryPopError> {
         let announced = self.parker.announce();
         // W1: whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
         let mut sure = self.lanes().is_empty() || heavy_barrier();
@@ -446,7 +519,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             // W7: first one, and a nap; then all.
             let has_woken = self.beside.waiters.nudge(if has_slept { i32::MAX } else { 1 });
             sure &= has_slept || !has_woken;
-            self.parker.sleep(announced, deadline, sure);
+            if !has_news() {
+                self.parker.sleep(announced, deadline, sure);
+            }
         }
         self.parker.retract(announced);
         result

@@ -146,6 +146,37 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.push_many(items)
     }
 
+    /// Pushes `item` if fewer than `limit` items are in the ring, as
+    /// [`Producer::try_push_within`](crate::Producer::try_push_within) does, anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push), and [`Full`](TryPushError::Full) where `limit` or more are in.
+    pub fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
+        self.shared.try_push_within(item, limit)
+    }
+
+    /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room, as
+    /// [`Producer::try_push_or_count`](crate::Producer::try_push_or_count) does, anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push).
+    pub fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
+        self.shared.try_push_or_count(item)
+    }
+
+    /// As [`try_push`](Self::try_push), and then waits until the item was popped, as
+    /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does, in signal handlers too.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_push`](Self::try_push), at once.
+    #[cfg(feature = "std")]
+    pub fn try_push_and_wait(&self, item: T, timeout: Duration) -> Result<bool, TryPushError<T>> {
+        self.shared.try_push_and_wait(item, timeout)
+    }
+
     /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
     /// [`Domain`](crate::Domain).
     #[cfg(feature = "std")]

@@ -62,3 +62,12 @@ pub(crate) fn heavy_barrier() -> bool {
     let membarrier = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
     membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
 }
+
+/// Sleeps for a moment. For signal handlers too: it is one system call, whose error is returned and not in `errno`.
+pub(crate) fn doze() {
+    // On 32 bits it may be either width.
+    #[allow(clippy::useless_conversion)]
+    let moment = libc::timespec { tv_sec: 0, tv_nsec: 100_000i32.into() };
+    // SAFETY: the address is valid for the call, and what is left of the time is not asked for.
+    unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &moment, ptr::null_mut()) };
+}

@@ -71,13 +71,16 @@ use std::time::Instant;
 
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
+#[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+use crate::event_fd::EventFd;
+
 #[cfg_attr(loom, path = "model.rs")]
 #[cfg_attr(all(not(loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
 #[cfg_attr(all(not(loom), any(not(target_os = "linux"), bywash_portable)), path = "portable.rs")]
 mod system;
 
 use system::Futex;
-pub(crate) use system::{heavy_barrier, light_barrier};
+pub(crate) use system::{doze, heavy_barrier, light_barrier};
 
 /// How long to sleep where the look before may have missed something.
 const NAP: Duration = Duration::from_millis(1);
@@ -188,18 +191,18 @@ impl Event {
         self.word.value().load(Ordering::Relaxed) != announced
     }
 
-    /// Wakes one, if anybody wants to be woken.
+    /// Wakes one, if anybody wants to be woken, by the word and as `wake_too` does it.
     #[inline]
-    fn wake(&self) {
+    fn wake(&self, wake_too: impl FnOnce()) {
         // [wake:F] SeqCst; pairs with [sleep:F]
         let now = self.word.value().load(Ordering::SeqCst);
         if now & STATE != IDLE {
-            self.wake_slow(now);
+            self.wake_slow(now, wake_too);
         }
     }
 
     #[cold]
-    fn wake_slow(&self, mut now: u64) {
+    fn wake_slow(&self, mut now: u64, wake_too: impl FnOnce()) {
         let word = self.word.value();
         while now & STATE == WANTED {
             // WANTED => WAKING
@@ -211,6 +214,7 @@ impl Event {
         // Also where another did the exchange: it may have been stopped before the call.
         if now & STATE == WAKING {
             self.word.wake(1);
+            wake_too();
             // WAKING => IDLE
             let _ = word.compare_exchange(now, now - WAKING + NEXT, Ordering::Relaxed, Ordering::Relaxed);
         }
@@ -221,12 +225,19 @@ impl Event {
 #[derive(Debug)]
 pub(crate) struct Parker {
     asleep: Event,
+    /// Readable when it is woken.
+    #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+    pub(crate) event_fd: EventFd,
 }
 
 impl Parker {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { asleep: Event::new() }
+            Self {
+                asleep: Event::new(),
+                #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+                event_fd: EventFd::new(),
+            }
         }
     }
 
@@ -250,7 +261,10 @@ impl Parker {
     #[inline]
     pub(crate) fn wake(&self) {
         light_barrier();
-        self.asleep.wake();
+        self.asleep.wake(|| {
+            #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+            self.event_fd.signal();
+        });
     }
 }
 
@@ -292,7 +306,7 @@ impl Waiters {
         }
         self.room.announce();
         if may_go_on() {
-            self.room.wake();
+            self.room.wake(|| {});
         }
     }
 
@@ -310,7 +324,7 @@ impl Waiters {
     fn room_slow(&self) {
         // [room:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
-        self.room.wake();
+        self.room.wake(|| {});
     }
 
     /// Wakes `count` sleepers whether or not another was woken before them, and has not come yet. Returns whether there are any.

@@ -49,3 +49,7 @@ pub(crate) fn heavy_barrier() -> bool {
     fence(Ordering::SeqCst);
     true
 }
+
+pub(crate) fn doze() {
+    loom::thread::yield_now();
+}
