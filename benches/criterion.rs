@@ -13,6 +13,7 @@ fn main() {
 }
 
 mod groups {
+    use std::collections::VecDeque;
     use std::hint::black_box;
     use std::time::Duration;
 
@@ -75,27 +76,27 @@ mod groups {
         group.finish();
     }
 
-    /// What there is of batches: all that is in the queue, in one go or one by one.
+    /// A batch in and out on one thread, in one go or one by one.
     fn batch(criterion: &mut Criterion) {
-        const BATCH: u64 = 32;
+        const BATCH: usize = 32;
         let (producer, mut consumer) = bywash::bounded(1024);
-        let fill = || (0..BATCH).for_each(|i| producer.try_push(black_box(i)).expect("there is room"));
-        let mut group = criterion.benchmark_group("batch/drain/u64,batch_32");
-        group.throughput(Throughput::Elements(BATCH));
+        let mut group = criterion.benchmark_group("batch/push_pop/u64,batch_32");
+        group.throughput(Throughput::Elements(BATCH as u64));
         group.bench_function("one_by_one", |bencher| {
             bencher.iter(|| {
-                fill();
+                (0..BATCH).for_each(|i| producer.try_push(black_box(i)).expect("there is room"));
                 while let Ok(item) = consumer.try_pop() {
                     black_box(item);
                 }
             });
         });
-        group.bench_function("drain", |bencher| {
+        group.bench_function("many", |bencher| {
+            let (mut there, mut back) = (VecDeque::with_capacity(BATCH), Vec::with_capacity(BATCH));
             bencher.iter(|| {
-                fill();
-                for item in consumer.drain() {
-                    black_box(item);
-                }
+                there.extend((0..BATCH).map(black_box));
+                producer.try_push_many(&mut there).expect("there is room");
+                consumer.try_pop_many(&mut back, BATCH).expect("something was pushed");
+                back.drain(..).for_each(|item| _ = black_box(item));
             });
         });
         group.finish();

@@ -33,12 +33,13 @@
 //! # Invariants
 //!
 //! * **R1** An index is claimed by one context, which owns the slot's item until it publishes: `claims` is only ever exchanged
-//!   from `i` to `i+1`, or has its top bit set and cleared.
+//!   from `i` to `i+k`, which claims `k` of them, or has its top bit set and cleared.
 //! * **R2** From PUBLISHED on the item is the consumer's.
 //! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the stamp says TAKEN. Whoever
 //!   drops the ring looks the same way.
 //! * **R4** `released <= claims <= released + capacity`. A claim needs `claims < limit`, and `limit <= released + capacity`:
-//!   it was computed from a `released` read earlier, and `released` only grows. A stale `limit` is too small, never too large,
+//!   it was computed from a `released` read earlier, and `released` only grows. (A claim within a smaller bound
+//!   computes its own.) A stale `limit` is too small, never too large,
 //!   and so may be raced for. So the slot of a claimed index is FREE, and the bound is exact.
 //! * **R5** Indices agree with happens-before: if push A returned before push B began, then A claimed before B, and has the
 //!   smaller index.
@@ -62,8 +63,10 @@
 //!
 //! # Progress
 //!
-//! A push is lock-free: its exchange fails only because another push claimed. It never waits for a slot's state. A pop in the
-//! usual case is a bounded number of steps. Behind a producer that was stopped in mid-push it looks over the claimed slots
+//! A push is lock-free: its exchange fails only because another push claimed. Then it lets a moment pass, of some pause instructions,
+//! in which the other may claim more without a fight for the line, and tries again. It never waits for a slot's state. A pop in the
+//! usual case is a bounded number of steps; `quiet` is one word that says whether it is one: nothing beside the ring, nothing taken
+//! from behind `released`. Behind a producer that was stopped in mid-push it looks over the claimed slots
 //! until two looks agree; a look disagrees only if a push was published meanwhile. It begins behind what is taken already, `clear`, so that
 //! popping past one stopped producer costs the same for each item; past several, it walks over what was taken behind the
 //! second. A stopped producer holds its own slot, and with it those behind it: their items are popped, and they are free again when
@@ -81,7 +84,7 @@
 //! | [limit:H] | `released` when raising the limit | load Acquire | [release:H] | the consumer's moving the item out | `a_slot_is_used_again` |
 //! | [limit:S] | `limit` when raising it | store Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
 //! | [publish:S] | the stamp, when publishing | store Release | [look:S] | the item, and whatever happened before its push | `two_pushes_and_a_pop_lose_nothing` |
-//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `order_holds_around_a_stopped_push_in_4` |
+//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `batches_lose_nothing_and_keep_order`, `order_holds_around_a_stopped_push_in_4` |
 //! | [release:H] | `released`, when popping | store Release | [limit:H] | the consumer's moving the item out | `a_slot_is_used_again` |
 //! | [close:C] | closing | exchange SeqCst | [closed:L], [sleep:F] | what came before closing | `closed_tells_what_came_before` |
 //! | [closed:L] | telling that it is closed | load Acquire | [close:C] | the same | `closed_tells_what_came_before` |

@@ -95,6 +95,26 @@ fn a_limit_raised_by_another_is_good() {
     });
 }
 
+/// [limit:H] of a claim within a smaller bound, which holds whatever two producers and a consumer do.
+#[test]
+fn fewer_than_the_limit_are_in() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(4, 0);
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push_within(item(i), 1).is_ok())
+            })
+            .collect();
+        let mut popped = Vec::from_iter(consumer.try_pop().map(number));
+        let most = 1 + popped.len();
+        let pushed = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&pushed| pushed).count();
+        popped.extend(drain(&mut consumer));
+        assert_eq!(popped.len(), pushed);
+        assert!((1..=most).contains(&pushed));
+    });
+}
+
 /// Full means full: with the one producer, after as many pushes as there are slots.
 #[test]
 fn full_and_empty_are_true() {

@@ -69,7 +69,8 @@ fn ratio(results: &[Results], path: &Path) -> Drawn {
     let rows: Vec<_> =
         plan::targets().into_iter().filter_map(|t| Some((find(results, &t.workload)?, t.name))).collect();
     let contestants = crate::workloads::contestants();
-    let columns: Vec<_> = contestants.iter().filter(|c| c.role != Role::Limit).map(|c| c.name).collect();
+    let columns: Vec<_> =
+        contestants.iter().filter(|c| matches!(c.role, Role::Ours | Role::Peer)).map(|c| c.name).collect();
     let size = (LEFT + CELL.0 * columns.len() as i32 + 20, TOP + CELL.1 * rows.len() as i32 + 40);
     let area = SVGBackend::new(path, (size.0 as u32, size.1 as u32)).into_drawing_area();
     area.fill(&WHITE)?;
@@ -132,7 +133,8 @@ struct Series {
 fn throughput(results: &[Results], path: &Path) -> Drawn {
     let mut all: Vec<Series> = Vec::new();
     for producers in PRODUCERS {
-        for line in find(results, &blocking(producers)).iter().flat_map(|results| &results.lines) {
+        let found = find(results, &blocking(producers));
+        for line in found.iter().flat_map(|results| &results.lines).filter(|line| line.role() != Role::Batches) {
             let point = (producers as f64, 1e3 / line.median());
             match all.iter_mut().find(|series| series.name == line.name()) {
                 Some(series) => series.points.push(point),

@@ -39,6 +39,8 @@ pub(crate) struct Target {
 
 /// At most so many times a locked compare-exchange for an uncontended push and pop.
 pub(crate) const EXCHANGES: f64 = 1.5;
+/// An item of a batch takes at most this part of the time of one that is pushed and popped alone.
+pub(crate) const BATCHES: f64 = 0.333;
 /// From 1 producer to 64, the cost of an item grows to so many times at most.
 pub(crate) const GROWTH: f64 = 2.0;
 /// At most so many futex calls per 1000 items.

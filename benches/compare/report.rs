@@ -53,6 +53,10 @@ pub(crate) fn targets(results: &[Results], upkeep: &Upkeep) -> String {
     if let Some((ours, one)) = exchange.and_then(|results| Some((results.ours()?, results.line("compare_exchange")?))) {
         target(&mut text, "uncontended push + pop, and a locked instruction", ours, one, plan::EXCHANGES);
     }
+    let single = find(results, blocking(1)).and_then(|results| Some((results.batches()?, results.ours()?)));
+    if let Some((batches, single)) = single {
+        target(&mut text, "batches of 32, 1 producer, and item by item", batches, single, plan::BATCHES);
+    }
     let [few, many] = [PRODUCERS[0], PRODUCERS[PRODUCERS.len() - 1]].map(|n| find(results, blocking(n))?.ours());
     if let (Some(few), Some(many)) = (few, many) {
         let (name, base) = ("blocking, from 1 producer to 64", format!("{} with 1", nanos(few.median())));
@@ -128,7 +132,7 @@ fn title(kind: Kind) -> &'static str {
 
 /// The fastest of those that do the same stands out.
 fn cell(results: &Results, line: &Line) -> String {
-    let rivals = results.lines.iter().filter(|line| line.role() != Role::Limit);
+    let rivals = results.lines.iter().filter(|line| matches!(line.role(), Role::Ours | Role::Peer));
     let best = rivals.min_by(|a, b| a.median().total_cmp(&b.median()));
     let time = nanos(line.median());
     if best.is_some_and(|best| best.name() == line.name()) { format!("**{time}**") } else { time }

@@ -47,6 +47,10 @@ impl Results {
         self.lines.iter().find(|line| line.role() == Role::Ours)
     }
 
+    pub(crate) fn batches(&self) -> Option<&Line> {
+        self.lines.iter().find(|line| line.role() == Role::Batches)
+    }
+
     pub(crate) fn best_peer(&self) -> Option<&Line> {
         let peers = self.lines.iter().filter(|line| line.role() == Role::Peer);
         peers.min_by(|a, b| a.median().total_cmp(&b.median()))

@@ -25,6 +25,8 @@ pub(crate) trait Queue: 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Ours,
+    /// The same, with many items a call.
+    Batches,
     /// Does the same for its user.
     Peer,
     /// Does less, and shows how fast that could be.

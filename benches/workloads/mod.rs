@@ -1,5 +1,6 @@
 //! What is measured, and how: see [`Kind`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::hint::{black_box, spin_loop};
 use std::sync::Barrier;
@@ -128,7 +129,7 @@ fn end_after(seconds: u32) {
     let _ = seconds;
 }
 
-/// All queues, bywash first, and one locked instruction last.
+/// All queues, bywash first, and last one locked instruction, and bywash with batches.
 pub(crate) fn contestants() -> Vec<Contestant> {
     let mut all = for_each_queue!(contestant).map(|contestant| contestant()).to_vec();
     all.push(Contestant {
@@ -136,6 +137,12 @@ pub(crate) fn contestants() -> Vec<Contestant> {
         role: Role::Limit,
         fits: |workload| workload.kind == Kind::Uncontended && workload.payload == Payload::U64,
         run: |_, items| compare_exchange(items),
+    });
+    all.push(Contestant {
+        name: "bywash, 32 at a time",
+        role: Role::Batches,
+        fits: |workload| *workload == Workload::new(Kind::Blocking, 1, Payload::U64, 1024),
+        run: batches,
     });
     all
 }
@@ -330,6 +337,32 @@ fn stream<Q: Queue, T: Item, W: Waiting>(workload: &Workload, items: u64) -> Sam
         start.elapsed()
     });
     Sample::of(elapsed, items)
+}
+
+/// As `stream` with one producer, 32 items a call.
+fn batches(workload: &Workload, items: u64) -> Sample {
+    const BATCH: u64 = 32;
+    let (producer, mut consumer) = bywash::bounded(workload.capacity);
+    let calls = items.div_ceil(BATCH);
+    let starters = Starters::new(1);
+    let elapsed = thread::scope(|scope| {
+        scope.spawn(|| {
+            starters.wait();
+            let mut batch = VecDeque::with_capacity(BATCH as usize);
+            for _ in 0..calls {
+                batch.extend((0..BATCH).map(black_box));
+                producer.push_many(&mut batch).expect("the consumer is held");
+            }
+        });
+        let start = starters.start();
+        let (mut batch, mut left) = (Vec::with_capacity(BATCH as usize), calls * BATCH);
+        while left > 0 {
+            left -= consumer.pop_many(&mut batch, BATCH as usize).expect("a producer is held") as u64;
+            batch.drain(..).for_each(|item: u64| _ = black_box(item));
+        }
+        start.elapsed()
+    });
+    Sample::of(elapsed, calls * BATCH)
 }
 
 /// A barrier at which the measuring thread arrives last, so that it need not be woken.
