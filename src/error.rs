@@ -4,6 +4,16 @@ use core::error::Error;
 use core::fmt;
 
 /// Why [`Producer::try_push`](crate::Producer::try_push) handed the item back.
+///
+/// ```
+/// let (producer, consumer) = bywash::bounded(1);
+/// producer.try_push('a').unwrap();
+/// let error = producer.try_push('b').unwrap_err();
+/// assert!(error.is_full());
+/// assert_eq!(error.into_inner(), 'b');
+/// drop(consumer);
+/// assert!(producer.try_push('c').unwrap_err().is_closed());
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TryPushError<T> {
     /// Every slot was in use, and the caller may not use the bypass, or that was full too.
@@ -13,6 +23,19 @@ pub enum TryPushError<T> {
 }
 
 /// Why [`Producer::push`](crate::Producer::push) handed the item back.
+///
+/// ```
+/// use bywash::{Builder, PushError};
+///
+/// let (producer, mut consumer) = Builder::new(1).bypass(0).build();
+/// consumer.bind();
+/// producer.push('a').unwrap();
+/// match producer.push('b') {
+///     Ok(()) => unreachable!("there is no room"),
+///     Err(PushError::WouldDeadlock(item)) => assert_eq!(item, 'b'),
+///     Err(PushError::Closed(_)) => unreachable!("there is a consumer"),
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
     /// Ring and bypass were full, and to wait on this thread would be to wait for ever:
@@ -24,6 +47,17 @@ pub enum PushError<T> {
 
 /// Why [`Producer::push_timeout`](crate::Producer::push_timeout) or
 /// [`Producer::push_deadline`](crate::Producer::push_deadline) handed the item back.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (producer, consumer) = bywash::bounded(1);
+/// producer.push('a').unwrap();
+/// let error = producer.push_timeout('b', Duration::from_millis(1)).unwrap_err();
+/// assert!(error.is_timeout());
+/// assert_eq!(error.into_inner(), 'b');
+/// # drop(consumer);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushTimeoutError<T> {
     /// There was no room in time.
@@ -36,6 +70,13 @@ pub enum PushTimeoutError<T> {
 }
 
 /// Why [`Consumer::try_pop`](crate::Consumer::try_pop) returned no item.
+///
+/// ```
+/// let (producer, mut consumer) = bywash::bounded::<u8>(1);
+/// assert!(consumer.try_pop().unwrap_err().is_empty());
+/// drop(producer);
+/// assert!(consumer.try_pop().unwrap_err().is_closed());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryPopError {
     /// No push has finished whose item was not popped yet.
@@ -46,11 +87,26 @@ pub enum TryPopError {
 
 /// [`Consumer::pop`](crate::Consumer::pop) returned no item because the queue is closed, and
 /// everything that was pushed has been popped.
+///
+/// ```
+/// let (producer, mut consumer) = bywash::bounded::<u8>(1);
+/// drop(producer);
+/// assert_eq!(consumer.pop(), Err(bywash::PopError));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PopError;
 
 /// Why [`Consumer::pop_timeout`](crate::Consumer::pop_timeout) or
 /// [`Consumer::pop_deadline`](crate::Consumer::pop_deadline) returned no item.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let (producer, mut consumer) = bywash::bounded::<u8>(1);
+/// assert!(consumer.pop_timeout(Duration::ZERO).unwrap_err().is_timeout());
+/// drop(producer);
+/// assert!(consumer.pop_timeout(Duration::ZERO).unwrap_err().is_closed());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PopTimeoutError {
     /// No push finished in time.

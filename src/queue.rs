@@ -102,6 +102,18 @@ pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer
 /// Dropping and cloning are not for signal handlers; a handler uses a producer that outlives it, as one in a `static`.
 ///
 /// A producer inside an item keeps its queue open for as long as the item is in the queue.
+///
+/// ```
+/// use std::thread;
+///
+/// let (producer, mut consumer) = bywash::bounded(4);
+/// for i in 0..3 {
+///     let producer = producer.clone();
+///     thread::spawn(move || producer.push(i).unwrap());
+/// }
+/// drop(producer);
+/// assert_eq!(consumer.iter().sum::<i32>(), 3);
+/// ```
 #[cfg(feature = "alloc")]
 pub struct Producer<T> {
     shared: Arc<HeapShared<T>>,
@@ -370,6 +382,18 @@ impl<T> Producer<T> {
     /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
     ///
     /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// assert!(producer.is_empty());
+    /// consumer.bind();
+    /// producer.push("in the ring").unwrap();
+    /// producer.push("beside it").unwrap();
+    /// assert_eq!((producer.capacity(), producer.len(), producer.bypassed()), (1, 2, 1));
+    /// assert!(producer.is_full());
+    /// drop(consumer);
+    /// assert!(producer.is_closed());
+    /// ```
     pub fn len(&self) -> usize {
         self.shared.len()
     }
@@ -436,28 +460,17 @@ impl<T> RefUnwindSafe for Producer<T> {}
 /// No method of it is for signal handlers. A consumer that is pushed into its own queue is never dropped, and the queue
 /// is never drained nor closed: it leaks.
 ///
-/// It can neither be cloned nor shared:
+/// It can be sent if its items can, and neither cloned nor shared.
 ///
-/// ```compile_fail,E0277
-/// fn share<T: Sync>() {}
-/// share::<bywash::Consumer<u8>>();
 /// ```
-///
-/// ```compile_fail,E0277
-/// fn clone<T: Clone>() {}
-/// clone::<bywash::Consumer<u8>>();
-/// ```
-///
-/// and only items that can be sent make ends that can be sent:
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>() {}
-/// send::<bywash::Consumer<std::rc::Rc<u8>>>();
-/// ```
-///
-/// ```compile_fail,E0277
-/// fn send<T: Send>() {}
-/// send::<bywash::Producer<std::rc::Rc<u8>>>();
+/// let (producer, mut consumer) = bywash::bounded(4);
+/// let writer = std::thread::spawn(move || {
+///     consumer.bind();
+///     consumer.into_iter().collect::<Vec<_>>()
+/// });
+/// producer.push("hello").unwrap();
+/// drop(producer);
+/// assert_eq!(writer.join().unwrap(), ["hello"]);
 /// ```
 pub struct Consumer<T, #[cfg(feature = "alloc")] Q = Heap<T>, #[cfg(not(feature = "alloc"))] Q>
 where
@@ -533,6 +546,22 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     }
 
     /// The consumer's domain, for the threads that the consumer depends on.
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// consumer.bind();
+    /// producer.push("in the ring").unwrap();
+    /// let domain = consumer.domain();
+    /// // The consumer waits for a helper, so the helper must not wait for the consumer.
+    /// let helper = thread::spawn(move || {
+    ///     let _guard = domain.enter();
+    ///     producer.push("beside it").unwrap();
+    /// });
+    /// helper.join().unwrap();
+    /// assert!(consumer.iter().eq(["in the ring", "beside it"]));
+    /// ```
     #[cfg(feature = "std")]
     pub fn domain(&self) -> Domain {
         self.queue.shared().context().domain()
@@ -794,6 +823,14 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
     ///
     /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    ///
+    /// ```
+    /// let (producer, consumer) = bywash::bounded(2);
+    /// producer.push('a').unwrap();
+    /// assert_eq!((consumer.capacity(), consumer.len(), consumer.bypassed()), (2, 1, 0));
+    /// drop(producer);
+    /// assert!(consumer.is_closed() && !consumer.is_empty());
+    /// ```
     pub fn len(&self) -> usize {
         self.queue.shared().len()
     }

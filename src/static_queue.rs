@@ -67,6 +67,19 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// for the next consumer.)
     ///
     /// Never waits. Not for signal handlers.
+    ///
+    /// ```
+    /// use bywash::StaticQueue;
+    ///
+    /// static LOG: StaticQueue<&str, 4, 0> = StaticQueue::new();
+    ///
+    /// let consumer = LOG.consumer().unwrap();
+    /// drop(consumer);
+    /// assert!(LOG.try_push("to nobody").unwrap_err().is_closed());
+    /// let mut next = LOG.consumer().unwrap();
+    /// LOG.try_push("to the next one").unwrap();
+    /// assert!(next.try_iter().eq(["to the next one"]));
+    /// ```
     pub fn consumer(&self) -> Option<StaticConsumer<'_, T, N, BYPASS>> {
         // Acquire; pairs with the Release where it is given back.
         if self.claimed.swap(true, Ordering::Acquire) {
@@ -84,6 +97,17 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) after the consumer was closed or dropped
     /// and before the next one is claimed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::{StaticQueue, TryPushError};
+    ///
+    /// static LOG: StaticQueue<&str, 1, 0> = StaticQueue::new();
+    ///
+    /// assert_eq!(LOG.try_push("there is room"), Ok(()));
+    /// assert_eq!(LOG.try_push("and now none"), Err(TryPushError::Full("and now none")));
+    /// ```
     #[inline]
     pub fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
         self.shared.try_push(item)
@@ -96,6 +120,18 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread without room, [`Closed`](PushError::Closed)
     /// after the consumer was closed or dropped and before the next one is claimed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::StaticQueue;
+    ///
+    /// static LOG: StaticQueue<u32, 4, 0> = StaticQueue::new();
+    ///
+    /// let mut consumer = LOG.consumer().unwrap();
+    /// std::thread::spawn(|| (0..100).for_each(|i| LOG.push(i).unwrap()));
+    /// assert!(consumer.iter().take(100).eq(0..100));
+    /// ```
     #[cfg(feature = "std")]
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {

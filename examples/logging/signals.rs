@@ -66,7 +66,8 @@ mod system {
             check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
             let timer = Self(timer);
             let period = (1e9 / per_second) as i64;
-            let period = libc::timespec { tv_sec: period / 1_000_000_000, tv_nsec: period % 1_000_000_000 };
+            let period =
+                libc::timespec { tv_sec: (period / 1_000_000_000) as _, tv_nsec: (period % 1_000_000_000) as _ };
             let times = libc::itimerspec { it_interval: period, it_value: period };
             // SAFETY: the timer exists, and the address is valid.
             check(unsafe { libc::timer_settime(timer.0, 0, &times, ptr::null_mut()) })?;
