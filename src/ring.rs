@@ -315,10 +315,11 @@ impl<S: Slots> Ring<'_, S> {
         slot.stamp.store(index + 1, Ordering::Release);
     }
 
-    /// Pushes the first of `items`, as many as fit, each as `wrap` makes it.
+    /// Pushes the first of `items`, of which there are some, as many as fit, each as `wrap` makes it.
     #[cfg(feature = "alloc")]
     pub(crate) fn push_many<I>(self, items: &mut VecDeque<I>, wrap: impl Fn(I) -> S::Item) -> Result<(), Refused> {
-        let indices = self.claim(self.slots.capacity().min(items.len() as u64))?;
+        // At least one, so that a ring without slots says that it is full.
+        let indices = self.claim(self.slots.capacity().min(items.len() as u64).max(1))?;
         let count = (indices.end - indices.start) as usize;
         for (index, item) in indices.zip(items.drain(..count)) {
             // SAFETY: just claimed.

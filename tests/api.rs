@@ -222,6 +222,145 @@ fn iterators_dropped_early_leave_the_rest_in_the_queue() {
     assert!(consumer.drain().eq(4..6));
 }
 
+mod batches {
+    use super::*;
+    use std::collections::VecDeque;
+
+    #[test]
+    fn the_bound_and_every_count_are_exact_with_batches_of_every_size() {
+        for capacity in CAPACITIES {
+            for size in (1..=capacity + 2).filter(|&size| size < 12 || size + 2 > capacity) {
+                let (producer, mut consumer) = Builder::new(capacity).bypass(0).build();
+                let (mut next, mut popped) = (0, 0);
+                for _lap in 0..5 {
+                    let mut batch: VecDeque<_> = (next..next + size).collect();
+                    assert_eq!(producer.try_push_many(&mut batch), Ok(size.min(capacity)));
+                    next += size.min(capacity);
+                    assert!(batch.into_iter().eq((next..).take(size.saturating_sub(capacity))));
+                    assert_holds(&producer, &consumer, capacity, next - popped);
+                    // One remains, to bring the head and the next batch to other places.
+                    let mut buffer = Vec::new();
+                    let limit = (next - popped - 1).max(1);
+                    assert_eq!(consumer.try_pop_many(&mut buffer, limit), Ok(limit));
+                    assert!(buffer.into_iter().eq(popped..popped + limit));
+                    popped += limit;
+                    popped += consumer.try_pop().is_ok_and(|item| item == popped) as usize;
+                    assert_holds(&producer, &consumer, capacity, 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_fills_the_room_that_is_left_and_no_more() {
+        for capacity in CAPACITIES {
+            for before in 0..capacity {
+                let (producer, mut consumer) = Builder::new(capacity).bypass(0).build();
+                (0..before).for_each(|i| producer.try_push(i).unwrap());
+                let mut batch: VecDeque<_> = (before..capacity + 3).collect();
+                assert_eq!(producer.try_push_many(&mut batch), Ok(capacity - before));
+                assert_eq!(batch, [capacity, capacity + 1, capacity + 2]);
+                assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
+                assert_eq!((batch.len(), producer.len()), (3, capacity));
+                // The room that one leaves is one's.
+                assert_eq!(consumer.try_pop(), Ok(0));
+                assert_eq!(producer.try_push_many(&mut batch), Ok(1));
+                assert!(consumer.try_iter().eq(1..=capacity));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_batch_is_pushed_wherever_it_is_pushed() {
+        let (producer, mut consumer) = bounded::<u8>(1);
+        assert_eq!(producer.try_push_many(&mut VecDeque::new()), Ok(0));
+        producer.try_push(1).unwrap();
+        assert_eq!(producer.try_push_many(&mut VecDeque::new()), Ok(0));
+        consumer.close();
+        assert_eq!(producer.try_push_many(&mut VecDeque::new()), Ok(0));
+        assert_eq!(producer.len(), 1);
+    }
+
+    #[test]
+    fn a_batch_may_lie_in_two_parts() {
+        let mut batch = VecDeque::with_capacity(4);
+        batch.extend([9, 9, 9, 0]);
+        batch.drain(..3);
+        batch.extend([1, 2, 3]);
+        assert!(!batch.as_slices().1.is_empty());
+        let (producer, mut consumer) = bounded(3);
+        assert_eq!(producer.try_push_many(&mut batch), Ok(3));
+        assert_eq!(batch, [3]);
+        assert!(consumer.try_iter().eq(0..3));
+    }
+
+    #[test]
+    fn a_closed_queue_leaves_the_batch_as_it_was() {
+        let (producer, mut consumer) = bounded(4);
+        producer.try_push_many(&mut [0, 1].into()).unwrap();
+        consumer.close();
+        let mut batch = [2, 3].into();
+        assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Closed(())));
+        assert_eq!(batch, [2, 3]);
+        let mut buffer = vec![9];
+        while consumer.try_pop_many(&mut buffer, usize::MAX).is_ok() {}
+        assert_eq!(consumer.try_pop_many(&mut buffer, usize::MAX), Err(TryPopError::Closed));
+        assert_eq!(buffer, [9, 0, 1]);
+    }
+
+    #[test]
+    fn a_batch_that_is_popped_goes_behind_what_is_in_the_buffer() {
+        let (producer, mut consumer) = bounded(4);
+        let mut buffer = vec![8, 9];
+        assert_eq!(consumer.try_pop_many(&mut buffer, 4), Err(TryPopError::Empty));
+        assert_eq!(buffer, [8, 9]);
+        producer.try_push_many(&mut (0..4).collect()).unwrap();
+        assert_eq!(consumer.try_pop_many(&mut buffer, 3), Ok(3));
+        assert_eq!(consumer.try_pop_many(&mut buffer, 3), Ok(1));
+        assert_eq!(buffer, [8, 9, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn all_room_of_a_batch_is_free_when_it_is_popped() {
+        for capacity in CAPACITIES {
+            let (producer, mut consumer) = bounded(capacity);
+            for lap in 0..4 {
+                assert_eq!(producer.try_push_many(&mut vec![lap; capacity].into()), Ok(capacity));
+                let mut buffer = Vec::new();
+                assert_eq!(consumer.try_pop_many(&mut buffer, usize::MAX), Ok(capacity));
+                assert_eq!(buffer, vec![lap; capacity]);
+            }
+        }
+    }
+
+    #[test]
+    fn every_item_of_a_batch_is_dropped_once() {
+        let tally = support::Tally::new();
+        let (producer, mut consumer) = bounded(4);
+        let mut batch: VecDeque<_> = (0..6).map(|_| tally.item()).collect();
+        assert_eq!(producer.try_push_many(&mut batch), Ok(4));
+        assert_eq!(tally.dropped(), 0);
+        let mut buffer = Vec::new();
+        assert_eq!(consumer.try_pop_many(&mut buffer, 3), Ok(3));
+        assert!(buffer.iter().map(|item| item.id).eq(0..3));
+        assert_eq!(tally.dropped(), 0);
+        drop((batch, buffer, consumer));
+        tally.assert_each_dropped_once(6);
+    }
+
+    #[test]
+    fn a_static_queue_takes_batches_too() {
+        let queue = StaticQueue::<_, 2, 0>::new();
+        let mut batch = ['a', 'b', 'c'].into();
+        assert_eq!(queue.try_push_many(&mut batch), Ok(2));
+        assert_eq!(queue.try_push_many(&mut batch), Err(TryPushError::Full(())));
+        let mut consumer = queue.consumer().unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(consumer.try_pop_many(&mut buffer, 9), Ok(2));
+        assert_eq!((batch, buffer), (['c'].into(), vec!['a', 'b']));
+    }
+}
+
 /// What users write who do not care where the queue lies.
 fn take_all<T, Q: Queue<Item = T>>(consumer: &mut Consumer<T, Q>) -> Vec<T> {
     consumer.try_iter().collect()
@@ -346,9 +485,10 @@ mod blocking {
 
     #[test]
     fn every_pop_binds_the_consumer_even_one_that_finds_nothing() {
-        let pops: [fn(&mut Consumer<u8>); 4] = [
+        let pops: [fn(&mut Consumer<u8>); 5] = [
             |consumer| consumer.bind(),
             |consumer| assert!(consumer.try_pop().is_err()),
+            |consumer| assert!(consumer.try_pop_many(&mut Vec::new(), 1).is_err()),
             |consumer| assert!(consumer.pop_timeout(Duration::ZERO).is_err()),
             |consumer| assert!(consumer.pop_deadline(Instant::now()).is_err()),
         ];
@@ -408,6 +548,86 @@ mod blocking {
         assert_eq!(consumer.into_iter().next(), Some(1));
         assert_eq!(producer.push(3), Err(PushError::Closed(3)));
         assert!(producer.is_empty());
+    }
+
+    #[test]
+    fn a_batch_on_the_consumers_thread_goes_on_beside_the_ring() {
+        support::watch();
+        for (capacity, bypass) in [(1, 1), (1, 3), (2, 3), (3, 1), (4, 8)] {
+            let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
+            consumer.bind();
+            for lap in 1..4 {
+                let room = capacity + bypass;
+                let mut batch = (0..room + 2).collect();
+                assert_eq!(producer.try_push_many(&mut batch), Ok(room));
+                assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
+                assert_eq!(producer.push_many(&mut batch), Err(PushError::WouldDeadlock(())));
+                assert_eq!(batch, [room, room + 1]);
+                assert_eq!((producer.len(), producer.bypassed() as usize), (room, lap * bypass));
+                let mut buffer = Vec::new();
+                while consumer.try_pop_many(&mut buffer, capacity + 1).is_ok() {}
+                assert!(buffer.into_iter().eq(0..room));
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_would_wait_for_ever_leaves_the_rest_in_order() {
+        support::watch();
+        let (producer, mut consumer) = Builder::new(2).bypass(1).build();
+        consumer.bind();
+        let mut batch = (0..6).collect();
+        assert_eq!(producer.push_many(&mut batch), Err(PushError::WouldDeadlock(())));
+        assert_eq!(batch, [3, 4, 5]);
+        assert!(consumer.try_iter().eq(0..3));
+        assert_eq!(producer.push_many(&mut batch), Ok(()));
+        assert!(batch.is_empty() && consumer.try_iter().eq(3..6));
+        consumer.close();
+        batch = [6, 7].into();
+        assert_eq!(producer.push_many(&mut batch), Err(PushError::Closed(())));
+        assert_eq!(batch, [6, 7]);
+    }
+
+    #[test]
+    fn a_batch_elsewhere_never_takes_the_bypass() {
+        let (producer, mut consumer) = Builder::new(2).bypass(3).build();
+        consumer.bind();
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(producer.try_push_many(&mut (0..4).collect()), Ok(2)));
+        });
+        assert_eq!(producer.bypassed(), 0);
+    }
+
+    #[test]
+    fn a_batch_waits_for_room_until_the_consumer_goes() {
+        support::watch();
+        let (producer, mut consumer) = bounded(2);
+        let pushing = std::thread::spawn(move || {
+            let mut batch = (0..100).collect();
+            assert_eq!(producer.push_many(&mut batch), Err(PushError::Closed(())));
+            batch
+        });
+        assert!(consumer.iter().take(10).eq(0..10));
+        support::settle();
+        drop(consumer);
+        let left = pushing.join().unwrap();
+        assert!((88..=90).contains(&left.len()));
+        assert!(left.iter().copied().eq(100 - left.len()..100));
+    }
+
+    #[test]
+    fn pops_of_batches_wait_for_the_first_item_and_end_with_the_last_producer() {
+        support::watch();
+        let (producer, mut consumer) = bounded(3);
+        let feeder = std::thread::spawn(move || producer.push_many(&mut (0..100).collect()).unwrap());
+        let mut buffer = Vec::new();
+        while let Ok(count) = consumer.pop_many(&mut buffer, 7) {
+            assert!((1..=7).contains(&count));
+        }
+        feeder.join().unwrap();
+        assert!(buffer.iter().copied().eq(0..100));
+        assert_eq!(consumer.pop_many(&mut buffer, 7), Err(PopError));
+        assert_eq!((consumer.pop_many(&mut buffer, 0), buffer.len()), (Ok(0), 100));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::mem::forget;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::Mutex;
@@ -383,9 +384,134 @@ const DESTRUCTORS: &[Row] = &[
     }),
 ];
 
+/// So many items of no size.
+fn endless() -> Vec<()> {
+    let mut items = Vec::new();
+    // SAFETY: they take no room, and there is nothing to initialise.
+    unsafe { items.set_len(MAX) };
+    items
+}
+
+const BATCHES: &[Row] = &[
+    ("an empty batch on full", || {
+        let (producer, _consumer) = full();
+        assert_eq!((producer.try_push_many(&mut VecDeque::new()), producer.len()), (Ok(0), 1));
+        assert_eq!(producer.push_many(&mut VecDeque::new()), Ok(()));
+    }),
+    ("an empty batch on closed", || {
+        let (producer, _consumer) = closed();
+        assert_eq!(producer.try_push_many(&mut VecDeque::new()), Ok(0));
+        assert_eq!(producer.push_many(&mut VecDeque::new()), Ok(()));
+    }),
+    ("a batch on full", || {
+        let (producer, _consumer) = full();
+        let mut batch = [2, 3].into();
+        assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
+        assert_eq!(batch, [2, 3]);
+    }),
+    ("a batch on closed", || {
+        let (producer, _consumer) = closed();
+        let mut batch = [2, 3].into();
+        assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Closed(())));
+        assert_eq!(producer.push_many(&mut batch), Err(PushError::Closed(())));
+        assert_eq!(batch, [2, 3]);
+    }),
+    ("a batch larger than the ring", || {
+        let (producer, mut consumer) = bounded(1);
+        let mut batch = (0..1000).collect();
+        assert_eq!((producer.try_push_many(&mut batch), batch.len()), (Ok(1), 999));
+        assert!(consumer.try_iter().eq([0]));
+    }),
+    ("a batch larger than the ring, on the consumer's thread, without a bypass", || {
+        let (producer, mut consumer) = Builder::new(1).bypass(0).build();
+        consumer.bind();
+        let mut batch = [1, 2, 3].into();
+        assert_eq!(producer.try_push_many(&mut batch), Ok(1));
+        assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
+        assert_eq!(producer.push_many(&mut batch), Err(PushError::WouldDeadlock(())));
+        assert_eq!(batch, [2, 3]);
+    }),
+    ("a batch for a closed queue without a bypass, on the consumer's thread", || {
+        let (producer, mut consumer) = Builder::new(1).bypass(0).build();
+        producer.push(1).unwrap();
+        consumer.bind();
+        consumer.close();
+        assert_eq!(producer.try_push_many(&mut [2].into()), Err(TryPushError::Closed(())));
+    }),
+    ("an endless batch of items without a size", || {
+        let (producer, mut consumer) = Builder::new(3).bypass(2).build();
+        consumer.bind();
+        let mut batch = VecDeque::from(endless());
+        assert_eq!((producer.try_push_many(&mut batch), batch.len()), (Ok(5), MAX - 5));
+        assert_eq!(producer.push_many(&mut batch), Err(PushError::WouldDeadlock(())));
+        assert_eq!((batch.len(), consumer.try_iter().count()), (MAX - 5, 5));
+    }),
+    ("a limit of 0", || {
+        let (_producer, mut consumer) = full();
+        let mut buffer = vec![9];
+        assert_eq!(consumer.try_pop_many(&mut buffer, 0), Ok(0));
+        assert_eq!(consumer.pop_many(&mut buffer, 0), Ok(0));
+        assert_eq!((buffer, consumer.len()), (vec![9], 1));
+    }),
+    ("a limit of 0 on empty and on closed", || {
+        let (_producer, mut consumer) = bounded::<u8>(1);
+        assert_eq!(consumer.try_pop_many(&mut Vec::new(), 0), Ok(0));
+        assert_eq!(consumer.pop_many(&mut Vec::new(), 0), Ok(0));
+        consumer.close();
+        assert_eq!(consumer.try_pop_many(&mut Vec::new(), 0), Ok(0));
+        assert_eq!(consumer.pop_many(&mut Vec::new(), 0), Ok(0));
+    }),
+    ("the largest limits", || {
+        let (producer, mut consumer) = bounded(2);
+        let mut buffer = Vec::new();
+        for limit in [MAX, MAX - 1, HALF, HALF + 1] {
+            assert_eq!(consumer.try_pop_many(&mut buffer, limit), Err(TryPopError::Empty));
+            producer.try_push_many(&mut [1, 2].into()).unwrap();
+            assert_eq!(consumer.try_pop_many(&mut buffer, limit), Ok(2));
+            producer.try_push_many(&mut [1, 2].into()).unwrap();
+            assert_eq!(consumer.pop_many(&mut buffer, limit), Ok(2));
+        }
+        assert_eq!(buffer, [1, 2].repeat(8));
+    }),
+    ("a buffer that can hold no more", || {
+        let (producer, mut consumer) = Builder::new(2).bypass(1).build();
+        consumer.bind();
+        let mut buffer = endless();
+        // With and without one beside the ring.
+        for count in [2, 3] {
+            producer.try_push_many(&mut vec![(); count].into()).unwrap();
+            let mut pop = || catch_unwind(AssertUnwindSafe(|| consumer.try_pop_many(&mut buffer, 2)));
+            assert!(pop().is_err() && pop().is_err());
+            assert_eq!((buffer.len(), consumer.try_iter().count()), (MAX, count));
+        }
+    }),
+    ("a batch of items that panic when dropped", || {
+        let (producer, mut consumer) = bounded(2);
+        let mut batch: VecDeque<_> = (0..3).map(|_| Bomb).collect();
+        let mut buffer = Vec::new();
+        assert_eq!(producer.try_push_many(&mut batch), Ok(2));
+        assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
+        assert_eq!(consumer.try_pop_many(&mut buffer, 1), Ok(1));
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(batch))).is_err());
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(buffer))).is_err());
+        assert_eq!((producer.is_closed(), producer.len()), (false, 1));
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(consumer))).is_err());
+        assert!(producer.is_closed() && producer.is_empty());
+    }),
+    ("a batch of items that push when they are dropped", || {
+        let (producer, mut consumer) = bounded(2);
+        let mut batch = (0..2).map(|_| Echo(Some(producer.clone()))).collect();
+        assert_eq!(producer.try_push_many(&mut batch), Ok(2));
+        let mut buffer = Vec::new();
+        assert_eq!(consumer.try_pop_many(&mut buffer, 2), Ok(2));
+        drop(buffer);
+        assert_eq!(consumer.len(), 2);
+    }),
+];
+
 #[test]
 fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
-    let tables = [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS];
+    let tables = [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS, BATCHES];
     let rows: usize = tables.into_iter().map(run).sum();
     println!("{rows} bad inputs tried");
     assert!(rows >= 40, "{rows}");

@@ -4,15 +4,18 @@
 
 mod support;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushTimeoutError, TryPopError, TryPushError};
+use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
 
 type Item = u64;
+
+/// So many items at most.
+const BATCH: u64 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -29,7 +32,8 @@ enum What {
     Dropped,
 }
 
-/// A call, from the tick before it to the tick after it. No two calls share a tick.
+/// A call, from the tick before it to the tick after it. No two calls share a tick; a batch is an event for each item, and
+/// those share both.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     what: What,
@@ -40,6 +44,7 @@ struct Event {
 /// When an item was pushed and popped.
 #[derive(Clone, Copy)]
 struct Life {
+    item: Item,
     push: (usize, usize),
     pop: (usize, usize),
 }
@@ -55,6 +60,7 @@ impl History {
     fn check(&self) -> Result<(), String> {
         let lives = self.lives()?;
         Self::check_order(&lives)?;
+        Self::check_batches(&lives)?;
         self.check_empty()?;
         self.check_full(&lives)?;
         self.check_bound(&lives)?;
@@ -73,7 +79,7 @@ impl History {
         pops.sort_by_key(|event| event.start);
         let life = |event: &&Event| match event.what {
             What::Popped(item) => match pushes.remove(&item) {
-                Some(push) if push.0 < event.end => Ok(Life { push, pop: (event.start, event.end) }),
+                Some(push) if push.0 < event.end => Ok(Life { item, push, pop: (event.start, event.end) }),
                 _ => Err(format!("popped what was not in the queue: {event:?}")),
             },
             _ => unreachable!("filtered"),
@@ -92,6 +98,15 @@ impl History {
             earliest_end = earliest_end.min(life.push.1);
         }
         Ok(())
+    }
+
+    /// The items of one batch are numbered in its order.
+    fn check_batches(lives: &[Life]) -> Result<(), String> {
+        let mut last = HashMap::new();
+        match lives.iter().find(|life| last.insert(life.push.0, life.item).is_some_and(|before| before > life.item)) {
+            Some(life) => Err(format!("after later ones of its batch: {}, pushed at {:?}", life.item, life.push)),
+            None => Ok(()),
+        }
     }
 
     /// When a pop says that there is nothing, every push that had ended before it began has been popped.
@@ -230,6 +245,17 @@ mod forged {
     }
 
     #[test]
+    fn a_good_batch_is_accepted_and_a_wrong_order_in_it_is_found() {
+        let batch = |first, second| {
+            let events =
+                [(Pushed(1), 0, 1), (Pushed(2), 0, 1), (Full, 0, 1), (Popped(first), 2, 3), (Popped(second), 2, 3)];
+            [&events[..], &[(Close, 4, 5)]].concat()
+        };
+        assert_eq!(history(&batch(1, 2)), Ok(()));
+        rejected(&batch(2, 1), "of its batch");
+    }
+
+    #[test]
     fn a_false_empty_is_found() {
         rejected(&[(Pushed(1), 0, 1), (Empty, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "in the queue");
         rejected(&[(Close, 0, 3), (Pushed(1), 1, 2), (Finished, 4, 5), (Popped(1), 6, 7)], "in the queue");
@@ -280,14 +306,35 @@ impl Recorder<'_> {
         what
     }
 
+    /// As `record`, of several items.
+    fn record_batch(&mut self, call: impl FnOnce() -> Vec<What>) -> What {
+        let start = self.tick();
+        let batch = call();
+        let end = self.tick();
+        self.events.extend(batch.iter().map(|&what| Event { what, start, end }));
+        *batch.last().expect("something came of it")
+    }
+
     /// Less than `n`.
     fn random(&mut self, n: u64) -> u64 {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % n
     }
 
+    /// Pushes `item`, or it and a few that follow.
     fn push(&mut self, producer: &Producer<Item>, item: Item) -> What {
-        match self.random(8) {
+        match self.random(10) {
+            8 => self.push_batch(item, |items| match producer.try_push_many(items) {
+                // It does not say why.
+                Ok(_) if producer.is_closed() => None,
+                Ok(_) | Err(TryPushError::Full(())) => Some(What::Full),
+                Err(TryPushError::Closed(())) => Some(What::Refused),
+            }),
+            9 => self.push_batch(item, |items| match producer.push_many(items) {
+                Ok(()) => None,
+                Err(PushError::WouldDeadlock(())) => Some(What::Full),
+                Err(PushError::Closed(())) => Some(What::Refused),
+            }),
             0 => self.record(|| {
                 producer.push(item).map_or_else(
                     |error| if error.is_closed() { What::Refused } else { What::Full },
@@ -307,8 +354,39 @@ impl Recorder<'_> {
         }
     }
 
+    /// `push` says why some are left, where that is known.
+    fn push_batch(&mut self, item: Item, push: impl FnOnce(&mut VecDeque<Item>) -> Option<What>) -> What {
+        let count = 1 + self.random(BATCH);
+        let mut items: VecDeque<Item> = (item..item + count).collect();
+        self.record_batch(|| {
+            let why = push(&mut items).filter(|_| !items.is_empty());
+            let pushed = count - items.len() as u64;
+            assert!(items.iter().copied().eq(item + pushed..item + count), "not the rest: {items:?}");
+            (item..item + pushed).map(What::Pushed).chain(why).collect()
+        })
+    }
+
+    fn pop_batch(&mut self, pop: impl FnOnce(&mut Vec<Item>, usize) -> Result<usize, What>) -> What {
+        let limit = 1 + self.random(2 * BATCH) as usize;
+        let mut items = Vec::new();
+        self.record_batch(|| match pop(&mut items, limit) {
+            Ok(count) => {
+                assert!((1..=limit).contains(&count) && count == items.len());
+                items.into_iter().map(What::Popped).collect()
+            }
+            Err(why) => vec![why],
+        })
+    }
+
     fn pop(&mut self, consumer: &mut Consumer<Item>, may_wait: bool) -> What {
-        match self.random(8) {
+        match self.random(10) {
+            8 => self.pop_batch(|items, limit| {
+                consumer.try_pop_many(items, limit).map_err(|error| match error {
+                    TryPopError::Empty => What::Empty,
+                    TryPopError::Closed => What::Finished,
+                })
+            }),
+            9 if may_wait => self.pop_batch(|items, limit| consumer.pop_many(items, limit).map_err(|_| What::Finished)),
             0 if may_wait => self.record(|| consumer.pop().map_or(What::Finished, What::Popped)),
             1 => self.record(|| match consumer.pop_timeout(Duration::from_micros(100)) {
                 Ok(item) => What::Popped(item),
@@ -389,7 +467,7 @@ impl Plan {
 
     fn produce(&self, mut recorder: Recorder<'_>, thread: u64, producer: Producer<Item>) -> Vec<Event> {
         for i in 0..self.pushes {
-            match recorder.push(&producer, thread << 32 | i) {
+            match recorder.push(&producer, (thread << 32) | (i * BATCH)) {
                 What::Refused => break,
                 What::Full if recorder.random(2) == 0 => thread::yield_now(),
                 _ => {}
@@ -411,7 +489,7 @@ impl Plan {
                     What::Close
                 });
             }
-            recorder.push(&own, i);
+            recorder.push(&own, i * BATCH);
             for _ in 0..recorder.random(3) {
                 recorder.pop(&mut consumer, false);
             }

@@ -87,10 +87,15 @@ enum On {
 
 type Calls = &'static [(On, Op)];
 
-const BY_HANDLERS: [Calls; 2] = [&[(On::Interrupted, Op::TryPush)], &[(On::Interrupted, Op::TryPushUntilRefused)]];
+const BY_HANDLERS: [Calls; 4] = [
+    &[(On::Interrupted, Op::TryPush)],
+    &[(On::Interrupted, Op::TryPushUntilRefused)],
+    &[(On::Interrupted, Op::TryPushMany(2))],
+    &[(On::Interrupted, Op::TryPushMany(Op::TOO_MANY))],
+];
 
 /// Only where the interrupted call is none of the consumer's.
-const BY_OTHERS: [Calls; 7] = [
+const BY_OTHERS: [Calls; 10] = [
     &[(On::Consumer, Op::TryPop)],
     &[(On::Consumer, Op::TryPop), (On::Consumer, Op::TryPush)],
     &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::TryPop)],
@@ -98,6 +103,9 @@ const BY_OTHERS: [Calls; 7] = [
     &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPopUntilEmpty)],
     &[(On::Consumer, Op::Drain), (On::Consumer, Op::TryPushUntilRefused), (On::Consumer, Op::PopTimeout)],
     &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopUntilEmpty)],
+    &[(On::Consumer, Op::TryPopMany(2)), (On::Interrupted, Op::TryPushMany(2))],
+    &[(On::Interrupted, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::TryPopMany(usize::MAX))],
+    &[(On::Consumer, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopMany(3))],
 ];
 
 /// The interrupted call, and what is nested in it, and in that.
@@ -194,8 +202,12 @@ impl Case {
     /// The other methods end in the same calls as these, and larger capacities bring nothing new two deep where others go on.
     fn is_deep(self) -> bool {
         let others = self.nested.iter().any(|call| call.0 == On::Consumer);
+        let batches = self.nested.iter().any(|call| matches!(call.1, Op::TryPushMany(_) | Op::TryPopMany(_)));
         let one_call = matches!(self.outer, Op::TryPush | Op::TryPop | Op::Close | Op::Len | Op::IsEmpty | Op::IsFull);
-        (one_call || self.outer == Op::Drain) && (!others || self.fill.capacity <= 2)
+        let batch = matches!(self.outer, Op::TryPushMany(2) | Op::TryPopMany(2));
+        let is_small = self.fill.capacity <= 2;
+        (one_call || self.outer == Op::Drain) && !batches && (!others || is_small)
+            || batch && !batches && !others && is_small
     }
 
     fn run(self, consumer: &impl Consumer, k: u64, j: u64) -> Arc<Run> {
@@ -233,7 +245,7 @@ fn run_all(consumer: &impl Consumer, fills: &[Fill], outers: &[Op], nested: &[Ca
                     if fill.capacity > 2 { &[Op::TryPush] } else { &[Op::TryPush, Op::TryPushUntilRefused] };
                 for &innermost in innermost {
                     let case = Case { fill, outer, nested, innermost };
-                    if legal(&case) {
+                    if legal(&case) && (case.is_deep() || innermost == Op::TryPush) {
                         case.run_all(consumer, &mut count);
                     }
                 }
@@ -267,7 +279,15 @@ fn the_consumer_goes_on_while_a_thread_that_it_depends_on_is_stopped() {
 fn the_consumer_goes_on_while_a_producer_is_stopped() {
     let fills: Vec<_> = Fill::all().into_iter().filter(|fill| fill.bypass == fill.beside).collect();
     // A producer's `push` must find room at any step.
-    let outers = [Op::TryPush, Op::PushTimeout, Op::Len, Op::IsEmpty, Op::IsFull];
+    let outers = [
+        Op::TryPush,
+        Op::PushTimeout,
+        Op::Len,
+        Op::IsEmpty,
+        Op::IsFull,
+        Op::TryPushMany(2),
+        Op::TryPushMany(Op::TOO_MANY),
+    ];
     let consumer = There::new();
     run_all(&consumer, &fills, &outers, &BY_OTHERS, |_| true);
     run_all(&consumer, &fills, &outers, &BY_HANDLERS, |_| true);

@@ -45,8 +45,10 @@ mod steps {
                 the_fast_paths_have_one_locked_instruction_and_none,
             ),
             ("try_push", || interrupt(&[Outer::TryPush])),
+            ("try_push_many", || interrupt(&[Outer::TryPushMany])),
             ("push", || interrupt(&[Outer::Push])),
             ("try_pop", || interrupt(&[Outer::TryPop])),
+            ("try_pop_many", || interrupt(&[Outer::TryPopMany])),
             ("pop", || interrupt(&[Outer::Pop])),
             ("pop_timeout", || interrupt(&[Outer::PopTimeout, Outer::PopTimeoutSoonOver])),
             ("close", || interrupt(&[Outer::Close])),
@@ -164,7 +166,7 @@ mod steps {
             // With nobody to make room.
             Outer::Push if scene.who == Who::Other => other_pops,
             // The consumer's end is in use.
-            outer if outer.pops() => !other_pops,
+            outer if outer.pops() != 0 => !other_pops,
             // No memory is to be had on top of a release of memory, and so no thread.
             Outer::Close | Outer::DropConsumer | Outer::DropProducer => {
                 !matches!(scene.nested, Nested::OtherPops | Nested::OtherPushes)
@@ -182,6 +184,8 @@ mod steps {
         let outer = match scene.outer {
             Outer::Push => !small && (scene.sleeps() || !full),
             Outer::Pop => !small,
+            // Batches of 3.
+            Outer::TryPushMany | Outer::TryPopMany => matches!(scene.capacity, 3 | 8),
             Outer::PopTimeout | Outer::PopTimeoutSoonOver => {
                 scene.capacity != 2 || scene.in_ring + scene.in_bypass != 0
             }
@@ -189,7 +193,7 @@ mod steps {
         };
         let who = match scene.who {
             Who::Consumer => false,
-            Who::Domain => !scene.outer.pushes() || !full,
+            Who::Domain => scene.in_ring + scene.outer.pushes() <= scene.capacity,
             Who::Other => scene.nested == Nested::OtherPushes,
         };
         outer || who

@@ -20,10 +20,11 @@ fn main() {
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
 mod stopped {
+    use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use bywash::{Builder, Consumer, Producer, bounded};
+    use bywash::{Builder, Consumer, Domain, Producer, bounded};
 
     use super::support::cases;
     use super::support::freeze::{Frozen, Stop, Tally, at_each_step, wait_for};
@@ -32,8 +33,9 @@ mod stopped {
     const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 8];
     const BYPASS: usize = 3;
 
-    /// The item of the producer that is stopped. All others count from 0.
+    /// The item of the producer that is stopped, or the first of its batch. All others count from 0.
     const ITS: u32 = 1000;
+    const BATCH: usize = 3;
 
     pub(crate) fn run() {
         cases::run(&[
@@ -41,6 +43,11 @@ mod stopped {
             ("a_stopped_bypass_push_hides_its_own_item_only", || {
                 settle(a_stopped_bypass_push_hides_its_own_item_only())
             }),
+            ("a_stopped_batch_hides_its_own_items_only", || settle(a_stopped_batch_hides_its_own_items_only())),
+            ("a_stopped_batch_in_the_bypass_hides_its_own_items_only", || {
+                settle(a_stopped_batch_in_the_bypass_hides_its_own_items_only())
+            }),
+            ("a_resumed_batch_disturbs_nothing", || settle(a_resumed_batch_disturbs_nothing())),
             ("a_resumed_push_disturbs_nothing", || settle(a_resumed_push_disturbs_nothing())),
             ("a_resumed_bypass_push_disturbs_nothing", || settle(a_resumed_bypass_push_disturbs_nothing())),
             ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
@@ -72,10 +79,23 @@ mod stopped {
     /// stopped producer at any place or none. Returns whether that was there.
     fn drain(consumer: &mut Consumer<u32>, first: u32, last: u32) -> bool {
         let popped: Vec<u32> = consumer.try_iter().collect();
-        let (its, others): (Vec<u32>, Vec<u32>) = popped.into_iter().partition(|&item| item == ITS);
+        let its = check_batch(popped, first, last);
+        assert!(its <= 1);
+        its == 1
+    }
+
+    /// As `drain`, for a stopped producer with a batch. Returns how many of it were there, the first ones.
+    fn drain_batch(consumer: &mut Consumer<u32>, first: u32, last: u32) -> usize {
+        let mut popped = Vec::new();
+        while consumer.try_pop_many(&mut popped, 2).is_ok() {}
+        check_batch(popped, first, last)
+    }
+
+    fn check_batch(popped: Vec<u32>, first: u32, last: u32) -> usize {
+        let (its, others): (Vec<u32>, Vec<u32>) = popped.into_iter().partition(|&item| item >= ITS);
         assert_eq!(others, (first..last).collect::<Vec<_>>());
-        assert!(its.len() <= 1);
-        its.len() == 1
+        assert_eq!(its, (ITS..).take(its.len()).collect::<Vec<_>>());
+        its.len()
     }
 
     /// A thread that is stopped in a push.
@@ -148,6 +168,99 @@ mod stopped {
                 assert_eq!(fill(&producer, &mut next), capacity + if hidden { 0 } else { BYPASS });
                 assert!(!(drain(&mut consumer, first, next) && was_there));
             });
+        }
+        tally
+    }
+
+    /// A thread that is stopped in a push of `BATCH` items.
+    fn pushes_batch(producer: &Arc<Producer<u32>>, stop: Stop, domain: Option<Domain>) -> Frozen {
+        let producer = producer.clone();
+        Frozen::spawn(move || {
+            let _inside = domain.map(|domain| domain.enter());
+            let mut items: VecDeque<_> = (ITS..).take(BATCH).collect();
+            stop.call(|| _ = producer.try_push_many(&mut items));
+        })
+    }
+
+    fn a_stopped_batch_hides_its_own_items_only() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for filled in [0, 1, capacity - 1].into_iter().take_while(|&filled| filled < capacity) {
+                tally += at_each_step(&format!("capacity {capacity}, filled {filled}"), |stop| {
+                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                    let producer = Arc::new(producer);
+                    let mut next = 0;
+                    (0..filled).for_each(|_| push_next(&producer, &mut next));
+                    pushes_batch(&producer, stop, None).wait();
+                    let claimed = producer.len() - filled;
+                    assert!(claimed == 0 || claimed == (capacity - filled).min(BATCH), "not claimed at once");
+                    // Nobody is the consumer's thread yet.
+                    assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
+                    let its = drain_batch(&mut consumer, 0, next);
+                    // From its first hidden item on the slots are in use.
+                    let first = next;
+                    let room = if its < claimed { filled + its } else { capacity };
+                    assert_eq!(fill(&producer, &mut next), room + BYPASS);
+                    assert_eq!(drain_batch(&mut consumer, first, next), 0);
+                });
+            }
+        }
+        tally
+    }
+
+    /// A batch that goes into the ring and, what does not fit, beside it.
+    fn a_stopped_batch_in_the_bypass_hides_its_own_items_only() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for room in 0..capacity.min(BATCH) {
+                tally += at_each_step(&format!("capacity {capacity}, room for {room} in the ring"), |stop| {
+                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                    consumer.bind();
+                    let producer = Arc::new(producer);
+                    let mut next = 0;
+                    (room..capacity).for_each(|_| push_next(&producer, &mut next));
+                    pushes_batch(&producer, stop, Some(consumer.domain())).wait();
+                    let claimed = producer.len() - (capacity - room);
+                    assert!([0, room, BATCH].contains(&claimed), "not claimed at once");
+                    assert_eq!(fill(&producer, &mut next), room + BYPASS - claimed);
+                    let its = drain_batch(&mut consumer, 0, next);
+                    let first = next;
+                    let room = match its {
+                        _ if its == claimed => capacity + BYPASS,
+                        _ if its < room => capacity - room + its + BYPASS,
+                        _ => capacity + its - room,
+                    };
+                    assert_eq!(fill(&producer, &mut next), room);
+                    assert_eq!(drain_batch(&mut consumer, first, next), 0);
+                });
+            }
+        }
+        tally
+    }
+
+    fn a_resumed_batch_disturbs_nothing() -> Tally {
+        let mut tally = Tally::default();
+        for capacity in CAPACITIES {
+            for meanwhile in [0, 1, capacity, 2 * capacity] {
+                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
+                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                    let producer = Arc::new(producer);
+                    let frozen = pushes_batch(&producer, stop, None);
+                    frozen.wait();
+                    let (mut pushed, mut popped) = (0, Vec::new());
+                    for _ in 0..meanwhile {
+                        pushed += u32::from(producer.try_push(pushed).is_ok());
+                        let _ = consumer.try_pop_many(&mut popped, 2);
+                    }
+                    frozen.resume();
+                    while consumer.try_pop_many(&mut popped, 2).is_ok() {}
+                    let its = check_batch(popped, 0, pushed);
+                    assert!((capacity.min(BATCH)..=BATCH).contains(&its), "{its} of the batch");
+                    let first = pushed;
+                    assert_eq!(fill(&producer, &mut pushed), capacity + BYPASS);
+                    assert_eq!(drain_batch(&mut consumer, first, pushed), 0);
+                });
+            }
         }
         tally
     }

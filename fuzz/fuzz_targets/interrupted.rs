@@ -31,7 +31,7 @@ struct Interrupted {
 impl Interrupted {
     /// A handler must not pop, and whoever goes on while the consumer is stopped cannot: `may_consume`.
     fn perform(&self, queue: &Checked, depth: usize, may_consume: bool) {
-        let op = match Op::ALL[self.op as usize % Op::ALL.len()] {
+        let op = match Op::from_byte(self.op) {
             // It would sleep.
             Op::Pop => Op::PopTimeout,
             op => op,

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, panic_any, set_hook, take_hook}
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Unstructured};
 use bywash::{
     Builder, Consumer, Domain, DomainGuard, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
     TryPushError,
@@ -18,7 +18,36 @@ use libfuzzer_sys::fuzz_target;
 struct Input {
     capacity: u8,
     bypass: u8,
-    calls: Vec<Call>,
+    calls: Vec<Step>,
+}
+
+/// A call of one item, or of a batch. What chooses among the former are the high bits of four bytes; one where the first of
+/// these has a certain value is a batch. So seeds from before there were batches mean what they did, but for few.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    One(Call),
+    Many(Batch),
+}
+
+impl<'a> Arbitrary<'a> for Step {
+    fn arbitrary(bytes: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        match bytes.peek_bytes(1) {
+            Some([0xa0..0xb0]) => {
+                bytes.bytes(1)?;
+                bytes.arbitrary().map(Self::Many)
+            }
+            _ => bytes.arbitrary().map(Self::One),
+        }
+    }
+}
+
+/// How many items, or at most how many.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Batch {
+    TryPush(u8, Kind),
+    Push(u8, Kind),
+    TryPop(u8),
+    Pop(u8),
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -159,11 +188,69 @@ fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item
     }
 }
 
+/// Pushes a batch with the first producer, if there is one. `push` says whether all were pushed, or why the rest was not.
+fn push_batch(kind: Kind, count: usize, push: impl FnOnce(&Producer<Item>, &mut VecDeque<Item>) -> Pushed) {
+    let Some(producer) = WORLD.with_borrow_mut(|world| world.producers.pop()) else { return };
+    let (mut items, mut accepted, mut expected) = (VecDeque::new(), 0, Pushed::Done);
+    for _ in 0..count {
+        let (id, pushed) = WORLD.with_borrow_mut(World::push);
+        items.push_back(Item { id, kind });
+        accepted += usize::from(pushed == Pushed::Done);
+        expected = pushed;
+    }
+    let first = items.front().map_or(0, |item| item.id);
+    assert_eq!(push(&producer, &mut items), expected);
+    assert!(items.iter().map(|item| item.id).eq((first..).take(count).skip(accepted)));
+    WORLD.with_borrow_mut(|world| world.producers.push(producer));
+    items.iter_mut().for_each(|item| item.kind = Kind::Nothing);
+}
+
+fn try_push_many(producer: &Producer<Item>, items: &mut VecDeque<Item>) -> Pushed {
+    let count = items.len();
+    match producer.try_push_many(items) {
+        Ok(pushed) => {
+            assert!(pushed == count - items.len() && (pushed > 0 || count == 0));
+            // It does not say why, but the queue has not been closed since.
+            if items.is_empty() { Pushed::Done } else { Pushed::Full }
+        }
+        Err(error) => {
+            assert_eq!(items.len(), count);
+            if error.is_closed() { Pushed::Closed } else { Pushed::Full }
+        }
+    }
+}
+
+fn push_many(producer: &Producer<Item>, items: &mut VecDeque<Item>) -> Pushed {
+    match producer.push_many(items) {
+        Ok(()) => Pushed::Done,
+        Err(PushError::WouldDeadlock(())) => Pushed::Full,
+        Err(PushError::Closed(())) => Pushed::Closed,
+    }
+}
+
 /// Checks what was popped, and drops it.
 fn popped(item: Option<Item>) {
-    let expected = WORLD.with_borrow_mut(|world| world.items.pop_front());
-    assert_eq!(item.as_ref().map(|item| item.id), expected.map(|item| item.0));
+    expect(item.as_ref());
     let _ = catch_unwind(AssertUnwindSafe(|| drop(item)));
+}
+
+/// Checks what was popped.
+fn expect(item: Option<&Item>) {
+    let expected = WORLD.with_borrow_mut(|world| world.items.pop_front());
+    assert_eq!(item.map(|item| item.id), expected.map(|item| item.0));
+}
+
+/// Checks a batch that was popped, and drops it: at least one of so many in the ring, and all where nothing was ever beside
+/// it and the queue is open.
+fn popped_batch(items: Vec<Item>, limit: usize) {
+    let (in_ring, in_a_row) = WORLD.with_borrow(|world| (world.in_ring(), world.bypassed == 0 && !world.closed));
+    let least = limit.min(if in_a_row { in_ring } else { 1 });
+    assert!((least..=limit).contains(&items.len()), "{} of {limit}", items.len());
+    // They leave before their destructors push.
+    items.iter().for_each(|item| expect(Some(item)));
+    for item in items {
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(item)));
+    }
 }
 
 /// Whether a pop would return at once.
@@ -220,6 +307,35 @@ fn consume(consumer: &mut Consumer<Item>, call: Call) {
         _ => {}
     }
     consumer.bind();
+}
+
+/// The consumer's calls of batches.
+fn consume_batch(consumer: &mut Consumer<Item>, batch: Batch) {
+    bind();
+    consumer.bind();
+    let mut items = Vec::new();
+    let (limit, is_closed) = match batch {
+        Batch::Pop(limit) if limit % 8 == 0 || may_pop() => {
+            let limit = usize::from(limit % 8);
+            (limit, consumer.pop_many(&mut items, limit).is_err())
+        }
+        Batch::TryPop(limit) => {
+            // Some are larger than any queue.
+            let limit = if limit == u8::MAX { usize::MAX } else { usize::from(limit % 16) };
+            match consumer.try_pop_many(&mut items, limit) {
+                Ok(count) => {
+                    assert_eq!(count, items.len());
+                    (limit, false)
+                }
+                Err(error) => {
+                    assert!(items.is_empty() && limit > 0);
+                    return popped(nothing(error == TryPopError::Closed));
+                }
+            }
+        }
+        _ => return,
+    };
+    if is_closed { popped(nothing(true)) } else { popped_batch(items, limit) }
 }
 
 /// Drops the consumer, and so what is in the queue.
@@ -279,6 +395,22 @@ impl Queue {
         self.check();
     }
 
+    fn call_batch(&mut self, batch: Batch) {
+        match batch {
+            Batch::TryPush(count, kind) => push_batch(kind, usize::from(count % 16), try_push_many),
+            Batch::Push(count, kind) => {
+                let count = usize::from(count % 16);
+                let room = WORLD.with_borrow(|world| world.closed || world.in_ring() + count <= world.capacity);
+                // It would wait for ever otherwise.
+                if room || is_inside() {
+                    push_batch(kind, count, push_many);
+                }
+            }
+            _ => drop(self.consumer.as_mut().map(|consumer| consume_batch(consumer, batch))),
+        }
+        self.check();
+    }
+
     fn push(&self, kind: Kind) {
         let room = WORLD.with_borrow(|world| world.closed || world.in_ring() < world.capacity);
         if !room && !is_inside() {
@@ -330,6 +462,9 @@ fuzz_target!(|input: Input| {
     let (producer, consumer) = Builder::new(capacity).bypass(bypass).build();
     WORLD.set(World { capacity, bypass, producers: vec![producer], ..World::default() });
     let mut queue = Queue { domain: consumer.domain(), consumer: Some(consumer), guards: Vec::new() };
-    input.calls.iter().take(256).for_each(|&call| queue.call(call));
+    input.calls.iter().take(256).for_each(|&step| match step {
+        Step::One(call) => queue.call(call),
+        Step::Many(batch) => queue.call_batch(batch),
+    });
     queue.call(Call::DropConsumer);
 });

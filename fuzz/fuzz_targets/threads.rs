@@ -90,11 +90,12 @@ fn perform_all(queue: &Checked, gate: &Gate, me: usize, calls: &[u8]) {
         queue.bind();
     }
     for call in calls.iter().take(16) {
-        let op = match Op::ALL[usize::from(*call) % Op::ALL.len()] {
+        let op = match Op::from_byte(*call) {
             op if me != CONSUMER && op.is_consumers() => Op::TryPush,
             // They would sleep.
             Op::Pop => Op::PopTimeout,
             Op::Push if me != CONSUMER => Op::PushTimeout,
+            Op::PushMany(count) if me != CONSUMER => Op::TryPushMany(count),
             op => op,
         };
         hooked(&|| gate.step(me), || queue.perform(op));

@@ -1,12 +1,13 @@
 //! A queue that is checked against the model, call by call.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
 
-use super::model::{Answer, Call, Item, Model};
+use super::model::{Answer, Call, Item, MOST, Model};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -23,10 +24,17 @@ pub(crate) enum Op {
     Len,
     IsEmpty,
     IsFull,
+    TryPushMany(usize),
+    /// Waits nowhere, so only where `push` would not.
+    PushMany(usize),
+    TryPopMany(usize),
 }
 
 impl Op {
-    pub(crate) const ALL: [Self; 13] = [
+    /// More than fit into any ring here, and with the ring into any bypass.
+    pub(crate) const TOO_MANY: usize = 7;
+
+    pub(crate) const ALL: [Self; 19] = [
         Self::TryPush,
         Self::TryPushUntilRefused,
         Self::Push,
@@ -40,11 +48,28 @@ impl Op {
         Self::Len,
         Self::IsEmpty,
         Self::IsFull,
+        Self::TryPushMany(2),
+        Self::TryPushMany(Self::TOO_MANY),
+        Self::PushMany(3),
+        Self::TryPopMany(2),
+        Self::TryPopMany(3),
+        Self::TryPopMany(usize::MAX),
     ];
 
+    /// The one that a fuzzer means. What had its bytes before there were batches has most of them still, so that seeds last.
+    #[allow(dead_code, reason = "the tests try all of them")]
+    pub(crate) fn from_byte(byte: u8) -> Self {
+        const SINGLE: usize = 13;
+        let (single, batches) = Self::ALL.split_at(SINGLE);
+        match byte {
+            0xa0..0xb0 => batches[usize::from(byte) % batches.len()],
+            _ => single[usize::from(byte) % SINGLE],
+        }
+    }
+
     pub(crate) fn is_consumers(self) -> bool {
-        use Op::{Close, Drain, Pop, PopTimeout, TryPop, TryPopUntilEmpty};
-        matches!(self, Close | Drain | Pop | PopTimeout | TryPop | TryPopUntilEmpty)
+        use Op::{Close, Drain, Pop, PopTimeout, TryPop, TryPopMany, TryPopUntilEmpty};
+        matches!(self, Close | Drain | Pop | PopTimeout | TryPop | TryPopMany(_) | TryPopUntilEmpty)
     }
 }
 
@@ -75,6 +100,9 @@ impl Checked {
         match op {
             Op::TryPush => drop(self.try_push()),
             Op::TryPushUntilRefused => while self.try_push() {},
+            Op::TryPushMany(count) => self.try_push_many(count),
+            Op::PushMany(count) => self.push_many(count),
+            Op::TryPopMany(limit) => self.try_pop_many(limit),
             Op::Push => self.push(|item| match self.producer.push(item) {
                 Ok(()) => Answer::Done,
                 Err(PushError::WouldDeadlock(_)) => Answer::Full,
@@ -130,6 +158,56 @@ impl Checked {
         let item = self.pushed.fetch_add(1, Ordering::Relaxed);
         let inside = self.producer.is_consumer_thread();
         self.check(Call::Push { item, inside }, || [push(item)]);
+    }
+
+    fn try_push_many(&self, count: usize) {
+        self.push_batch(count, false, |items| match self.producer.try_push_many(items) {
+            Ok(pushed) => {
+                assert_eq!(pushed, count - items.len());
+                Answer::Count(pushed)
+            }
+            Err(error) => {
+                assert_eq!(items.len(), count);
+                if error.is_closed() { Answer::Closed } else { Answer::Full }
+            }
+        });
+    }
+
+    fn push_many(&self, count: usize) {
+        self.push_batch(count, true, |items| match self.producer.push_many(items) {
+            Ok(()) => {
+                assert!(items.is_empty());
+                Answer::Done
+            }
+            Err(PushError::WouldDeadlock(())) => Answer::FullAfter(count - items.len()),
+            Err(PushError::Closed(())) => Answer::ClosedAfter(count - items.len()),
+        });
+    }
+
+    fn push_batch(&self, count: usize, waits: bool, push: impl FnOnce(&mut VecDeque<Item>) -> Answer) {
+        let first = self.pushed.fetch_add(count as u32, Ordering::Relaxed);
+        let inside = self.producer.is_consumer_thread();
+        let mut items: VecDeque<_> = (first..).take(count).collect();
+        self.check(Call::PushMany { first, count, inside, waits }, || [push(&mut items)]);
+        assert!(items.iter().copied().eq((first..).take(count).skip(count - items.len())), "not the rest: {items:?}");
+    }
+
+    fn try_pop_many(&self, limit: usize) {
+        const BEFORE: Item = Item::MAX;
+        self.check(Call::PopMany(limit), || {
+            let mut items = vec![BEFORE];
+            let answer = match self.consumer().try_pop_many(&mut items, limit) {
+                Ok(count) => {
+                    assert_eq!(items.len(), 1 + count);
+                    assert!(count <= MOST.min(limit));
+                    Answer::Items(std::array::from_fn(|i| items.get(1 + i).copied()))
+                }
+                Err(TryPopError::Empty) => Answer::Empty,
+                Err(TryPopError::Closed) => Answer::Closed,
+            };
+            assert_eq!(items[0], BEFORE);
+            [answer]
+        });
     }
 
     /// Whether something was popped.

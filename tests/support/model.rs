@@ -8,6 +8,12 @@ use std::collections::BTreeSet;
 pub(crate) type Item = u32;
 pub(crate) type Id = usize;
 
+/// What a batch may come to; no queue here has a larger ring.
+pub(crate) const MOST: usize = 4;
+
+/// The items of a batch that was popped, in order.
+pub(crate) type Items = [Option<Item>; MOST];
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
     /// `inside`: where the bypass may be used.
@@ -15,7 +21,16 @@ pub(crate) enum Call {
         item: Item,
         inside: bool,
     },
+    /// The items from `first` on, so many. `waits`: tries one by itself where it would wait, which it must not.
+    PushMany {
+        first: Item,
+        count: usize,
+        inside: bool,
+        waits: bool,
+    },
     Pop,
+    /// So many at most.
+    PopMany(usize),
     Close,
     Len,
     IsEmpty,
@@ -29,7 +44,11 @@ pub(crate) enum Answer {
     Closed,
     Empty,
     Item(Item),
+    Items(Items),
     Count(usize),
+    /// As `Full` and `Closed`, after so many of a batch had been pushed.
+    FullAfter(usize),
+    ClosedAfter(usize),
     Is(bool),
 }
 
@@ -59,8 +78,28 @@ enum Phase {
     SawFull(usize),
     Claimed(Lane, usize),
     Taking(Lane, usize, Item),
+    Pushing(Batch),
+    /// So many items lay in a row at the head of the ring.
+    SawRow(usize),
+    TakingRow(usize, Items),
     Counting(Counting),
     End(Answer),
+}
+
+/// How far a batch is that is pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Batch {
+    /// How many were claimed for, and how many of those were published.
+    claimed: usize,
+    published: usize,
+    /// Where the next of those claimed for goes.
+    place: Option<(Lane, usize)>,
+    /// The ring was full when so many had been claimed.
+    saw_full: Option<usize>,
+    /// When so many had been claimed, there was room for so many of the rest.
+    saw_room: Option<(usize, usize)>,
+    /// The next one is tried by itself, as the rest would have to wait.
+    single: bool,
 }
 
 /// What was seen of the lengths.
@@ -95,6 +134,9 @@ impl Slots {
     }
 
     fn set(&mut self, index: usize, slot: Slot) {
+        if index < self.released {
+            eprintln!("SET {index} {slot:?} {self:?}");
+        }
         self.used[index - self.released].1 = slot;
     }
 
@@ -104,6 +146,16 @@ impl Slots {
         let free = self.used.iter().take_while(|(_, slot)| *slot == Slot::Taken).count();
         self.used.drain(..free);
         self.released += free;
+    }
+
+    /// The items that lie in a row at the head, `most` at most.
+    fn row(&self, most: usize) -> Items {
+        let row = self.used.iter().take(most).map_while(|&(_, slot)| match slot {
+            Slot::Published(item) => Some(item),
+            _ => None,
+        });
+        let mut row = row.fuse();
+        std::array::from_fn(|_| row.next())
     }
 
     /// The first item that is published: its index, what it stands after, and itself.
@@ -130,15 +182,24 @@ impl State {
         }
     }
 
-    /// Takes the next step of the call at `place`; false where it has none.
-    fn advance(&mut self, place: usize) -> bool {
+    /// Takes the next step of the call at `place`; false where it has none. A batch that may take a row takes one item instead
+    /// if `few`.
+    fn advance(&mut self, place: usize, few: bool) -> bool {
         let (_, call, phase) = self.calls[place];
         if let Phase::End(_) = phase {
             return false;
         }
+        if std::env::var("ADV").is_ok() {
+            eprintln!("ADV {place} {few} {self:?}");
+        }
         self.calls[place].2 = match call {
             Call::Push { item, inside } => self.push(item, inside, phase),
+            Call::PushMany { first, count, inside, waits } => match phase {
+                Phase::Pushing(batch) => self.push_many(batch, first, count, inside, waits),
+                _ => self.push_many(Batch::default(), first, count, inside, waits),
+            },
             Call::Pop => self.pop(phase),
+            Call::PopMany(most) => self.pop_many(most, few, phase),
             Call::Close => self.close(phase),
             Call::Len => self.count(phase),
             Call::IsEmpty => self.is_empty(phase),
@@ -160,6 +221,77 @@ impl State {
             _ if !self.ring.is_full() => Phase::Claimed(Lane::Ring, self.ring.claim(0)),
             _ if inside => Phase::SawFull(self.ring.claimed()),
             _ => Phase::End(Answer::Full),
+        }
+    }
+
+    /// Looks how much room there is, claims it at once if nobody else has claimed since, publishes them one by one, and goes on with the rest: in the ring,
+    /// or in the bypass where the ring was full.
+    fn push_many(&mut self, mut batch: Batch, first: Item, count: usize, inside: bool, waits: bool) -> Phase {
+        if let Some((lane, index)) = batch.place {
+            self.lane(lane).set(index, Slot::Published(first + batch.published as Item));
+            batch.published += 1;
+            batch.place = (batch.published < batch.claimed).then_some((lane, index + 1));
+            return Phase::Pushing(batch);
+        }
+        let left = count - batch.claimed;
+        if left == 0 {
+            return Phase::End(if waits { Answer::Done } else { Answer::Count(count) });
+        }
+        let (lane, after) = batch.saw_full.map_or((Lane::Ring, 0), |after| (Lane::Bypass, after));
+        let slots = self.lane(lane);
+        let room = slots.capacity - slots.used.len();
+        if slots.closed {
+            return Phase::End(match batch.claimed {
+                claimed if waits => Answer::ClosedAfter(claimed),
+                0 => Answer::Closed,
+                claimed => Answer::Count(claimed),
+            });
+        }
+        if room == 0 && lane == Lane::Ring && inside {
+            return Phase::Pushing(Batch { saw_full: Some(slots.claimed()), saw_room: None, ..batch });
+        }
+        if room == 0 {
+            return match batch.claimed {
+                _ if waits && !batch.single => {
+                    Phase::Pushing(Batch { saw_full: None, saw_room: None, single: true, ..batch })
+                }
+                claimed if waits => Phase::End(Answer::FullAfter(claimed)),
+                0 => Phase::End(Answer::Full),
+                claimed => Phase::End(Answer::Count(claimed)),
+            };
+        }
+        let index = slots.claimed();
+        let Some((_, now)) = batch.saw_room.filter(|&(claimed, _)| claimed == index) else {
+            let now = room.min(if batch.single { 1 } else { left });
+            return Phase::Pushing(Batch { saw_room: Some((index, now)), ..batch });
+        };
+        (0..now).for_each(|_| _ = slots.claim(after));
+        let (claimed, published) = (batch.claimed + now, batch.published);
+        Phase::Pushing(Batch { claimed, published, place: Some((lane, index)), ..Batch::default() })
+    }
+
+    /// Counts how many lie in a row at the head of the ring. If nothing is in the bypass after that, takes them all and
+    /// frees their slots at once, or else takes what is next.
+    fn pop_many(&mut self, most: usize, few: bool, phase: Phase) -> Phase {
+        let count = |row: Items| row.iter().flatten().count();
+        match phase {
+            Phase::Start if most == 0 => Phase::End(Answer::Items([None; MOST])),
+            Phase::Start => Phase::SawRow(count(self.ring.row(most))),
+            Phase::SawRow(seen) if seen > 0 && !few && self.bypass.used.is_empty() => {
+                let (row, head) = (self.ring.row(seen), self.ring.released);
+                (head..head + seen).for_each(|index| self.ring.set(index, Slot::Taking));
+                Phase::TakingRow(head, row)
+            }
+            Phase::TakingRow(head, row) => {
+                (head..head + count(row)).for_each(|index| self.ring.release(index));
+                Phase::End(Answer::Items(row))
+            }
+            _ => match self.pop(phase) {
+                Phase::End(Answer::Item(item)) => {
+                    Phase::End(Answer::Items(std::array::from_fn(|i| (i == 0).then_some(item))))
+                }
+                phase => phase,
+            },
         }
     }
 
@@ -257,8 +389,10 @@ impl Model {
     pub(crate) fn respond(&mut self, id: Id, answers: &[Answer]) {
         self.log.push(Event::Responded(id, answers.to_vec()));
         match &mut self.states[..] {
-            // A call by itself has no choice.
-            [state] if state.calls.len() == 1 => while state.advance(0) {},
+            // A call by itself has no choice, but for how large a batch is.
+            [state] if matches!(state.calls[..], [(_, call, _)] if !matches!(call, Call::PopMany(_))) => {
+                while state.advance(0, false) {}
+            }
             _ => {}
         }
         self.let_time_pass(id, answers);
@@ -281,10 +415,12 @@ impl Model {
                 }
                 continue;
             }
-            for place in 0..state.calls.len() {
-                let mut next = state.clone();
-                if next.advance(place) && seen.insert(next.clone()) {
-                    todo.push(next);
+            for (place, &(_, _, phase)) in state.calls.iter().enumerate() {
+                for few in [false, true].into_iter().take(if matches!(phase, Phase::SawRow(_)) { 2 } else { 1 }) {
+                    let mut next = state.clone();
+                    if next.advance(place, few) && seen.insert(next.clone()) {
+                        todo.push(next);
+                    }
                 }
             }
         }

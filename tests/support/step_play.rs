@@ -1,6 +1,7 @@
 //! A call on a queue that is interrupted at each of its instructions, and what must hold then.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -13,6 +14,9 @@ pub(crate) const BYPASS: usize = 2;
 
 /// What `errno` is to be before and after a push.
 const MARK: i32 = 77;
+
+/// How many items a batch has, or room for.
+const BATCH: usize = 3;
 
 /// More than are ever made in one process.
 const ITEMS: usize = 128;
@@ -32,8 +36,10 @@ impl Drop for Item {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outer {
     TryPush,
+    TryPushMany,
     Push,
     TryPop,
+    TryPopMany,
     Pop,
     PopTimeout,
     PopTimeoutSoonOver,
@@ -44,12 +50,22 @@ pub(crate) enum Outer {
 }
 
 impl Outer {
-    pub(crate) fn pushes(self) -> bool {
-        matches!(self, Self::TryPush | Self::Push)
+    /// How many items it pushes, at most.
+    pub(crate) fn pushes(self) -> usize {
+        match self {
+            Self::TryPush | Self::Push => 1,
+            Self::TryPushMany => BATCH,
+            _ => 0,
+        }
     }
 
-    pub(crate) fn pops(self) -> bool {
-        matches!(self, Self::TryPop | Self::Pop | Self::PopTimeout | Self::PopTimeoutSoonOver)
+    /// How many items it pops, at most.
+    pub(crate) fn pops(self) -> usize {
+        match self {
+            Self::TryPop | Self::Pop | Self::PopTimeout | Self::PopTimeoutSoonOver => 1,
+            Self::TryPopMany => BATCH,
+            _ => 0,
+        }
     }
 
     pub(crate) fn closes(self) -> bool {
@@ -106,11 +122,14 @@ struct Record {
     items: usize,
     /// What was in the queue before the call.
     before: Vec<usize>,
-    /// What was accepted while it ran, in order, but for its own item.
+    /// What was accepted while it ran, in order, but for its own items.
     accepted: Vec<usize>,
     popped: Vec<usize>,
-    own: Option<(usize, bool)>,
-    popped_nothing: bool,
+    /// What was accepted of its own items, and whether all were.
+    own: Vec<usize>,
+    own_refused: bool,
+    /// How many it popped itself.
+    popped_itself: Option<usize>,
     closed: bool,
 }
 
@@ -173,8 +192,10 @@ impl Play {
     /// Runs the call through `step`.
     pub(crate) fn call(&self, step: impl FnOnce(&mut dyn FnMut())) {
         match self.scene.outer {
-            outer if outer.pushes() => self.call_push(step),
-            outer if outer.pops() => self.call_pop(step),
+            Outer::TryPushMany => self.call_push_many(step),
+            Outer::TryPopMany => self.call_pop_many(step),
+            outer if outer.pushes() != 0 => self.call_push(step),
+            outer if outer.pops() != 0 => self.call_pop(step),
             Outer::Close => {
                 let mut consumer = self.consumer.borrow_mut();
                 let consumer = consumer.as_mut().unwrap();
@@ -207,7 +228,37 @@ impl Play {
                 _ => producer.push(own).is_ok(),
             };
         });
-        self.record.borrow_mut().own = Some((number, accepted));
+        let mut record = self.record.borrow_mut();
+        record.own.extend(accepted.then_some(number));
+        record.own_refused = !accepted;
+    }
+
+    fn call_push_many(&self, step: impl FnOnce(&mut dyn FnMut())) {
+        let producer = self.producer.borrow().clone().unwrap();
+        let mut items: VecDeque<_> = (0..BATCH).map(|_| self.new_item()).collect();
+        let first = items[0].0;
+        let mut result = Ok(0);
+        step(&mut || result = producer.try_push_many(&mut items));
+        assert_eq!(result.unwrap_or(0), BATCH - items.len());
+        let mut record = self.record.borrow_mut();
+        record.own.extend(first..first + BATCH - items.len());
+        record.own_refused = !items.is_empty();
+        assert!(items.iter().map(|item| item.0).eq((first..first + BATCH).skip(record.own.len())), "not the rest");
+    }
+
+    fn call_pop_many(&self, step: impl FnOnce(&mut dyn FnMut())) {
+        let mut consumer = self.consumer.borrow_mut();
+        let consumer = consumer.as_mut().unwrap();
+        // No memory is to be got while it is interrupted.
+        let mut popped = Vec::with_capacity(BATCH);
+        let mut result = Ok(0);
+        step(&mut || result = consumer.try_pop_many(&mut popped, BATCH));
+        assert_eq!(result.unwrap_or(0), popped.len());
+        let mut record = self.record.borrow_mut();
+        record.popped_itself = Some(popped.len());
+        let in_a_row = consumer.bypassed() == 0;
+        assert!(popped.len() >= record.before.len().min(if in_a_row { BATCH } else { 1 }), "popped {}", popped.len());
+        record.popped.extend(popped.into_iter().map(|item| item.0));
     }
 
     fn call_pop(&self, step: impl FnOnce(&mut dyn FnMut())) {
@@ -223,7 +274,7 @@ impl Play {
             };
         });
         let mut record = self.record.borrow_mut();
-        record.popped_nothing = popped.is_none();
+        record.popped_itself = Some(usize::from(popped.is_some()));
         record.popped.extend(popped.map(|item| item.0));
     }
 
@@ -296,22 +347,22 @@ impl Play {
         let was_closed = record.closed;
         let in_use = record.before.len() + record.accepted.len() - record.popped.len();
         let (in_ring, sure_in_ring) = match scene.in_bypass {
-            beside if record.popped.is_empty() && !scene.outer.pops() => (in_use - beside, in_use - beside),
+            beside if record.popped.is_empty() && scene.outer.pops() == 0 => (in_use - beside, in_use - beside),
             beside => (in_use, in_use.saturating_sub(beside)),
         };
-        let moves = who == Who::Other && scene.who == Who::Other && scene.outer.pops();
+        let moves = who == Who::Other && scene.who == Who::Other && scene.outer.pops() != 0;
         let both = scene.capacity + BYPASS;
         match &result {
             Ok(()) => {
                 assert!(!was_closed, "accepted after it was closed");
-                let popping = usize::from(scene.outer.pops());
+                let popping = scene.outer.pops();
                 let bounded =
                     in_use < both + popping && (who != Who::Other || moves || sure_in_ring < scene.capacity + popping);
                 assert!(bounded, "accepted beyond the bound, with {in_use} in use");
                 record.accepted.push(number);
             }
             Err(TryPushError::Full(_)) => {
-                let pushing = usize::from(scene.outer.pushes());
+                let pushing = scene.outer.pushes();
                 let full =
                     if who == Who::Other { in_ring + pushing >= scene.capacity } else { in_use + pushing >= both };
                 assert!(full, "refused with {in_use} in use");
@@ -350,27 +401,26 @@ impl Play {
     /// Whether the call itself did what it may.
     fn check_own(&self) {
         let (record, scene) = (self.record.borrow(), &self.scene);
-        if record.popped_nothing {
+        if record.popped_itself == Some(0) {
             assert!(record.before.is_empty(), "popped nothing from a queue with items");
             assert!(!matches!(scene.outer, Outer::Pop | Outer::PopTimeout), "gave up");
         }
-        if let Some((_, false)) = record.own {
+        if record.own_refused {
             let inside = scene.who != Who::Other;
-            let in_use = record.before.len() + record.accepted.len();
+            let in_use = record.before.len() + record.accepted.len() + record.own.len();
             let room = if inside { scene.capacity + BYPASS } else { scene.capacity + scene.in_bypass };
             assert!(in_use >= room, "refused with {in_use} in use");
-            assert!(inside || scene.outer == Outer::TryPush, "push gave up");
+            assert!(inside || scene.outer != Outer::Push, "push gave up");
         }
     }
 
     fn check_order(&self) {
         let mut record = self.record.borrow_mut();
-        let mut popped = std::mem::take(&mut record.popped);
-        if let Some((own, true)) = record.own {
-            let place = popped.iter().position(|&number| number == own).expect("the call's own item is lost");
-            assert!(place >= record.before.len(), "the call's own item overtook others");
-            popped.remove(place);
-        }
+        let popped = std::mem::take(&mut record.popped);
+        let overtaken = popped.iter().take(record.before.len()).any(|number| record.own.contains(number));
+        assert!(!overtaken, "the call's own item overtook others");
+        let (own, popped): (Vec<_>, Vec<_>) = popped.into_iter().partition(|number| record.own.contains(number));
+        assert_eq!(own, record.own, "the call's own items are lost or out of order");
         assert!(
             popped.iter().eq(record.before.iter().chain(&record.accepted)),
             "{popped:?} popped of {:?}",

@@ -1,0 +1,101 @@
+//! No call of a producer takes memory or gives it back, and no pop of a batch into a buffer with room.
+#![cfg(all(feature = "alloc", not(loom)))]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::collections::VecDeque;
+
+use bywash::{Builder, TryPopError, TryPushError};
+
+thread_local! {
+    /// How often this thread has taken memory or given it back.
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: the system's allocator does the work.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        // SAFETY: the caller's.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `call` returns, if it does without the allocator.
+#[track_caller]
+fn without_memory<R>(call: impl FnOnce() -> R) -> R {
+    let before = CALLS.get();
+    let result = call();
+    assert_eq!(CALLS.get() - before, 0, "calls of the allocator");
+    result
+}
+
+/// Items that would be noticed if they were dropped.
+fn batch(count: usize) -> VecDeque<Box<usize>> {
+    (0..count).map(Box::new).collect()
+}
+
+#[test]
+fn the_allocator_is_counted() {
+    let before = CALLS.get();
+    drop(batch(3));
+    assert_eq!(CALLS.get() - before, 8);
+}
+
+#[test]
+fn no_push_calls_the_allocator() {
+    let (producer, mut consumer) = Builder::new(4).bypass(0).build();
+    let mut items = batch(7);
+    let first = items.pop_front().unwrap();
+    assert_eq!(without_memory(|| producer.try_push(first)), Ok(()));
+    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Ok(3));
+    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Err(TryPushError::Full(())));
+    consumer.close();
+    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Err(TryPushError::Closed(())));
+    assert_eq!(without_memory(|| producer.try_push_many(&mut VecDeque::new())), Ok(0));
+    assert_eq!(items, [Box::new(4), Box::new(5), Box::new(6)]);
+}
+
+#[test]
+fn no_pop_of_a_batch_calls_the_allocator_where_the_buffer_has_room() {
+    let (producer, mut consumer) = Builder::new(4).build();
+    // What is set up once for a thread.
+    assert!(consumer.try_pop().is_err());
+    producer.try_push_many(&mut batch(4)).unwrap();
+    // One more, as a pop that finds nothing has made room for one too.
+    let mut buffer = Vec::with_capacity(5);
+    assert_eq!(without_memory(|| consumer.try_pop_many(&mut buffer, 3)), Ok(3));
+    assert_eq!(without_memory(|| consumer.try_pop_many(&mut buffer, 3)), Ok(1));
+    assert_eq!(without_memory(|| consumer.try_pop_many(&mut buffer, 3)), Err(TryPopError::Empty));
+}
+
+#[cfg(feature = "std")]
+#[test]
+fn no_push_beside_the_ring_calls_the_allocator() {
+    let (producer, mut consumer) = Builder::new(2).bypass(3).build();
+    consumer.bind();
+    let mut items = batch(6);
+    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Ok(5));
+    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Err(TryPushError::Full(())));
+    assert!(without_memory(|| producer.push_many(&mut items)).is_err());
+    let mut buffer = Vec::with_capacity(6);
+    while without_memory(|| consumer.try_pop_many(&mut buffer, 5)).is_ok() {}
+    assert!(buffer.into_iter().map(|item| *item).eq(0..5));
+}
