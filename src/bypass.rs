@@ -175,6 +175,21 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
         unsafe { self.look() }.is_some() || self.is_finished()
     }
 
+    /// Whether nothing is to be popped that was pushed before the ring's `claims` were `tail`.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    pub(crate) unsafe fn is_past(self, tail: u64) -> bool {
+        // SAFETY: the caller's.
+        match unsafe { self.look() } {
+            Some(Place::Ring(index)) => index >= tail,
+            // SAFETY: the caller is the consumer; `look` said so.
+            Some(Place::Bypass(index)) => unsafe { self.bypass.peek(index, |entry| entry.after > tail) },
+            None => true,
+        }
+    }
+
     /// Whether both are closed and empty, and so for good.
     fn is_finished(self) -> bool {
         self.ring.is_finished() && self.bypass.is_finished()

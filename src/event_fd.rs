@@ -35,10 +35,15 @@ impl EventFd {
         }
     }
 
-    /// Makes it unreadable.
+    fn is_there(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != NONE
+    }
+
+    /// Makes it unreadable, if it is there.
     fn clear(&self) {
         let mut count = 0u64;
-        // SAFETY: eight bytes are written. It does not block; where there is nothing to read, that is just as well.
+        // SAFETY: eight bytes are written. It does not block; where there is nothing to read or no descriptor,
+        // that is just as well.
         unsafe { libc::read(self.0.load(Ordering::Relaxed), (&raw mut count).cast(), size_of_val(&count)) };
     }
 
@@ -81,8 +86,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // W1.
         let sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
-        let is_armed = sure && !unsafe { self.lanes().has_news() };
-        if !is_armed {
+        let is_armed = sure && self.parker.event_fd.is_there() && !unsafe { self.lanes().has_news() };
+        if is_armed {
+            // W7: as before a long sleep.
+            self.beside.waiters.nudge(i32::MAX);
+        } else {
             self.parker.retract(announced);
         }
         is_armed
@@ -113,7 +121,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Returns
     ///
-    /// `false` where there is something to pop, or the queue is closed and empty: do not wait, pop. Without `membarrier`
+    /// `false` where there is something to pop, or the queue is closed and empty, or nobody has asked for the descriptor yet: do not
+    /// wait, pop. Without `membarrier`
     /// (a kernel before 4.14, or a sandbox) it is also `false` while a push is half done.
     ///
     /// # Examples

@@ -335,7 +335,9 @@ impl<T> Producer<T> {
     /// not, and leaves `errno` alone. It also works on top of an interrupted push: what that one has claimed is not waited for. On
     /// the consumer's thread, and in its [`Domain`], it does not wait.
     ///
-    /// That the item was popped does not say that it was written; give the consumer a moment, or let it tell you.
+    /// That the item was popped does not say that it was written; give the consumer a moment, or let it tell you. What is dropped with
+    /// the consumer counts as popped; but where the consumer goes in the very middle of the push, the whole timeout passes. So
+    /// choose one that you can wait for. A thread that popped last is the consumer's until another has bound itself.
     ///
     /// # Returns
     ///
@@ -739,7 +741,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// been told of yet. Never waits.
     ///
     /// Ask after each pop, and write the number there: it is the place, to a lap of the ring at most. Those of a run of refusals are told
-    /// together, where the first would have stood.
+    /// together, where the first would have stood. In the end the sum is exact.
     ///
     /// # Examples
     ///
@@ -757,7 +759,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert_eq!(lines, ["item 0", "item 1", "3 lost here"]);
     /// ```
     pub fn take_lost(&mut self) -> u64 {
-        self.queue.shared().take_lost()
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().take_lost() }
     }
 
     /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can still be popped.

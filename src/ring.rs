@@ -351,11 +351,6 @@ impl<S: Slots> Ring<'_, S> {
         self.tail.claims.load(Ordering::Relaxed) & !CLOSED
     }
 
-    /// How many indices were released.
-    pub(crate) fn released(self) -> u64 {
-        self.head.released.load(Ordering::Relaxed)
-    }
-
     /// `claims` as it is, if nothing is in the ring.
     pub(crate) fn tail_word_if_empty(self) -> Option<u64> {
         let tail = self.tail_word();

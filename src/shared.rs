@@ -38,16 +38,16 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
     context: Context,
     #[cfg(feature = "alloc")]
     producers: AtomicU64,
-    beside: CachePadded<Beside<B>>,
+    pub(crate) beside: CachePadded<Beside<B>>,
 }
 
-struct Beside<B> {
+pub(crate) struct Beside<B> {
     lost: Lost,
     tail: Tail,
     head: Head,
     slots: B,
     #[cfg(feature = "std")]
-    waiters: Waiters,
+    pub(crate) waiters: Waiters,
 }
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
@@ -148,8 +148,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
-    pub(crate) fn take_lost(&self) -> u64 {
-        self.beside.lost.take(self.lanes().ring.released())
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    pub(crate) unsafe fn take_lost(&self) -> u64 {
+        // SAFETY: the caller's.
+        self.beside.lost.take(|tail| unsafe { self.lanes().is_past(tail) })
     }
 
     /// Pushes into the bypass if the caller must not wait for the consumer, after the ring was seen full at `tail`.

@@ -385,6 +385,7 @@ const DESTRUCTORS: &[Row] = &[
 ];
 
 /// So many items of no size.
+#[allow(clippy::uninit_vec, reason = "there is nothing to initialise")]
 fn endless() -> Vec<()> {
     let mut items = Vec::new();
     // SAFETY: they take no room, and there is nothing to initialise.

@@ -1,0 +1,451 @@
+//! `event_fd` and `arm`: a consumer in an event loop. Nothing that was pushed after arming is missed, and nobody
+//! writes to the descriptor for nothing.
+#![cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+
+#[path = "support/handlers.rs"]
+mod handlers;
+#[allow(dead_code, reason = "some is for other tests")]
+#[path = "support/signals.rs"]
+mod signals;
+mod support;
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::Duration;
+
+use bywash::{Builder, Consumer, Producer, Queue, StaticQueue, TryPopError, bounded};
+use handlers::{at_next_signal, in_handler, send};
+use signals::{errno, set_errno};
+use support::{pin, settle, watch};
+
+/// Whether the descriptor is or becomes readable in so many milliseconds; -1 is for ever.
+fn poll(descriptor: &OwnedFd, timeout: i32) -> bool {
+    let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: there is one entry.
+    unsafe { libc::poll(&mut entry, 1, timeout) };
+    entry.revents == libc::POLLIN
+}
+
+fn is_readable(descriptor: &OwnedFd) -> bool {
+    poll(descriptor, 0)
+}
+
+/// A consumer's `pop` that never sleeps but in `poll`, and there for ever. `None` once the queue is closed.
+fn pop_by_poll<T, Q: Queue<Item = T>>(consumer: &mut Consumer<T, Q>, descriptor: &OwnedFd) -> Option<T> {
+    loop {
+        match consumer.try_pop() {
+            Ok(item) => return Some(item),
+            Err(TryPopError::Closed) => return None,
+            Err(TryPopError::Empty) if consumer.arm() => _ = poll(descriptor, -1),
+            Err(TryPopError::Empty) => {}
+        }
+    }
+}
+
+/// An armed consumer, and its descriptor.
+fn armed() -> (Producer<usize>, Consumer<usize>, OwnedFd) {
+    watch();
+    let (producer, mut consumer) = bounded(2);
+    let descriptor = consumer.event_fd().unwrap();
+    assert!(consumer.arm());
+    assert!(!is_readable(&descriptor));
+    (producer, consumer, descriptor)
+}
+
+#[test]
+fn each_kind_of_push_makes_it_readable() {
+    let pushes: [fn(&Producer<usize>); 8] = [
+        |producer| producer.try_push(1).unwrap(),
+        |producer| producer.push(1).unwrap(),
+        |producer| producer.push_timeout(1, Duration::ZERO).unwrap(),
+        |producer| producer.try_push_within(1, 1).unwrap(),
+        |producer| producer.try_push_or_count(1).unwrap(),
+        |producer| assert_eq!(producer.try_push_and_wait(1, Duration::ZERO), Ok(false)),
+        |producer| assert_eq!(producer.try_push_many(&mut [1].into()), Ok(1)),
+        |producer| producer.push_many(&mut [1].into()).unwrap(),
+    ];
+    for push in pushes {
+        let (producer, mut consumer, descriptor) = armed();
+        push(&producer);
+        assert!(is_readable(&descriptor));
+        assert_eq!(consumer.try_pop(), Ok(1));
+    }
+}
+
+#[test]
+fn poll_wakes_for_a_push_of_another_thread() {
+    let (producer, mut consumer, descriptor) = armed();
+    let polling = thread::spawn(move || (poll(&descriptor, -1), consumer.try_pop()));
+    settle();
+    producer.push(1).unwrap();
+    assert_eq!(polling.join().unwrap(), (true, Ok(1)));
+}
+
+#[test]
+fn a_push_from_a_handler_makes_it_readable_and_leaves_errno_alone() {
+    let (producer, mut consumer, descriptor) = armed();
+    in_handler(libc::SIGUSR1, &|| {
+        set_errno(1234);
+        producer.try_push(1).unwrap();
+        assert_eq!(errno(), 1234);
+    });
+    assert!(is_readable(&descriptor));
+    assert_eq!(consumer.try_pop(), Ok(1));
+}
+
+#[test]
+fn a_handler_on_the_very_thread_that_sleeps_in_poll_wakes_it() {
+    for _ in 0..20 {
+        let (producer, mut consumer, descriptor) = armed();
+        let polling = thread::spawn(move || {
+            at_next_signal(libc::SIGUSR2, move || producer.try_push(1).unwrap());
+            pop_by_poll(&mut consumer, &descriptor)
+        });
+        // Until its job is there, the handler does nothing.
+        thread::sleep(Duration::from_millis(2));
+        while !polling.is_finished() {
+            send(&polling, libc::SIGUSR2);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(polling.join().unwrap(), Some(1));
+    }
+}
+
+#[test]
+fn closing_makes_it_readable() {
+    let (producer, mut consumer, descriptor) = armed();
+    consumer.close();
+    assert!(is_readable(&descriptor));
+    assert!(!consumer.arm());
+    drop(producer);
+
+    let (producer, mut consumer, descriptor) = armed();
+    let polling = thread::spawn(move || (poll(&descriptor, -1), consumer.try_pop()));
+    let last = producer.clone();
+    drop(producer);
+    settle();
+    drop(last);
+    assert_eq!(polling.join().unwrap(), (true, Err(TryPopError::Closed)));
+}
+
+#[test]
+fn what_is_in_the_bypass_is_not_waited_for() {
+    watch();
+    let (producer, mut consumer) = Builder::new(1).bypass(2).build();
+    let descriptor = consumer.event_fd().unwrap();
+    consumer.bind();
+    assert!(consumer.arm());
+    producer.try_push(1).unwrap();
+    assert!(is_readable(&descriptor));
+    producer.try_push(2).unwrap();
+    assert_eq!(consumer.try_pop(), Ok(1));
+    assert_eq!(producer.bypassed(), 1);
+    assert!(!consumer.arm(), "there is one beside the ring");
+    assert_eq!(consumer.try_pop(), Ok(2));
+    assert!(consumer.arm());
+}
+
+#[test]
+fn arming_is_refused_where_there_is_something_and_then_nothing_is_written() {
+    let (producer, mut consumer, descriptor) = armed();
+    producer.try_push(1).unwrap();
+    assert!(!consumer.arm());
+    assert!(!is_readable(&descriptor), "cleared, though not armed");
+    producer.try_push(2).unwrap();
+    assert!(!is_readable(&descriptor), "not armed");
+    assert!(consumer.try_iter().eq(1..=2));
+
+    drop(producer);
+    assert!(!consumer.arm(), "closed and empty");
+}
+
+#[test]
+fn what_is_closed_and_not_drained_is_not_waited_for() {
+    let (producer, mut consumer) = bounded(2);
+    producer.push(1).unwrap();
+    drop(producer);
+    assert!(!consumer.arm());
+    assert_eq!(consumer.try_pop(), Ok(1));
+    assert!(!consumer.arm());
+    assert_eq!(consumer.try_pop(), Err(TryPopError::Closed));
+}
+
+#[test]
+fn nothing_is_written_for_a_consumer_that_is_not_armed() {
+    watch();
+    let (producer, mut consumer) = bounded(2);
+    let descriptor = consumer.event_fd().unwrap();
+    for _ in 0..3 {
+        producer.try_push(1).unwrap();
+        assert!(!is_readable(&descriptor));
+        assert_eq!(consumer.pop(), Ok(1));
+        assert!(consumer.pop_timeout(Duration::from_millis(3)).is_err());
+        assert!(!is_readable(&descriptor));
+    }
+}
+
+#[test]
+fn one_push_disarms() {
+    let (producer, mut consumer, descriptor) = armed();
+    producer.try_push(1).unwrap();
+    let mut count = 0u64;
+    // SAFETY: eight bytes are written.
+    let read = unsafe { libc::read(descriptor.as_raw_fd(), (&raw mut count).cast(), 8) };
+    assert_eq!((read, count), (8, 1));
+    producer.try_push(2).unwrap();
+    assert!(!is_readable(&descriptor));
+    assert!(consumer.try_iter().eq(1..=2));
+    assert!(consumer.arm());
+    producer.try_push(3).unwrap();
+    assert!(is_readable(&descriptor));
+}
+
+#[test]
+fn arming_clears() {
+    let (producer, mut consumer, descriptor) = armed();
+    for _ in 0..3 {
+        producer.try_push(1).unwrap();
+        assert!(is_readable(&descriptor));
+        assert_eq!(consumer.try_pop(), Ok(1));
+        assert!(is_readable(&descriptor), "a pop does not clear it");
+        assert!(consumer.arm());
+        assert!(!is_readable(&descriptor));
+        assert!(consumer.arm(), "again is no harm");
+    }
+}
+
+#[test]
+fn two_descriptors_are_the_same_one() {
+    let (producer, mut consumer, one) = armed();
+    let two = consumer.event_fd().unwrap();
+    assert_ne!(one.as_raw_fd(), two.as_raw_fd());
+    producer.try_push(1).unwrap();
+    assert!(is_readable(&one) && is_readable(&two));
+    drop(one);
+    assert_eq!(consumer.try_pop(), Ok(1));
+    assert!(consumer.arm());
+    assert!(!is_readable(&two));
+    producer.try_push(2).unwrap();
+    assert!(is_readable(&two));
+    for descriptor in [&two, &consumer.event_fd().unwrap()] {
+        // SAFETY: it is open.
+        let flags = unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFD) };
+        assert_eq!(flags, libc::FD_CLOEXEC, "not for programs that this one starts");
+    }
+}
+
+#[test]
+fn a_descriptor_outlives_its_queue() {
+    let (producer, consumer, descriptor) = armed();
+    drop(consumer);
+    assert!(is_readable(&descriptor), "closed");
+    drop(producer);
+    let (other, mut its) = bounded(1);
+    let its_descriptor = its.event_fd().unwrap();
+    assert!(its.arm());
+    other.push(1).unwrap();
+    assert!(is_readable(&its_descriptor) && is_readable(&descriptor));
+}
+
+#[test]
+fn it_stays_with_a_consumer_that_is_moved_to_another_thread() {
+    let (producer, consumer, descriptor) = armed();
+    let consumer = thread::spawn(move || consumer).join().unwrap();
+    producer.try_push(1).unwrap();
+    assert!(is_readable(&descriptor));
+    let polling = thread::spawn(move || {
+        let mut consumer = consumer;
+        let sum: usize = std::iter::from_fn(|| pop_by_poll(&mut consumer, &descriptor)).sum();
+        sum
+    });
+    settle();
+    (2..=10).for_each(|item| producer.push(item).unwrap());
+    drop(producer);
+    assert_eq!(polling.join().unwrap(), 55);
+}
+
+#[test]
+fn arming_binds_the_consumer_to_its_thread() {
+    watch();
+    let (producer, mut consumer) = bounded::<u8>(1);
+    assert!(!consumer.arm(), "nobody has asked for the descriptor");
+    assert!(producer.is_consumer_thread());
+}
+
+#[test]
+fn the_next_consumer_of_a_static_queue_has_the_same() {
+    static QUEUE: StaticQueue<u8, 2, 0> = StaticQueue::new();
+    watch();
+    let mut first = QUEUE.consumer().unwrap();
+    let descriptor = first.event_fd().unwrap();
+    assert!(first.arm());
+    drop(first);
+    assert!(is_readable(&descriptor), "closed");
+    let mut second = QUEUE.consumer().unwrap();
+    let its = second.event_fd().unwrap();
+    assert!(is_readable(&its), "not armed yet");
+    assert!(second.arm());
+    assert!(!is_readable(&its) && !is_readable(&descriptor));
+    QUEUE.try_push(1).unwrap();
+    assert!(is_readable(&its) && is_readable(&descriptor));
+    assert_eq!(second.try_pop(), Ok(1));
+}
+
+#[test]
+fn an_armed_consumer_may_as_well_pop() {
+    let (producer, mut consumer, descriptor) = armed();
+    let popping = thread::spawn(move || (consumer.pop(), consumer.pop_timeout(Duration::from_millis(1)), consumer));
+    settle();
+    producer.push(1).unwrap();
+    let (popped, nothing, _consumer) = popping.join().unwrap();
+    assert!(popped == Ok(1) && nothing.is_err());
+    // It was awake in between.
+    let was_readable = is_readable(&descriptor);
+    producer.push(2).unwrap();
+    assert_eq!(is_readable(&descriptor), was_readable);
+}
+
+/// Against a consumer that waits in `poll` alone, and there for ever.
+fn storm(capacity: usize, producers: usize) {
+    const ITEMS: usize = 20_000;
+    watch();
+    let (producer, mut consumer) = bounded(capacity);
+    let descriptor = consumer.event_fd().unwrap();
+    thread::scope(|scope| {
+        for core in 0..producers {
+            let producer = producer.clone();
+            scope.spawn(move || {
+                pin(core);
+                (0..ITEMS).for_each(|item| producer.push(core * ITEMS + item).unwrap());
+            });
+        }
+        drop(producer);
+        let mut next = vec![0; producers];
+        while let Some(item) = pop_by_poll(&mut consumer, &descriptor) {
+            assert_eq!(item % ITEMS, next[item / ITEMS]);
+            next[item / ITEMS] += 1;
+        }
+        assert_eq!(next, vec![ITEMS; producers]);
+    });
+}
+
+#[test]
+fn no_wake_is_lost_that_a_poll_without_a_timeout_waits_for() {
+    for (capacity, producers) in [(1, 1), (1, 3), (4, 2), (256, 2)] {
+        storm(capacity, producers);
+    }
+}
+
+#[test]
+fn no_wake_is_lost_between_two_that_answer_each_other() {
+    watch();
+    let (there, mut from_here) = bounded(1);
+    let (back, mut from_there) = bounded(1);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            pin(1);
+            let descriptor = from_here.event_fd().unwrap();
+            while let Some(item) = pop_by_poll(&mut from_here, &descriptor) {
+                back.push(item + 1).unwrap();
+            }
+        });
+        scope.spawn(move || {
+            pin(0);
+            let descriptor = from_there.event_fd().unwrap();
+            for item in 0..10_000 {
+                there.push(item).unwrap();
+                assert_eq!(pop_by_poll(&mut from_there, &descriptor), Some(item + 1));
+            }
+        });
+    });
+}
+
+/// Run with `RUSTFLAGS="--cfg bywash_steps"`.
+#[cfg(bywash_steps)]
+mod at_every_step {
+    use super::*;
+    use bywash::steps::hooked;
+    use std::cell::{Cell, RefCell};
+
+    /// Calls `run` with a queue and a hook that does `nested` before step `at`, for one step after the other.
+    fn interrupt(
+        run: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>, &dyn Fn(), &OwnedFd),
+        nested: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>),
+    ) {
+        watch();
+        for at in 0.. {
+            let (producer, mut consumer) = bounded(2);
+            let descriptor = consumer.event_fd().unwrap();
+            let (consumer, step) = (RefCell::new(consumer), Cell::new(0));
+            let hook = || {
+                if step.replace(step.get() + 1) == at {
+                    nested(&producer, &consumer);
+                }
+            };
+            run(&producer, &consumer, &hook, &descriptor);
+            if step.get() <= at {
+                break;
+            }
+        }
+    }
+
+    #[test]
+    fn a_push_while_it_is_armed_is_not_missed() {
+        let arm = |_: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), descriptor: &OwnedFd| {
+            let mut consumer = consumer.borrow_mut();
+            let is_armed = hooked(hook, || consumer.arm());
+            let is_there = consumer.try_iter().count() == 1;
+            assert!(!(is_armed && is_there) || is_readable(descriptor), "missed");
+        };
+        interrupt(arm, |producer, _| producer.try_push(1).unwrap());
+        interrupt(arm, |producer, _| _ = thread::scope(|scope| scope.spawn(|| producer.try_push(1)).join().unwrap()));
+    }
+
+    #[test]
+    fn arming_at_any_step_of_a_push_does_not_miss_it() {
+        let is_armed = Cell::new(false);
+        let push = |producer: &Producer<usize>, consumer: &RefCell<_>, hook: &dyn Fn(), descriptor: &OwnedFd| {
+            is_armed.set(false);
+            hooked(hook, || producer.try_push(1).unwrap());
+            assert!(!is_armed.get() || is_readable(descriptor), "missed");
+            let mut consumer: std::cell::RefMut<Consumer<usize>> = consumer.borrow_mut();
+            assert_eq!(consumer.try_pop(), Ok(1));
+        };
+        interrupt(push, |_, consumer| is_armed.set(consumer.borrow_mut().arm()));
+    }
+
+    /// The waker is stopped where it has claimed the wake and not written: the next one writes.
+    #[test]
+    fn a_push_on_top_of_a_stopped_waker_is_not_missed() {
+        let push = |producer: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), _: &OwnedFd| {
+            assert!(consumer.borrow_mut().arm());
+            hooked(hook, || producer.try_push(1).unwrap());
+        };
+        interrupt(push, |producer, consumer| {
+            producer.try_push(2).unwrap();
+            // As a handler that never comes back would leave it.
+            let descriptor = consumer.borrow_mut().event_fd().unwrap();
+            assert!(is_readable(&descriptor));
+        });
+    }
+
+    #[test]
+    fn closing_while_it_is_armed_is_not_missed() {
+        for at in 0.. {
+            let (producer, mut consumer) = bounded::<usize>(2);
+            let descriptor = consumer.event_fd().unwrap();
+            let (producer, step) = (Cell::new(Some(producer)), Cell::new(0));
+            let hook = || {
+                if step.replace(step.get() + 1) == at {
+                    drop(producer.take());
+                }
+            };
+            let is_armed = hooked(&hook, || consumer.arm());
+            let is_last = step.get() <= at;
+            assert!(!is_armed || is_last || is_readable(&descriptor), "missed at step {at}");
+            if is_last {
+                break;
+            }
+        }
+    }
+}

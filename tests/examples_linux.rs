@@ -1,0 +1,65 @@
+//! The examples for event loops and crashes: what they print is what they show.
+#![cfg(all(feature = "std", target_os = "linux", not(any(loom, bywash_portable))))]
+
+mod support;
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+
+/// Runs an example, which `cargo test` has built, to its end. It has the watchdog of this process, and dies with it by then.
+fn run(name: &str, arguments: &[&str]) -> (Output, String, String) {
+    support::watch();
+    let test = env::current_exe().expect("a test knows its own path");
+    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
+    assert!(example.exists(), "{} is missing: `cargo build --example {name}` builds it", example.display());
+    let output = Command::new(example).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    (output, out, err)
+}
+
+/// The program dies of `signal`, as it would have without a reporter, and the report is out.
+#[track_caller]
+fn crash(how: &str, signal: i32, reported: &str) -> String {
+    let (output, out, err) = run("crash_reporter", &[how]);
+    assert_eq!(output.status.signal(), Some(signal), "{output:?}");
+    assert_eq!(out, "about to crash\n");
+    let reports: Vec<&str> = err.lines().filter(|line| line.starts_with("crashed: ")).collect();
+    assert_eq!(reports.len(), 1, "{err}");
+    assert!(reports[0].starts_with(reported), "{err}");
+    err
+}
+
+#[test]
+fn crash_reporter_reports_and_dies_of_the_same_signal() {
+    crash("segv", libc::SIGSEGV, "crashed: SIGSEGV, address 0x8, process ");
+    crash("abort", libc::SIGABRT, "crashed: SIGABRT, address ");
+}
+
+#[test]
+fn crash_reporter_reports_a_panic_that_cannot_unwind() {
+    let err = crash("panic", libc::SIGABRT, "crashed: SIGABRT, address ");
+    assert!(err.contains("on purpose"), "{err}");
+}
+
+#[cfg(feature = "eventfd")]
+#[test]
+fn poll_loop_misses_nothing_from_queue_pipe_and_timer() {
+    let (output, out, _) = run("poll_loop", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let ticks = out.strip_prefix("queue: 3000 items\npipe: one two three\ntimer: ").expect(&out);
+    let ticks = ticks.strip_suffix(" ticks\n").expect(&out);
+    // The pipe alone takes 15 milliseconds.
+    assert!(ticks.parse::<u32>().unwrap() >= 5, "{out}");
+}
+
+#[cfg(feature = "eventfd")]
+#[test]
+fn tokio_loop_pops_all_and_lets_others_run() {
+    let (output, out, _) = run("tokio_loop", &[]);
+    assert!(output.status.success(), "{output:?}");
+    let turns = out.strip_prefix("4000 items, sum 7998000\nthe other task ran ").expect(&out);
+    let turns = turns.strip_suffix(" times meanwhile\n").expect(&out);
+    assert!(turns.parse::<u32>().unwrap() > 0, "{out}");
+}
