@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bywash::{Builder, Consumer, Producer, StaticQueue, TryPushError, bounded};
-use handlers::{at_next_signal, in_handler, send};
+use handlers::{at_next_signal, in_handler, install, send};
 use support::{settle, watch};
 
 /// What a test with a hang in it waits for.
@@ -115,6 +115,7 @@ fn a_thread_that_the_consumer_depends_on_does_not_wait_for_it() {
 #[test]
 fn a_handler_on_the_thread_that_sleeps_in_pop_wakes_it_and_does_not_wait() {
     watch();
+    install(libc::SIGUSR2);
     for _ in 0..20 {
         let (producer, mut consumer) = bounded(1);
         let (result, its) = std::sync::mpsc::channel();

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use bywash::{Builder, Consumer, Producer, Queue, StaticQueue, TryPopError, bounded};
-use handlers::{at_next_signal, in_handler, send};
+use handlers::{at_next_signal, in_handler, install, send};
 use signals::{errno, set_errno};
 use support::{pin, settle, watch};
 
@@ -95,6 +95,7 @@ fn a_push_from_a_handler_makes_it_readable_and_leaves_errno_alone() {
 
 #[test]
 fn a_handler_on_the_very_thread_that_sleeps_in_poll_wakes_it() {
+    install(libc::SIGUSR2);
     for _ in 0..20 {
         let (producer, mut consumer, descriptor) = armed();
         let polling = thread::spawn(move || {
