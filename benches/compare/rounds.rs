@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::plan::{Plan, workloads};
 use crate::rivals::Role;
-use crate::workloads::{Contestant, Workload, contestants, new_histogram};
+use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
 
 /// What came out for one workload, bywash first.
 pub(crate) struct Results {
@@ -101,14 +101,23 @@ fn entrants(workload: Workload, pattern: &str) -> Results {
 fn enough_items(contestant: &Contestant, workload: &Workload, duration: Duration) -> u64 {
     let mut items = 64;
     loop {
-        let start = Instant::now();
-        contestant.run(workload, items);
-        let elapsed = start.elapsed();
+        let elapsed = run(contestant, workload, items).1;
         if elapsed > duration / 3 {
             return (items as f64 * (duration.as_secs_f64() / elapsed.as_secs_f64())).ceil() as u64;
         }
         items *= 3;
     }
+}
+
+/// A sample, and the time it took: without that to start the threads, where it was not among what was measured.
+fn run(contestant: &Contestant, workload: &Workload, items: u64) -> (Sample, Duration) {
+    let start = Instant::now();
+    let sample = contestant.run(workload, items);
+    let elapsed = match sample.histogram {
+        Some(_) => start.elapsed(),
+        None => Duration::from_secs_f64(sample.nanos_per_item * items as f64 / 1e9),
+    };
+    (sample, elapsed)
 }
 
 /// Every queue once, and another one first each time.
@@ -117,10 +126,9 @@ fn measure_round(results: &mut Results, round: usize, duration: Duration, progre
     for i in 0..count {
         let line = &mut results.lines[(i + round) % count];
         progress.queue(line.name());
-        let start = Instant::now();
-        let sample = line.contestant.run(&results.workload, line.items);
+        let (sample, elapsed) = run(&line.contestant, &results.workload, line.items);
         // Some are ten times as fast in one round as in another.
-        let correction = duration.as_secs_f64() / start.elapsed().as_secs_f64();
+        let correction = duration.as_secs_f64() / elapsed.as_secs_f64();
         line.items = (line.items as f64 * correction.clamp(0.25, 4.0)).ceil() as u64;
         line.rounds.push(sample.nanos_per_item);
         if let Some(histogram) = sample.histogram {

@@ -107,38 +107,41 @@ fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
 /// Whoever comes back at once finds one item, or room for one; then both sides fetch the same cache lines from each other
 /// for every item. So where there is room for a batch, the time for one passes first: there is no spinning.
 ///
-/// On a core that other work keeps busy, a yield lasts a time slice, while sleepers are woken soon. So the first long
-/// yield is the last.
+/// Yields go on for as long as it takes to fall asleep and be woken, not longer: then there are other threads that need the
+/// core, which a yield only goes round between. On a core that other work keeps busy one yield lasts a time slice, while sleepers
+/// are woken soon.
 pub(crate) struct Spin {
     pauses: u32,
-    yields: u32,
+    yields_end: Deadline,
 }
 
 impl Spin {
     /// A queue of so many has room for a batch.
     const BATCH: usize = 256;
     const PAUSES: u32 = 16;
-    const YIELDS: u32 = 40;
-    const LONG: Duration = Duration::from_micros(50);
+    const YIELDS: Duration = Duration::from_micros(50);
 
     pub(crate) fn new(capacity: usize) -> Self {
         let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
-        Self { pauses, yields: Self::YIELDS }
+        Self { pauses, yields_end: None }
     }
 
     /// Spends a moment, or returns `false` once it is time to sleep. In a model there is no time to spend, and all turns are alike.
     pub(crate) fn turn(&mut self) -> bool {
-        if cfg!(any(loom, bywash_steps)) || self.yields == 0 {
+        if cfg!(any(loom, bywash_steps)) {
             return false;
         }
         if self.pauses <= Self::PAUSES {
             (0..self.pauses).for_each(|_| hint::spin_loop());
             self.pauses *= 2;
-        } else {
-            let start = Instant::now();
-            thread::yield_now();
-            self.yields = if start.elapsed() < Self::LONG { self.yields - 1 } else { 0 };
+            return true;
         }
+        let now = Instant::now();
+        let end = *self.yields_end.get_or_insert(now + Self::YIELDS);
+        if now >= end {
+            return false;
+        }
+        thread::yield_now();
         true
     }
 }
