@@ -29,7 +29,7 @@
 //! and open may still be refused by the bypass; and once both are closed and empty nothing can come any more.
 
 use crate::TryPopError;
-use crate::ring::{Ring, Slots};
+use crate::ring::{Front, Ring, Slots};
 
 #[cfg(feature = "std")]
 use crate::TryPushError;
@@ -68,7 +68,7 @@ enum Place {
     Bypass(u64),
 }
 
-impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
+impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
     /// Pushes into the bypass, after the ring was seen full at this very tail: B1, B2.
     #[cfg(feature = "std")]
     pub(crate) fn push_beside(self, item: T, after: u64) -> Result<(), TryPushError<T>> {
@@ -119,30 +119,26 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
         }
     }
 
-    /// Takes the item that is next in order, of those whose push has finished.
+    /// Where the item lies that is next in order, if that is the head of the ring and plain to see.
     ///
     /// # Safety
     ///
     /// The caller is the only consumer.
     #[inline]
-    pub(crate) unsafe fn try_pop(self) -> Result<T, TryPopError> {
+    pub(crate) unsafe fn front(self) -> Option<Front<'a, T>> {
         // B3, for the usual case.
-        // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
-        match unsafe { self.ring.take_front(|| self.bypass.tail_word()) } {
-            Some(item) => Ok(item),
-            // SAFETY: the caller's.
-            None => unsafe { self.try_pop_slow() },
-        }
+        // SAFETY: the capacity of the ring is not 0.
+        unsafe { self.ring.front(|| self.bypass.tail_word()) }
     }
 
-    /// Looks until two looks in a row agree, B3.
+    /// Takes the item that is next in order, of those whose push has finished. Looks until two looks in a row agree, B3.
     ///
     /// # Safety
     ///
     /// The caller is the only consumer.
     #[cold]
     #[inline(never)]
-    unsafe fn try_pop_slow(self) -> Result<T, TryPopError> {
+    pub(crate) unsafe fn try_pop_slow(self) -> Result<T, TryPopError> {
         let mut last = None;
         loop {
             // SAFETY: the caller's.

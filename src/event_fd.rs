@@ -1,8 +1,8 @@
 //! A consumer in an event loop: a file descriptor that becomes readable with a push.
 //!
 //! To arm it is to announce sleep and look once more, as a pop does before it sleeps (`wait/mod.rs`, W1), and then to return. The push
-//! that finds the announcement writes to the descriptor, beside waking whoever sleeps on the word. So pushes pay nothing
-//! for it while the consumer is busy.
+//! that finds the announcement writes to the descriptor, where it would else wake the sleeper. So a push makes one system call
+//! at most, and none while the consumer is busy.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 use std::io;
@@ -82,7 +82,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// The caller is the only consumer.
     unsafe fn arm(&self) -> bool {
         self.parker.event_fd.clear();
-        let announced = self.parker.announce();
+        let announced = self.parker.arm();
         // W1.
         let sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.

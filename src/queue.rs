@@ -500,7 +500,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn pop_unless(&mut self, has_news: impl Fn() -> bool) -> Result<Option<T>, PopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        match unsafe { self.queue.shared().pop(|| None, has_news) } {
+        match unsafe { self.queue.shared().pop(|| None, has_news, |error| error) } {
             Ok(item) => Ok(Some(item)),
             Err(PopTimeoutError::Timeout) => Ok(None),
             Err(PopTimeoutError::Closed) => Err(PopError),
@@ -594,7 +594,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn try_pop(&mut self) -> Result<T, TryPopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().try_pop_once() }
+        unsafe { self.queue.shared().try_pop() }
     }
 
     /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal handler on the sleeping
@@ -620,7 +620,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop(&mut self) -> Result<T, PopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| None, || false) }.map_err(|_| PopError)
+        unsafe { self.queue.shared().pop(|| None, || false, |_| PopError) }
     }
 
     /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A timeout of zero tries once.
@@ -644,7 +644,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout), || false) }
+        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout), || false, |error| error) }
     }
 
     /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline in the past tries once.
@@ -669,7 +669,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, PopTimeoutError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| Some(deadline), || false) }
+        unsafe { self.queue.shared().pop(|| Some(deadline), || false, |error| error) }
     }
 
     /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room at once. Never waits.

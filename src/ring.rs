@@ -192,6 +192,8 @@ pub(crate) struct Head {
     clear: AtomicU64,
     /// What [`tail_word`](Ring::tail_word) of the bypass is while nothing is in it, or `RESTLESS`.
     quiet: AtomicU64,
+    /// Where `released` was when `has_moved` was last asked.
+    asked: AtomicU64,
 }
 
 impl Tail {
@@ -205,7 +207,13 @@ impl Tail {
 impl Head {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { released: AtomicU64::new(0), ahead: AtomicU64::new(0), clear: AtomicU64::new(0), quiet: AtomicU64::new(0) }
+            Self {
+                released: AtomicU64::new(0),
+                ahead: AtomicU64::new(0),
+                clear: AtomicU64::new(0),
+                quiet: AtomicU64::new(0),
+                asked: AtomicU64::new(0),
+            }
         }
     }
 }
@@ -398,36 +406,47 @@ impl<S: Slots> Ring<'_, S> {
     }
 }
 
+/// An index that is next, and its slot.
+pub(crate) type Front<'a, T> = (u64, &'a Slot<T>);
+
 /// The consumer's side.
-impl<S: Slots> Ring<'_, S> {
+impl<'a, S: Slots> Ring<'a, S> {
     #[inline]
     fn first(self) -> u64 {
         self.head.released.load(Ordering::Relaxed)
     }
 
-    /// Takes the item at the head, if one is published there, and nothing is in the bypass whose tail word `beside` then
+    /// The first index and its slot, if an item is published there, and nothing is in the bypass whose tail word `beside` then
     /// reads, and nothing was taken ahead.
     ///
     /// # Safety
     ///
-    /// The caller is the consumer, and the capacity is not 0.
+    /// The capacity is not 0.
     #[inline]
-    pub(crate) unsafe fn take_front(self, beside: impl FnOnce() -> u64) -> Option<S::Item> {
+    pub(crate) unsafe fn front(self, beside: impl FnOnce() -> u64) -> Option<Front<'a, S::Item>> {
         let head = self.first();
         // SAFETY: the capacity is not 0.
         let slot = unsafe { self.slots.slot(head) };
         // [look:S] Acquire; pairs with [publish:S]
-        if slot.stamp.load(Ordering::Acquire) != head + 1 || beside() != self.head.quiet.load(Ordering::Relaxed) {
-            return None;
-        }
-        // SAFETY: R2, and R3: released before anybody looks again.
-        let item = unsafe { slot.read() };
-        self.release(head + 1);
-        Some(item)
+        (slot.stamp.load(Ordering::Acquire) == head + 1 && beside() == self.head.quiet.load(Ordering::Relaxed))
+            .then_some((head, slot))
     }
 
-    /// As `take_front`, but the items that lie in a row there, `most` at most, which go to the end of `buffer`. Returns how
-    /// many. All slots are freed at once.
+    /// Moves that item out into what `wrap` makes of it, which runs no user's code, and frees its slot.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the consumer, and what is given came from `front` and was not taken since.
+    #[inline]
+    pub(crate) unsafe fn take_front<R>(self, (index, slot): Front<'_, S::Item>, wrap: impl FnOnce(S::Item) -> R) -> R {
+        // SAFETY: R2, and R3: released before anybody looks again.
+        let item = wrap(unsafe { slot.read() });
+        self.release(index + 1);
+        item
+    }
+
+    /// As `front` and `take_front`, but the items that lie in a row there, `most` at most, which go to the end of `buffer`.
+    /// Returns how many. All slots are freed at once.
     ///
     /// # Panics
     ///
@@ -435,7 +454,7 @@ impl<S: Slots> Ring<'_, S> {
     ///
     /// # Safety
     ///
-    /// As `take_front`.
+    /// The caller is the consumer, and the capacity is not 0.
     #[cfg(feature = "alloc")]
     pub(crate) unsafe fn take_run(self, most: u64, beside: impl FnOnce() -> u64, buffer: &mut Vec<S::Item>) -> usize {
         let head = self.first();
@@ -461,7 +480,15 @@ impl<S: Slots> Ring<'_, S> {
         count
     }
 
-    /// Lets `take_front` go on while the tail word of the bypass is `beside`, at which nothing is in there; or not at all.
+    /// Whether slots were freed since this was last asked.
+    pub(crate) fn has_moved(self) -> bool {
+        let head = self.first();
+        let asked = self.head.asked.load(Ordering::Relaxed);
+        self.head.asked.store(head, Ordering::Relaxed);
+        head != asked
+    }
+
+    /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in there; or not at all.
     pub(crate) fn settle(self, beside: Option<u64>) {
         let is_quiet = self.head.ahead.load(Ordering::Relaxed) == 0;
         let quiet = beside.filter(|_| is_quiet).unwrap_or(RESTLESS);

@@ -1,5 +1,7 @@
 //! What the handles share: the two lanes, and with `std` where to sleep and who is who.
 
+use core::hint;
+
 use crossbeam_utils::CachePadded;
 
 use crate::bypass::{Entry, Lanes};
@@ -203,13 +205,76 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
         // SAFETY: the caller's.
         let count = unsafe { self.lanes().try_pop_many(most, buffer) };
-        #[cfg(feature = "std")]
         match count {
+            #[cfg(feature = "std")]
             Ok(_) => self.beside.waiters.room(),
-            Err(TryPopError::Empty) => _ = self.beside.waiters.nudge(1),
-            Err(TryPopError::Closed) => {}
+            Err(TryPopError::Empty) => self.found_nothing(),
+            _ => {}
         }
         count
+    }
+
+    /// Takes the item that is next in order, or what `slow` brings where that is not plain to see.
+    ///
+    /// An item is moved once, into the result, as to move a large one again costs more than all the rest.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[inline]
+    unsafe fn pop_or<E>(&self, slow: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let lanes = self.lanes();
+        // SAFETY: the caller's.
+        let Some(front) = (unsafe { lanes.front() }) else {
+            return slow();
+        };
+        // SAFETY: the caller is the consumer; `front` said so.
+        let item = unsafe { lanes.ring.take_front(front, Ok) };
+        #[cfg(feature = "std")]
+        self.beside.waiters.room();
+        item
+    }
+
+    /// Pops where it is not plain to see what is next.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    unsafe fn try_pop_slow(&self) -> Result<T, TryPopError> {
+        // SAFETY: the caller's.
+        let result = unsafe { self.lanes().try_pop_slow() };
+        #[cfg(feature = "std")]
+        if result.is_ok() {
+            self.beside.waiters.room();
+        }
+        result
+    }
+
+    /// Pops, for a consumer that comes back when nothing is left.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[inline]
+    unsafe fn try_pop_again(&self) -> Result<T, TryPopError> {
+        // SAFETY: the caller's.
+        let slow = || unsafe { self.try_pop_slow() };
+        // SAFETY: the caller's.
+        unsafe { self.pop_or(slow) }
+    }
+
+    /// Before the consumer is told that nothing is left. It may come back at once, or not soon.
+    ///
+    /// Who comes back at once, and was as fast as the producers so far, would find one item, and then the next: for each, both
+    /// sides would fetch the same lines from each other. So some pass first: a tenth of a microsecond, once after an item. That is
+    /// no longer than an answer to that item takes.
+    fn found_nothing(&self) {
+        if self.lanes().ring.has_moved() && !cfg!(loom) {
+            (0..8).for_each(|_| hint::spin_loop());
+        }
+        // W7
+        #[cfg(feature = "std")]
+        self.beside.waiters.nudge(1);
     }
 
     /// See [`Consumer::try_pop`](crate::Consumer::try_pop).
@@ -219,28 +284,16 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// The caller is the only consumer.
     #[inline]
     pub(crate) unsafe fn try_pop(&self) -> Result<T, TryPopError> {
+        let slow = || {
+            // SAFETY: the caller's.
+            let result = unsafe { self.try_pop_slow() };
+            if let Err(TryPopError::Empty) = result {
+                self.found_nothing();
+            }
+            result
+        };
         // SAFETY: the caller's.
-        let item = unsafe { self.lanes().try_pop() }?;
-        #[cfg(feature = "std")]
-        self.beside.waiters.room();
-        Ok(item)
-    }
-
-    /// As [`try_pop`](Self::try_pop), for a consumer that may not come back soon: where nothing is left, it wakes one who waits for
-    /// room, W7.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the only consumer.
-    #[inline]
-    pub(crate) unsafe fn try_pop_once(&self) -> Result<T, TryPopError> {
-        // SAFETY: the caller's.
-        let result = unsafe { self.try_pop() };
-        #[cfg(feature = "std")]
-        if let Err(TryPopError::Empty) = result {
-            self.beside.waiters.nudge(1);
-        }
-        result
+        unsafe { self.pop_or(slow) }
     }
 
     /// Refuses pushes from now on, and wakes everybody.
@@ -265,7 +318,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
         let mut panic = None;
         // SAFETY: the caller's.
-        while let Ok(item) = unsafe { self.try_pop() } {
+        while let Ok(item) = unsafe { self.try_pop_again() } {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
                 // The first one counts. The others are not dropped: a payload's destructor may panic too.
                 match panic {
@@ -294,7 +347,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Drop for Rest<'_, T, S, B> {
             fn drop(&mut self) {
                 // SAFETY: the caller of `clear` is the only consumer.
-                while let Ok(item) = unsafe { self.0.try_pop() } {
+                while let Ok(item) = unsafe { self.0.try_pop_again() } {
                     drop(item);
                 }
             }
@@ -410,28 +463,30 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     #[cold]
-    fn push_slow(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+    fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
         if self.context.is_inside_for_sure() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let mut spin = Spin::new(self.capacity());
-        loop {
-            if is_over(deadline) {
-                return Err(PushTimeoutError::Timeout(item));
-            }
-            if !spin.turn() {
-                break;
-            }
-            match self.try_push(item) {
-                Ok(()) => return Ok(()),
-                Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
-                Err(TryPushError::Full(back)) => item = back,
-            }
-        }
+        let item = match self.push_awake(item, deadline) {
+            Err(PushTimeoutError::Timeout(item)) => item,
+            result => return result,
+        };
         self.beside.waiters.register();
         let result = self.push_asleep(item, deadline);
         self.beside.waiters.leave(|| !self.lanes().is_full() || self.lanes().is_closed());
         result
+    }
+
+    /// Tries for as long as sleep is not worth it, with `Timeout` at the end.
+    fn push_awake(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+        let mut spin = Spin::new(self.capacity());
+        while !is_over(deadline) && spin.turn() {
+            match self.push_now(item) {
+                Err(PushTimeoutError::Timeout(back)) => item = back,
+                result => return result,
+            }
+        }
+        Err(PushTimeoutError::Timeout(item))
     }
 
     /// Sleeps and tries again; between `register` and `leave`.
@@ -441,16 +496,30 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             let announced = self.beside.waiters.announce();
             // The barrier is dear. So first a nap, and whoever is woken meanwhile does without.
             let sure = !woken && heavy_barrier();
-            match self.try_push(item) {
-                Ok(()) => return Ok(()),
-                Err(TryPushError::Closed(item)) => return Err(PushTimeoutError::Closed(item)),
-                Err(TryPushError::Full(back)) => item = back,
+            match self.push_now(item) {
+                Err(PushTimeoutError::Timeout(back)) => item = back,
+                result => return result,
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
             }
             woken = self.beside.waiters.sleep(announced, deadline, sure);
+            // There is room now, or was: with many others it may take some tries, which cost less than to sleep again.
+            if woken {
+                match self.push_awake(item, deadline) {
+                    Err(PushTimeoutError::Timeout(back)) => item = back,
+                    result => return result,
+                }
+            }
         }
+    }
+
+    /// As `try_push`, with `Timeout` where it is full.
+    fn push_now(&self, item: T) -> Result<(), PushTimeoutError<T>> {
+        self.try_push(item).map_err(|error| match error {
+            TryPushError::Full(item) => PushTimeoutError::Timeout(item),
+            TryPushError::Closed(item) => PushTimeoutError::Closed(item),
+        })
     }
 
     /// Wakes the consumer, to look whether there is news for it beside items.
@@ -465,42 +534,45 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     ///
     /// The caller is the only consumer.
     #[inline]
-    pub(crate) unsafe fn pop(
+    pub(crate) unsafe fn pop<E>(
+        &self,
+        deadline: impl FnOnce() -> Deadline,
+        has_news: impl Fn() -> bool,
+        error: impl FnOnce(PopTimeoutError) -> E,
+    ) -> Result<T, E> {
+        // SAFETY: the caller's.
+        let slow = || unsafe { self.pop_slow(deadline, has_news) }.map_err(error);
+        // SAFETY: the caller's.
+        unsafe { self.pop_or(slow) }
+    }
+
+    #[cold]
+    unsafe fn pop_slow(
         &self,
         deadline: impl FnOnce() -> Deadline,
         has_news: impl Fn() -> bool,
     ) -> Result<T, PopTimeoutError> {
         // SAFETY: the caller's.
-        match unsafe { self.try_pop() } {
-            Ok(item) => Ok(item),
-            Err(TryPopError::Closed) => Err(PopTimeoutError::Closed),
-            // SAFETY: the caller's.
-            Err(TryPopError::Empty) => unsafe { self.pop_slow(deadline(), has_news) },
-        }
-    }
-
-    #[cold]
-    unsafe fn pop_slow(&self, deadline: Deadline, has_news: impl Fn() -> bool) -> Result<T, PopTimeoutError> {
+        let mut tried = unsafe { self.try_pop_slow() };
+        let deadline = deadline();
         let mut spin = Spin::new(self.capacity());
         let mut has_slept = false;
         loop {
-            if is_over(deadline) || has_news() {
-                return Err(PopTimeoutError::Timeout);
+            match tried {
+                Ok(item) => return Ok(item),
+                Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
+                Err(TryPopError::Empty) if is_over(deadline) || has_news() => return Err(PopTimeoutError::Timeout),
+                Err(TryPopError::Empty) => {}
             }
-            let tried = if spin.turn() {
+            tried = if spin.turn() {
                 // SAFETY: the caller's.
-                unsafe { self.try_pop() }
+                unsafe { self.try_pop_again() }
             } else {
                 // SAFETY: the caller's.
                 let tried = unsafe { self.try_pop_or_sleep(deadline, &has_news, has_slept) };
                 has_slept = true;
                 tried
             };
-            match tried {
-                Ok(item) => return Ok(item),
-                Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) => {}
-            }
         }
     }
 
@@ -519,7 +591,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // W1: whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
         let mut sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
-        let result = unsafe { self.try_pop() };
+        let result = unsafe { self.try_pop_again() };
         if let Err(TryPopError::Empty) = result {
             // W7: first one, and a nap; then all.
             let has_woken = self.beside.waiters.nudge(if has_slept { i32::MAX } else { 1 });

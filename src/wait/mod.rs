@@ -33,7 +33,7 @@
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value after the call was made
 //!   for it; and it says WAKING, so that where the waker is stopped for ever between the two, the next one makes the call.
 //! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (The kernel compares 32 bits, which do
-//!   come back, 2^30 rounds later. Whoever falls asleep on them then finds the word WANTED, and so is woken by the next.)
+//!   come back, 2^29 rounds later. Whoever falls asleep on them then finds the word WANTED, and so is woken by the next.)
 //!
 //! # Producers that sleep
 //!
@@ -107,7 +107,7 @@ fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
 /// Whoever comes back at once finds one item, or room for one; then both sides fetch the same cache lines from each other
 /// for every item. So where there is room for a batch, the time for one passes first: there is no spinning.
 ///
-/// Yields go on for as long as it takes to fall asleep and be woken, not longer: then there are other threads that need the
+/// Yields go on for about as long as it takes to fall asleep and be woken, not longer: then there are other threads that need the
 /// core, which a yield only goes round between. On a core that other work keeps busy one yield lasts a time slice, while sleepers
 /// are woken soon.
 pub(crate) struct Spin {
@@ -119,7 +119,7 @@ impl Spin {
     /// A queue of so many has room for a batch.
     const BATCH: usize = 256;
     const PAUSES: u32 = 16;
-    const YIELDS: Duration = Duration::from_micros(50);
+    const YIELDS: Duration = Duration::from_micros(100);
 
     pub(crate) fn new(capacity: usize) -> Self {
         let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
@@ -148,7 +148,7 @@ impl Spin {
 
 /// A word to sleep on, and to be woken through from anywhere.
 ///
-/// Its two low bits are the state, the others count, so that no value ever comes back.
+/// Its two lowest bits are the state, the third says how to wake, the others count, so that no value ever comes back.
 #[derive(Debug)]
 struct Event {
     word: Futex,
@@ -161,7 +161,9 @@ const IDLE: u64 = 0;
 const WANTED: u64 = 1;
 /// Somebody is being woken: the word has changed, so that nobody falls asleep on the old one; the call may be missing.
 const WAKING: u64 = 2;
-const NEXT: u64 = 4;
+/// Beside WANTED or WAKING: by a signal of the waker's, and not through the word.
+const ARMED: u64 = 4;
+const NEXT: u64 = 8;
 
 impl Event {
     const_fn! {
@@ -170,15 +172,16 @@ impl Event {
         }
     }
 
-    /// Says that the caller is about to sleep. Returns what to sleep on, after one more look.
-    fn announce(&self) -> u64 {
+    /// Says that the caller is about to sleep, and as `how`, which is 0 or `ARMED`, it is to be woken. Returns what to sleep on, after
+    /// one more look.
+    fn announce(&self, how: u64) -> u64 {
         let word = self.word.value();
         let mut now = word.load(Ordering::Relaxed);
-        while now & STATE != WANTED {
+        while now & (NEXT - 1) != WANTED + how {
             // IDLE => WANTED, WAKING => WANTED
-            let wanted = (now & !STATE) + if now & STATE == IDLE { WANTED } else { NEXT + WANTED };
-            match word.compare_exchange(now, wanted, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => now = wanted,
+            let number = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
+            match word.compare_exchange(now, number + WANTED + how, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now = number + WANTED + how,
                 Err(other) => now = other,
             }
         }
@@ -194,18 +197,18 @@ impl Event {
         self.word.value().load(Ordering::Relaxed) != announced
     }
 
-    /// Wakes one, if anybody wants to be woken, by the word and as `wake_too` does it.
+    /// Wakes one, if anybody wants to be woken; by `signal` where that was announced.
     #[inline]
-    fn wake(&self, wake_too: impl FnOnce()) {
+    fn wake(&self, signal: impl FnOnce()) {
         // [wake:F] SeqCst; pairs with [sleep:F]
         let now = self.word.value().load(Ordering::SeqCst);
         if now & STATE != IDLE {
-            self.wake_slow(now, wake_too);
+            self.wake_slow(now, signal);
         }
     }
 
     #[cold]
-    fn wake_slow(&self, mut now: u64, wake_too: impl FnOnce()) {
+    fn wake_slow(&self, mut now: u64, signal: impl FnOnce()) {
         let word = self.word.value();
         while now & STATE == WANTED {
             // WANTED => WAKING
@@ -216,10 +219,13 @@ impl Event {
         }
         // Also where another did the exchange: it may have been stopped before the call.
         if now & STATE == WAKING {
-            self.word.wake(1);
-            wake_too();
+            if now & ARMED == 0 {
+                self.word.wake(1);
+            } else {
+                signal();
+            }
             // WAKING => IDLE
-            let _ = word.compare_exchange(now, now - WAKING + NEXT, Ordering::Relaxed, Ordering::Relaxed);
+            let _ = word.compare_exchange(now, now - now % NEXT + NEXT, Ordering::Relaxed, Ordering::Relaxed);
         }
     }
 }
@@ -228,7 +234,7 @@ impl Event {
 #[derive(Debug)]
 pub(crate) struct Parker {
     asleep: Event,
-    /// Readable when it is woken.
+    /// Readable when it is woken, where it was armed.
     #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
     pub(crate) event_fd: EventFd,
 }
@@ -246,7 +252,13 @@ impl Parker {
 
     /// Says that the consumer is about to sleep. What is pushed from here on will wake it.
     pub(crate) fn announce(&self) -> u64 {
-        self.asleep.announce()
+        self.asleep.announce(0)
+    }
+
+    /// Says that what is pushed from here on will make the event descriptor readable.
+    #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+    pub(crate) fn arm(&self) -> u64 {
+        self.asleep.announce(ARMED)
     }
 
     /// Sleeps until woken or past the deadline; for a nap only where the look after `announce` was not `sure`.
@@ -257,7 +269,7 @@ impl Parker {
     /// Says that the consumer is awake.
     pub(crate) fn retract(&self, announced: u64) {
         // WANTED, WAKING, IDLE => IDLE. A waker can only have done the same, and its exchanges fail from here on.
-        self.asleep.word.value().swap(announced - WANTED + NEXT, Ordering::Relaxed);
+        self.asleep.word.value().swap(announced - announced % NEXT + NEXT, Ordering::Relaxed);
     }
 
     /// Wakes the consumer if it sleeps, after something was published or closed. For signal handlers too.
@@ -293,7 +305,7 @@ impl Waiters {
 
     /// Says that the caller is about to sleep.
     pub(crate) fn announce(&self) -> u64 {
-        self.room.announce()
+        self.room.announce(0)
     }
 
     /// Sleeps until woken or past the deadline; for a nap only where the look after `announce` was not `sure`.
@@ -307,7 +319,7 @@ impl Waiters {
         if self.registered.fetch_sub(1, Ordering::Relaxed) == 1 {
             return;
         }
-        self.room.announce();
+        self.room.announce(0);
         if may_go_on() {
             self.room.wake(|| {});
         }
