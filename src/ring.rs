@@ -192,7 +192,7 @@ pub(crate) struct Head {
     clear: AtomicU64,
     /// What [`tail_word`](Ring::tail_word) of the bypass is while nothing is in it, or `RESTLESS`.
     quiet: AtomicU64,
-    /// Where `released` was when `has_moved` was last asked.
+    /// Where `released` was when `moved` was last asked.
     asked: AtomicU64,
 }
 
@@ -480,12 +480,12 @@ impl<'a, S: Slots> Ring<'a, S> {
         count
     }
 
-    /// Whether slots were freed since this was last asked.
-    pub(crate) fn has_moved(self) -> bool {
+    /// How many slots were freed since this was last asked.
+    pub(crate) fn moved(self) -> u64 {
         let head = self.first();
         let asked = self.head.asked.load(Ordering::Relaxed);
         self.head.asked.store(head, Ordering::Relaxed);
-        head != asked
+        head - asked
     }
 
     /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in there; or not at all.

@@ -266,11 +266,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Before the consumer is told that nothing is left. It may come back at once, or not soon.
     ///
     /// Who comes back at once, and was as fast as the producers so far, would find one item, and then the next: for each, both
-    /// sides would fetch the same lines from each other. So some pass first: a tenth of a microsecond, once after an item. That is
-    /// no longer than an answer to that item takes.
+    /// sides would fetch the same lines from each other. So after several items some may come first: for a fifth of a
+    /// microsecond, once. After one item it may be the answer that is waited for, or whoever answers.
     fn found_nothing(&self) {
-        if self.lanes().ring.has_moved() && !cfg!(loom) {
-            (0..8).for_each(|_| hint::spin_loop());
+        if self.lanes().ring.moved() > 1 && !cfg!(loom) {
+            (0..16).for_each(|_| hint::spin_loop());
         }
         // W7
         #[cfg(feature = "std")]

@@ -430,6 +430,27 @@ mod at_every_step {
         });
     }
 
+    /// Whatever comes between: another push, or a consumer that takes what there is and arms again.
+    #[test]
+    fn a_push_that_finds_it_armed_leaves_errno_alone() {
+        let push = |producer: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), _: &OwnedFd| {
+            assert!(consumer.borrow_mut().arm());
+            set_errno(1234);
+            hooked(hook, || producer.try_push(1).unwrap());
+            assert_eq!(errno(), 1234);
+        };
+        interrupt(push, |producer, _| {
+            producer.try_push(2).unwrap();
+            assert_eq!(errno(), 1234);
+        });
+        interrupt(push, |_, consumer| {
+            let _ = consumer.borrow_mut().try_pop();
+            consumer.borrow_mut().arm();
+            // That is another thread's, while the push is stopped.
+            set_errno(1234);
+        });
+    }
+
     #[test]
     fn closing_while_it_is_armed_is_not_missed() {
         for at in 0.. {

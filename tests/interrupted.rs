@@ -10,6 +10,7 @@ mod checked;
 #[path = "support/model.rs"]
 mod model;
 
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
@@ -17,6 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use bywash::steps::hooked;
+use bywash::{StaticQueue, TryPushError};
 use checked::{Checked, Op};
 
 /// Does `run`, and `nested` before the step that `steps` counts as `at`.
@@ -87,15 +89,18 @@ enum On {
 
 type Calls = &'static [(On, Op)];
 
-const BY_HANDLERS: [Calls; 4] = [
+const BY_HANDLERS: [Calls; 7] = [
     &[(On::Interrupted, Op::TryPush)],
     &[(On::Interrupted, Op::TryPushUntilRefused)],
     &[(On::Interrupted, Op::TryPushMany(2))],
     &[(On::Interrupted, Op::TryPushMany(Op::TOO_MANY))],
+    &[(On::Interrupted, Op::TryPushWithin(2))],
+    &[(On::Interrupted, Op::TryPushUntilRefused), (On::Interrupted, Op::TryPushOrCount)],
+    &[(On::Interrupted, Op::TryPushAndWait)],
 ];
 
 /// Only where the interrupted call is none of the consumer's.
-const BY_OTHERS: [Calls; 10] = [
+const BY_OTHERS: [Calls; 14] = [
     &[(On::Consumer, Op::TryPop)],
     &[(On::Consumer, Op::TryPop), (On::Consumer, Op::TryPush)],
     &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::TryPop)],
@@ -106,6 +111,10 @@ const BY_OTHERS: [Calls; 10] = [
     &[(On::Consumer, Op::TryPopMany(2)), (On::Interrupted, Op::TryPushMany(2))],
     &[(On::Interrupted, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::TryPopMany(usize::MAX))],
     &[(On::Consumer, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopMany(3))],
+    &[(On::Interrupted, Op::TryPushOrCount), (On::Consumer, Op::TryPop), (On::Consumer, Op::TakeLost)],
+    &[(On::Consumer, Op::TryPopUntilEmpty), (On::Consumer, Op::TakeLost), (On::Consumer, Op::TryPushUntilRefused)],
+    &[(On::Consumer, Op::TryPop), (On::Interrupted, Op::TryPushWithin(2)), (On::Consumer, Op::TryPushWithin(1))],
+    &[(On::Interrupted, Op::TryPushAndWait), (On::Consumer, Op::TryPopUntilEmpty), (On::Consumer, Op::TryPushAndWait)],
 ];
 
 /// The interrupted call, and what is nested in it, and in that.
@@ -202,12 +211,15 @@ impl Case {
     /// The other methods end in the same calls as these, and larger capacities bring nothing new two deep where others go on.
     fn is_deep(self) -> bool {
         let others = self.nested.iter().any(|call| call.0 == On::Consumer);
-        let batches = self.nested.iter().any(|call| matches!(call.1, Op::TryPushMany(_) | Op::TryPopMany(_)));
+        let simple = self.nested.iter().all(|call| !call.1.is_variant());
         let one_call = matches!(self.outer, Op::TryPush | Op::TryPop | Op::Close | Op::Len | Op::IsEmpty | Op::IsFull);
-        let batch = matches!(self.outer, Op::TryPushMany(2) | Op::TryPopMany(2));
+        let variant = matches!(
+            self.outer,
+            Op::TryPushMany(2) | Op::TryPopMany(2) | Op::TryPushWithin(2) | Op::TryPushOrCount | Op::TakeLost
+        );
         let is_small = self.fill.capacity <= 2;
-        (one_call || self.outer == Op::Drain) && !batches && (!others || is_small)
-            || batch && !batches && !others && is_small
+        (one_call || self.outer == Op::Drain) && simple && (!others || is_small)
+            || variant && simple && !others && is_small
     }
 
     fn run(self, consumer: &impl Consumer, k: u64, j: u64) -> Arc<Run> {
@@ -217,6 +229,11 @@ impl Case {
             let run = run.clone();
             consumer.run(move || job(&run, op, j));
         };
+        if self.outer == Op::TakeLost {
+            for op in [Op::TryPushUntilRefused, Op::TryPushOrCount, Op::TryPopUntilEmpty] {
+                on_consumer(|run, op, _| run.queue.perform(op), op);
+            }
+        }
         on_consumer(|run, _, _| run.case.fill.apply(&run.queue), Op::Len);
         let nested = || {
             for &(on, op) in self.nested {
@@ -227,7 +244,7 @@ impl Case {
             }
         };
         interrupt_at(k, &run.steps[0], nested, || run.queue.perform(self.outer));
-        for op in [Op::TryPopUntilEmpty, Op::TryPushUntilRefused, Op::TryPopUntilEmpty] {
+        for op in [Op::TryPopUntilEmpty, Op::TakeLost, Op::TryPushUntilRefused, Op::TryPopUntilEmpty] {
             on_consumer(|run, op, _| run.queue.perform(op), op);
         }
         run
@@ -287,6 +304,10 @@ fn the_consumer_goes_on_while_a_producer_is_stopped() {
         Op::IsFull,
         Op::TryPushMany(2),
         Op::TryPushMany(Op::TOO_MANY),
+        Op::TryPushWithin(1),
+        Op::TryPushWithin(2),
+        Op::TryPushOrCount,
+        Op::TryPushAndWait,
     ];
     let consumer = There::new();
     run_all(&consumer, &fills, &outers, &BY_OTHERS, |_| true);
@@ -382,4 +403,95 @@ fn polling_goes_past_two_stopped_heirs_of_a_wake() {
 #[test]
 fn sleeping_goes_past_two_stopped_heirs_of_a_wake() {
     the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.pop().ok());
+}
+
+/// Its items count how many of them there are.
+type Static = StaticQueue<Arc<()>, 2, 1>;
+
+/// Calls `run` for one step after the other, until the call that it interrupts was over before.
+fn at_each_step(run: impl Fn(u64, &AtomicU64)) {
+    watch();
+    for at in 0.. {
+        let steps = AtomicU64::new(0);
+        run(at, &steps);
+        if steps.load(Ordering::Relaxed) <= at {
+            return;
+        }
+    }
+}
+
+/// Pushes until refused, and says how many were accepted.
+fn fill(queue: &Static, item: &Arc<()>) -> usize {
+    std::iter::from_fn(|| queue.try_push(item.clone()).ok()).count()
+}
+
+#[test]
+fn what_is_pushed_while_the_consumer_of_a_static_queue_is_claimed_is_popped_by_it() {
+    for is_first in [true, false] {
+        at_each_step(|at, steps| {
+            let (queue, item, accepted) = (Static::new(), Arc::new(()), Cell::new(0));
+            if !is_first {
+                drop(queue.consumer());
+            }
+            let mut consumer = None;
+            interrupt_at(at, steps, || accepted.set(fill(&queue, &item)), || consumer = queue.consumer());
+            let mut consumer = consumer.unwrap();
+            assert_eq!(consumer.try_iter().count(), accepted.get());
+            assert_eq!(fill(&queue, &item), 3, "it is open, and this is its thread");
+            drop(consumer);
+            assert_eq!(Arc::strong_count(&item), 1);
+        });
+    }
+}
+
+#[test]
+fn what_is_pushed_while_the_consumer_of_a_static_queue_is_dropped_is_dropped_with_it_or_refused() {
+    for left in 0..=3 {
+        at_each_step(|at, steps| {
+            let (queue, item) = (Static::new(), Arc::new(()));
+            let mut consumer = queue.consumer().unwrap();
+            consumer.bind();
+            (0..left).for_each(|_| queue.try_push(item.clone()).unwrap());
+            let push = || {
+                fill(&queue, &item);
+                thread::scope(|scope| _ = scope.spawn(|| fill(&queue, &item)));
+            };
+            interrupt_at(at, steps, push, || drop(consumer));
+            assert!(queue.is_empty() && Arc::strong_count(&item) == 1);
+            assert!(queue.try_push(item.clone()).unwrap_err().is_closed());
+            assert!(queue.consumer().unwrap().try_pop().is_err());
+        });
+    }
+}
+
+/// The consumer of a static queue goes at any step of a push, and the next one comes. What the one has not dropped the other pops.
+#[test]
+fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
+    type Push = fn(&Static, Arc<()>) -> Result<(), TryPushError<Arc<()>>>;
+    let pushes: [Push; 4] = [
+        |queue, item| queue.try_push(item),
+        |queue, item| queue.try_push_within(item, 1),
+        |queue, item| queue.try_push_or_count(item),
+        |queue, item| queue.try_push_and_wait(item, Duration::ZERO).map(|_| ()),
+    ];
+    for (push, left) in pushes.into_iter().flat_map(|push| (0..=3).map(move |left| (push, left))) {
+        at_each_step(|at, steps| {
+            let (queue, item, others) = (Static::new(), Arc::new(()), Arc::new(()));
+            let consumer = RefCell::new(queue.consumer());
+            consumer.borrow_mut().as_mut().unwrap().bind();
+            (0..left).for_each(|_| queue.try_push(others.clone()).unwrap());
+            let dropped = Cell::new(0);
+            let replace = || {
+                let before = Arc::strong_count(&item);
+                consumer.take();
+                dropped.set(before - Arc::strong_count(&item));
+                consumer.replace(queue.consumer());
+            };
+            let mut accepted = 0;
+            interrupt_at(at, steps, replace, || accepted = usize::from(push(&queue, item.clone()).is_ok()));
+            let popped = consumer.take().unwrap().try_iter().filter(|popped| Arc::ptr_eq(popped, &item)).count();
+            assert_eq!(accepted, popped + dropped.get());
+            assert_eq!((Arc::strong_count(&item), Arc::strong_count(&others)), (1, 1));
+        });
+    }
 }

@@ -208,6 +208,7 @@ mod at_every_step {
     use super::*;
     use bywash::steps::hooked;
     use std::cell::Cell;
+    use std::sync::Mutex;
 
     #[test]
     fn a_handler_counts_on_top_of_a_count() {
@@ -223,6 +224,30 @@ mod at_every_step {
             refused += hooked(&hook, || push_all(&producer, 8..9));
             refused += nested.get();
             assert_eq!(read(&mut consumer), [(0, 0), (1, refused)], "at step {at}");
+            if step.get() <= at {
+                break;
+            }
+        }
+    }
+
+    /// The consumer comes in between, pops, and takes what was counted.
+    #[test]
+    fn the_consumer_takes_on_top_of_a_count() {
+        for at in 0.. {
+            let (producer, consumer) = without_bypass(2);
+            let mut refused = push_all(&producer, 0..3);
+            let (step, told) = (Cell::new(0), Cell::new(0));
+            let consumer = Mutex::new(consumer);
+            let take = || read(&mut consumer.lock().unwrap()).iter().map(|entry| entry.1).sum::<u64>();
+            let hook = || {
+                if step.replace(step.get() + 1) == at {
+                    told.set(thread::scope(|scope| scope.spawn(take).join().unwrap()));
+                    assert_eq!(told.get(), 1, "at step {at}");
+                }
+            };
+            refused += hooked(&hook, || push_all(&producer, 8..9));
+            refused += push_all(&producer, 10..13);
+            assert_eq!(told.get() + take(), refused, "at step {at}");
             if step.get() <= at {
                 break;
             }

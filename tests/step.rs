@@ -46,6 +46,9 @@ mod steps {
             ),
             ("try_push", || interrupt(&[Outer::TryPush])),
             ("try_push_many", || interrupt(&[Outer::TryPushMany])),
+            ("try_push_within", || interrupt(&[Outer::TryPushWithin])),
+            ("try_push_or_count", || interrupt(&[Outer::TryPushOrCount])),
+            ("try_push_and_wait", || interrupt(&[Outer::TryPushAndWait])),
             ("push", || interrupt(&[Outer::Push])),
             ("try_pop", || interrupt(&[Outer::TryPop])),
             ("try_pop_many", || interrupt(&[Outer::TryPopMany])),
@@ -184,6 +187,9 @@ mod steps {
         let outer = match scene.outer {
             Outer::Push => !small && (scene.sleeps() || !full),
             Outer::Pop => !small,
+            // A limit of its own, and nobody asks whose thread it is.
+            Outer::TryPushWithin => !matches!(scene.capacity, 1 | 3) || scene.who == Who::Domain,
+            Outer::TryPushOrCount | Outer::TryPushAndWait => !small,
             // Batches of 3.
             Outer::TryPushMany | Outer::TryPopMany => matches!(scene.capacity, 3 | 8),
             Outer::PopTimeout | Outer::PopTimeoutSoonOver => {

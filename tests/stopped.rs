@@ -23,6 +23,7 @@ mod stopped {
     use std::collections::VecDeque;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use bywash::{Builder, Consumer, Domain, Producer, bounded};
 
@@ -37,9 +38,21 @@ mod stopped {
     const ITS: u32 = 1000;
     const BATCH: usize = 3;
 
+    /// A push of `ITS` that never waits for room.
+    type Push = fn(&Producer<u32>);
+    const TRY_PUSH: Push = |producer| _ = producer.try_push(ITS);
+    const TRY_PUSH_OR_COUNT: Push = |producer| _ = producer.try_push_or_count(ITS);
+    const OTHERS: [Push; 3] = [
+        TRY_PUSH_OR_COUNT,
+        |producer| _ = producer.try_push_within(ITS, usize::MAX),
+        |producer| _ = producer.try_push_and_wait(ITS, Duration::ZERO),
+    ];
+
     pub(crate) fn run() {
         cases::run(&[
-            ("a_stopped_producer_hides_its_own_item_only", || settle(a_stopped_producer_hides_its_own_item_only())),
+            ("a_stopped_producer_hides_its_own_item_only", || {
+                settle(with_each_push(a_stopped_producer_hides_its_own_item_only))
+            }),
             ("a_stopped_bypass_push_hides_its_own_item_only", || {
                 settle(a_stopped_bypass_push_hides_its_own_item_only())
             }),
@@ -48,8 +61,11 @@ mod stopped {
                 settle(a_stopped_batch_in_the_bypass_hides_its_own_items_only())
             }),
             ("a_resumed_batch_disturbs_nothing", || settle(a_resumed_batch_disturbs_nothing())),
-            ("a_resumed_push_disturbs_nothing", || settle(a_resumed_push_disturbs_nothing())),
+            ("a_resumed_push_disturbs_nothing", || settle(with_each_push(a_resumed_push_disturbs_nothing))),
             ("a_resumed_bypass_push_disturbs_nothing", || settle(a_resumed_bypass_push_disturbs_nothing())),
+            ("a_stopped_count_is_short_of_its_own_item_only", || {
+                settle(a_stopped_count_is_short_of_its_own_item_only())
+            }),
             ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
                 settle(the_sleeping_consumer_is_woken_past_a_stopped_waker())
             }),
@@ -64,6 +80,13 @@ mod stopped {
     fn settle(tally: Tally) {
         println!("  stopped at {} steps, {} findings", tally.steps, tally.findings);
         assert_eq!(tally.findings, 0);
+    }
+
+    /// `test` with a kind of push and the capacities of the ring. For most kinds small ones will do.
+    fn with_each_push(test: fn(Push, &[usize]) -> Tally) -> Tally {
+        let mut tally = test(TRY_PUSH, &CAPACITIES);
+        OTHERS.into_iter().for_each(|push| tally += test(push, &CAPACITIES[..2]));
+        tally
     }
 
     /// Pushes until refused, with numbers from `next` on. Returns how many were accepted.
@@ -99,21 +122,21 @@ mod stopped {
     }
 
     /// A thread that is stopped in a push.
-    fn pushes(producer: &Arc<Producer<u32>>, stop: Stop) -> Frozen {
+    fn pushes(push: Push, producer: &Arc<Producer<u32>>, stop: Stop) -> Frozen {
         let producer = producer.clone();
-        Frozen::spawn(move || stop.call(|| _ = producer.try_push(ITS)))
+        Frozen::spawn(move || stop.call(|| push(&producer)))
     }
 
-    fn a_stopped_producer_hides_its_own_item_only() -> Tally {
+    fn a_stopped_producer_hides_its_own_item_only(push: Push, capacities: &[usize]) -> Tally {
         let mut tally = Tally::default();
-        for capacity in CAPACITIES {
+        for &capacity in capacities {
             for filled in [0, 1, capacity - 1].into_iter().take_while(|&filled| filled < capacity) {
                 tally += at_each_step(&format!("capacity {capacity}, filled {filled}"), |stop| {
                     let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
                     let producer = Arc::new(producer);
                     let mut next = 0;
                     (0..filled).for_each(|_| push_next(&producer, &mut next));
-                    pushes(&producer, stop).wait();
+                    pushes(push, &producer, stop).wait();
                     let claimed = producer.len() - filled;
                     // Nobody is the consumer's thread yet.
                     assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
@@ -265,14 +288,14 @@ mod stopped {
         tally
     }
 
-    fn a_resumed_push_disturbs_nothing() -> Tally {
+    fn a_resumed_push_disturbs_nothing(push: Push, capacities: &[usize]) -> Tally {
         let mut tally = Tally::default();
-        for capacity in CAPACITIES {
+        for &capacity in capacities {
             for meanwhile in 0..=2 * capacity {
                 tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
                     let (producer, consumer) = Builder::new(capacity).bypass(BYPASS).build();
                     let producer = Arc::new(producer);
-                    let frozen = pushes(&producer, stop);
+                    let frozen = pushes(push, &producer, stop);
                     frozen.wait();
                     resume_after(meanwhile, &producer, consumer, 0, frozen);
                 });
@@ -322,6 +345,30 @@ mod stopped {
         assert!(!drain(&mut consumer, first, pushed));
     }
 
+    /// Resumed, it is pushed or counted, one of the two.
+    fn a_stopped_count_is_short_of_its_own_item_only() -> Tally {
+        at_each_step("try_push_or_count", |stop| {
+            let (producer, mut consumer) = Builder::new(2).bypass(0).build();
+            let producer = Arc::new(producer);
+            let (mut next, mut told) = (0, 0);
+            fill(&producer, &mut next);
+            let stopped = pushes(TRY_PUSH_OR_COUNT, &producer, stop);
+            stopped.wait();
+            for lap in 1..=2 {
+                let first = next - 2;
+                (0..3).for_each(|_| assert!(producer.try_push_or_count(next).is_err()));
+                assert!(!drain(&mut consumer, first, next));
+                told += consumer.take_lost();
+                assert!((3 * lap..=3 * lap + 1).contains(&told), "{told}");
+                fill(&producer, &mut next);
+            }
+            drain(&mut consumer, next - 2, next);
+            stopped.resume();
+            let pushed = drain(&mut consumer, next, next);
+            assert_eq!(told + consumer.take_lost() + u64::from(pushed), 7);
+        })
+    }
+
     fn the_sleeping_consumer_is_woken_past_a_stopped_waker() -> Tally {
         at_each_step("a waker", |stop| {
             let (producer, mut consumer) = bounded(4);
@@ -338,7 +385,7 @@ mod stopped {
                 }
             });
             sleeper.wait_until_asleep();
-            pushes(&producer, stop).wait();
+            pushes(TRY_PUSH, &producer, stop).wait();
             for next in 0..3 {
                 producer.try_push(next).unwrap();
                 wait_for(|| popped.load(Ordering::SeqCst) as u32 > next);
@@ -358,7 +405,7 @@ mod stopped {
                 let producer = Arc::new(producer);
                 // In the last slot but for capacity 1, where the blocked push would wait for the stopped one.
                 (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
-                let stopped = pushes(&producer, stop);
+                let stopped = pushes(TRY_PUSH, &producer, stop);
                 stopped.wait();
                 let _ = producer.try_push(ITS + 1);
                 let blocked = Sleeper::spawn({
@@ -411,7 +458,7 @@ mod stopped {
                 let (producer, consumer) = bounded(capacity);
                 let producer = Arc::new(producer);
                 (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
-                pushes(&producer, stop).wait();
+                pushes(TRY_PUSH, &producer, stop).wait();
                 let _ = producer.try_push(ITS + 1);
                 let blocked = Sleeper::spawn({
                     let producer = producer.clone();

@@ -57,6 +57,7 @@ fuzz_target!(|input: Input| {
     queue.bind();
     input.calls.iter().take(64).for_each(|call| call.perform(&queue, 2, true));
     queue.perform(Op::TryPopUntilEmpty);
+    queue.perform(Op::TakeLost);
     queue.perform(Op::TryPushUntilRefused);
     queue.perform(Op::TryPopUntilEmpty);
 });

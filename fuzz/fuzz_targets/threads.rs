@@ -114,6 +114,7 @@ fuzz_target!(|input: Input| {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     queue.perform(Op::TryPopUntilEmpty);
+    queue.perform(Op::TakeLost);
     queue.perform(Op::TryPushUntilRefused);
     queue.perform(Op::TryPopUntilEmpty);
 });

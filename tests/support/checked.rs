@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
 
-use super::model::{Answer, Call, Item, MOST, Model};
+use super::model::{Answer, Call, Item, MOST, Model, Then};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -28,13 +28,18 @@ pub(crate) enum Op {
     /// Waits nowhere, so only where `push` would not.
     PushMany(usize),
     TryPopMany(usize),
+    TryPushWithin(usize),
+    TryPushOrCount,
+    /// With no time to wait, or where it must not wait with all the time there is.
+    TryPushAndWait,
+    TakeLost,
 }
 
 impl Op {
     /// More than fit into any ring here, and with the ring into any bypass.
     pub(crate) const TOO_MANY: usize = 7;
 
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::TryPush,
         Self::TryPushUntilRefused,
         Self::Push,
@@ -54,22 +59,42 @@ impl Op {
         Self::TryPopMany(2),
         Self::TryPopMany(3),
         Self::TryPopMany(usize::MAX),
+        Self::TryPushWithin(1),
+        Self::TryPushWithin(2),
+        Self::TryPushOrCount,
+        Self::TryPushAndWait,
+        Self::TakeLost,
     ];
 
-    /// The one that a fuzzer means. What had its bytes before there were batches has most of them still, so that seeds last.
+    /// The one that a fuzzer means. What had its bytes before there were others has most of them still, so that seeds last.
     #[allow(dead_code, reason = "the tests try all of them")]
     pub(crate) fn from_byte(byte: u8) -> Self {
-        const SINGLE: usize = 13;
-        let (single, batches) = Self::ALL.split_at(SINGLE);
-        match byte {
-            0xa0..0xb0 => batches[usize::from(byte) % batches.len()],
-            _ => single[usize::from(byte) % SINGLE],
-        }
+        let ops = match byte {
+            0xa0..0xb0 => &Self::ALL[13..19],
+            0xb0..0xc0 => &Self::ALL[19..],
+            _ => &Self::ALL[..13],
+        };
+        ops[usize::from(byte) % ops.len()]
+    }
+
+    /// Whether it is a variant of another, or ends in the calls of another.
+    #[allow(dead_code, reason = "the fuzzers do not ask")]
+    pub(crate) fn is_variant(self) -> bool {
+        use Op::{TakeLost, TryPopMany, TryPushAndWait, TryPushMany, TryPushOrCount, TryPushWithin};
+        matches!(self, TakeLost | TryPopMany(_) | TryPushAndWait | TryPushMany(_) | TryPushOrCount | TryPushWithin(_))
     }
 
     pub(crate) fn is_consumers(self) -> bool {
-        use Op::{Close, Drain, Pop, PopTimeout, TryPop, TryPopMany, TryPopUntilEmpty};
-        matches!(self, Close | Drain | Pop | PopTimeout | TryPop | TryPopMany(_) | TryPopUntilEmpty)
+        use Op::{Close, Drain, Pop, PopTimeout, TakeLost, TryPop, TryPopMany, TryPopUntilEmpty};
+        matches!(self, Close | Drain | Pop | PopTimeout | TakeLost | TryPop | TryPopMany(_) | TryPopUntilEmpty)
+    }
+}
+
+fn answer(result: Result<(), TryPushError<Item>>) -> Answer {
+    match result {
+        Ok(()) => Answer::Done,
+        Err(TryPushError::Full(_)) => Answer::Full,
+        Err(TryPushError::Closed(_)) => Answer::Closed,
     }
 }
 
@@ -103,6 +128,12 @@ impl Checked {
             Op::TryPushMany(count) => self.try_push_many(count),
             Op::PushMany(count) => self.push_many(count),
             Op::TryPopMany(limit) => self.try_pop_many(limit),
+            Op::TryPushWithin(limit) => self.push_within(limit),
+            Op::TryPushOrCount => self.push_then(Then::Count, |item| answer(self.producer.try_push_or_count(item))),
+            Op::TryPushAndWait => self.push_and_wait(),
+            Op::TakeLost => {
+                self.check(Call::TakeLost, || [Answer::Count(self.consumer().take_lost() as usize)]);
+            }
             Op::Push => self.push(|item| match self.producer.push(item) {
                 Ok(()) => Answer::Done,
                 Err(PushError::WouldDeadlock(_)) => Answer::Full,
@@ -127,15 +158,26 @@ impl Checked {
     /// Whether it was pushed.
     pub(crate) fn try_push(&self) -> bool {
         let mut pushed = false;
-        self.push(|item| match self.producer.try_push(item) {
-            Ok(()) => {
-                pushed = true;
-                Answer::Done
-            }
-            Err(TryPushError::Full(_)) => Answer::Full,
-            Err(TryPushError::Closed(_)) => Answer::Closed,
+        self.push(|item| {
+            let result = self.producer.try_push(item);
+            pushed = result.is_ok();
+            answer(result)
         });
         pushed
+    }
+
+    fn push_within(&self, limit: usize) {
+        let item = self.pushed.fetch_add(1, Ordering::Relaxed);
+        let call = Call::Push { item, inside: false, limit, then: Then::Nothing };
+        self.check(call, || [answer(self.producer.try_push_within(item, limit))]);
+    }
+
+    fn push_and_wait(&self) {
+        let timeout = if self.producer.is_consumer_thread() { Duration::MAX } else { Duration::ZERO };
+        self.push_then(Then::Look, |item| match self.producer.try_push_and_wait(item, timeout) {
+            Ok(popped) => Answer::Is(popped),
+            Err(error) => answer(Err(error)),
+        });
     }
 
     fn push_timeout(&self) {
@@ -155,9 +197,13 @@ impl Checked {
     }
 
     fn push(&self, push: impl FnOnce(Item) -> Answer) {
+        self.push_then(Then::Nothing, push);
+    }
+
+    fn push_then(&self, then: Then, push: impl FnOnce(Item) -> Answer) {
         let item = self.pushed.fetch_add(1, Ordering::Relaxed);
         let inside = self.producer.is_consumer_thread();
-        self.check(Call::Push { item, inside }, || [push(item)]);
+        self.check(Call::Push { item, inside, limit: usize::MAX, then }, || [push(item)]);
     }
 
     fn try_push_many(&self, count: usize) {

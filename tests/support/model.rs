@@ -16,10 +16,12 @@ pub(crate) type Items = [Option<Item>; MOST];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
-    /// `inside`: where the bypass may be used.
+    /// `inside`: where the bypass may be used. `limit`: how many there may be in the ring with this one.
     Push {
         item: Item,
         inside: bool,
+        limit: usize,
+        then: Then,
     },
     /// The items from `first` on, so many. `waits`: tries one by itself where it would wait, which it must not.
     PushMany {
@@ -31,10 +33,21 @@ pub(crate) enum Call {
     Pop,
     /// So many at most.
     PopMany(usize),
+    TakeLost,
     Close,
     Len,
     IsEmpty,
     IsFull,
+}
+
+/// What a push does beside pushing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Then {
+    Nothing,
+    /// If it is refused, it counts as lost.
+    Count,
+    /// It says whether its item has been popped from the ring.
+    Look,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,13 +90,31 @@ enum Phase {
     /// The ring was full when so many had been claimed.
     SawFull(usize),
     Claimed(Lane, usize),
+    Published(Lane, usize),
+    /// Not counted yet.
+    Refused,
+    /// Refused when so many had been claimed.
+    RefusedAfter(usize),
+    /// Has its place among the lost, and is not counted yet.
+    Placed,
     Taking(Lane, usize, Item),
     Pushing(Batch),
     /// So many items lay in a row at the head of the ring.
     SawRow(usize),
     TakingRow(usize, Items),
     Counting(Counting),
+    /// Takes the lost, whose place is next, and then their count.
+    TakingPlace,
+    TakingCount,
     End(Answer),
+}
+
+/// What was refused, counted and not taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Lost {
+    count: usize,
+    /// How many had been claimed in the ring when the first was refused.
+    after: Option<usize>,
 }
 
 /// How far a batch is that is pushed.
@@ -128,15 +159,17 @@ impl Slots {
         self.used.len() == self.capacity
     }
 
+    /// Whether what was published at `index` has been popped.
+    fn is_taken(&self, index: usize) -> bool {
+        index < self.released || self.used[index - self.released].1 == Slot::Taken
+    }
+
     fn claim(&mut self, after: usize) -> usize {
         self.used.push((after, Slot::Claimed));
         self.claimed() - 1
     }
 
     fn set(&mut self, index: usize, slot: Slot) {
-        if index < self.released {
-            eprintln!("SET {index} {slot:?} {self:?}");
-        }
         self.used[index - self.released].1 = slot;
     }
 
@@ -171,6 +204,7 @@ impl Slots {
 struct State {
     ring: Slots,
     bypass: Slots,
+    lost: Lost,
     calls: Vec<(Id, Call, Phase)>,
 }
 
@@ -189,17 +223,19 @@ impl State {
         if let Phase::End(_) = phase {
             return false;
         }
-        if std::env::var("ADV").is_ok() {
-            eprintln!("ADV {place} {few} {self:?}");
-        }
         self.calls[place].2 = match call {
-            Call::Push { item, inside } => self.push(item, inside, phase),
+            Call::Push { item, inside, limit, then } => match self.push(item, inside, limit, phase) {
+                Phase::Published(..) if then != Then::Look => Phase::End(Answer::Done),
+                Phase::Refused if then != Then::Count => Phase::End(Answer::Full),
+                phase => phase,
+            },
             Call::PushMany { first, count, inside, waits } => match phase {
                 Phase::Pushing(batch) => self.push_many(batch, first, count, inside, waits),
                 _ => self.push_many(Batch::default(), first, count, inside, waits),
             },
             Call::Pop => self.pop(phase),
             Call::PopMany(most) => self.pop_many(most, few, phase),
+            Call::TakeLost => self.take_lost(phase),
             Call::Close => self.close(phase),
             Call::Len => self.count(phase),
             Call::IsEmpty => self.is_empty(phase),
@@ -208,19 +244,64 @@ impl State {
         true
     }
 
-    fn push(&mut self, item: Item, inside: bool, phase: Phase) -> Phase {
+    fn push(&mut self, item: Item, inside: bool, limit: usize, phase: Phase) -> Phase {
         match phase {
             Phase::Claimed(lane, index) => {
                 self.lane(lane).set(index, Slot::Published(item));
-                Phase::End(Answer::Done)
+                Phase::Published(lane, index)
+            }
+            // What goes beside the ring is not waited for.
+            Phase::Published(lane, index) => Phase::End(Answer::Is(lane == Lane::Ring && self.ring.is_taken(index))),
+            Phase::Refused => Phase::RefusedAfter(self.ring.claimed()),
+            Phase::RefusedAfter(tail) => {
+                self.lost.after.get_or_insert(tail);
+                Phase::Placed
+            }
+            Phase::Placed => {
+                self.lost.count += 1;
+                Phase::End(Answer::Full)
             }
             Phase::SawFull(_) if self.bypass.closed => Phase::End(Answer::Closed),
-            Phase::SawFull(_) if self.bypass.is_full() => Phase::End(Answer::Full),
+            Phase::SawFull(_) if self.bypass.is_full() => Phase::Refused,
             Phase::SawFull(after) => Phase::Claimed(Lane::Bypass, self.bypass.claim(after)),
             _ if self.ring.closed => Phase::End(Answer::Closed),
-            _ if !self.ring.is_full() => Phase::Claimed(Lane::Ring, self.ring.claim(0)),
+            _ if self.ring.used.len() < limit.min(self.ring.capacity) => Phase::Claimed(Lane::Ring, self.ring.claim(0)),
             _ if inside => Phase::SawFull(self.ring.claimed()),
-            _ => Phase::End(Answer::Full),
+            _ => Phase::Refused,
+        }
+    }
+
+    /// Takes all or nothing: nothing while an item can be popped that stands before the first that was lost. Place and count are
+    /// taken one after the other, so that what is lost in between may be told with those before it or after.
+    fn take_lost(&mut self, phase: Phase) -> Phase {
+        match phase {
+            Phase::TakingPlace => {
+                self.lost.after = None;
+                Phase::TakingCount
+            }
+            Phase::TakingCount => Phase::End(Answer::Count(std::mem::take(&mut self.lost.count))),
+            _ if self.lost.count == 0 || self.lost.after.is_some_and(|tail| self.has_before(tail)) => {
+                Phase::End(Answer::Count(0))
+            }
+            _ => Phase::TakingPlace,
+        }
+    }
+
+    /// Whether what is next stands before the index `tail` of the ring.
+    fn has_before(&self, tail: usize) -> bool {
+        match self.next() {
+            Some((Lane::Ring, index, _)) => index < tail,
+            Some((Lane::Bypass, index, _)) => self.bypass.used[index - self.bypass.released].0 <= tail,
+            None => false,
+        }
+    }
+
+    /// The item that is next in order, and where it is.
+    fn next(&self) -> Option<(Lane, usize, Item)> {
+        match (self.ring.first(), self.bypass.first()) {
+            (Some((index, _, item)), Some((_, after, _))) if index < after => Some((Lane::Ring, index, item)),
+            (Some((index, _, item)), None) => Some((Lane::Ring, index, item)),
+            (_, beside) => beside.map(|(index, _, item)| (Lane::Bypass, index, item)),
         }
     }
 
@@ -300,13 +381,8 @@ impl State {
             self.lane(lane).release(index);
             return Phase::End(Answer::Item(item));
         }
-        let next = match (self.ring.first(), self.bypass.first()) {
-            (Some((index, _, item)), Some((_, after, _))) if index < after => Some((Lane::Ring, index, item)),
-            (Some((index, _, item)), None) => Some((Lane::Ring, index, item)),
-            (_, beside) => beside.map(|(index, _, item)| (Lane::Bypass, index, item)),
-        };
         let finished = |slots: &Slots| slots.closed && slots.used.is_empty();
-        match next {
+        match self.next() {
             Some((lane, index, item)) => {
                 self.lane(lane).set(index, Slot::Taking);
                 Phase::Taking(lane, index, item)
@@ -368,7 +444,8 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) fn new(capacity: usize, bypass: usize) -> Self {
         let slots = |capacity| Slots { capacity, ..Slots::default() };
-        let state = State { ring: slots(capacity), bypass: slots(bypass), calls: Vec::new() };
+        let (ring, bypass) = (slots(capacity), slots(bypass));
+        let state = State { ring, bypass, lost: Lost::default(), calls: Vec::new() };
         Self { states: vec![state], calls: 0, log: Vec::new() }
     }
 

@@ -37,6 +37,11 @@ impl Drop for Item {
 pub(crate) enum Outer {
     TryPush,
     TryPushMany,
+    TryPushWithin,
+    /// As the pushes on top of it then are: what is refused is counted.
+    TryPushOrCount,
+    /// With no time to wait, or where it must not wait with all the time there is.
+    TryPushAndWait,
     Push,
     TryPop,
     TryPopMany,
@@ -53,7 +58,7 @@ impl Outer {
     /// How many items it pushes, at most.
     pub(crate) fn pushes(self) -> usize {
         match self {
-            Self::TryPush | Self::Push => 1,
+            Self::TryPush | Self::TryPushWithin | Self::TryPushOrCount | Self::TryPushAndWait | Self::Push => 1,
             Self::TryPushMany => BATCH,
             _ => 0,
         }
@@ -106,6 +111,11 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
+    /// The limit of `TryPushWithin`.
+    fn limit(&self) -> usize {
+        self.capacity.div_ceil(2)
+    }
+
     /// Whether the call sleeps until somebody else does something.
     pub(crate) fn sleeps(&self) -> bool {
         match self.outer {
@@ -131,6 +141,9 @@ struct Record {
     /// How many it popped itself.
     popped_itself: Option<usize>,
     closed: bool,
+    /// How many were refused and counted, and of how many of those the consumer was told.
+    lost: u64,
+    told: u64,
 }
 
 /// A scene with its queue.
@@ -220,17 +233,36 @@ impl Play {
         let producer = self.producer.borrow().clone().unwrap();
         let own = self.new_item();
         let number = own.0;
-        let (mut own, mut accepted) = (Some(own), false);
+        let (mut own, mut accepted, mut taken) = (Some(own), false, false);
+        let timeout = if self.stays_inside() { Duration::MAX } else { Duration::ZERO };
         step(&mut || {
             let own = own.take().unwrap();
             accepted = match self.scene.outer {
                 Outer::TryPush => producer.try_push(own).is_ok(),
+                Outer::TryPushWithin => producer.try_push_within(own, self.scene.limit()).is_ok(),
+                Outer::TryPushOrCount => producer.try_push_or_count(own).is_ok(),
+                Outer::TryPushAndWait => {
+                    let result = producer.try_push_and_wait(own, timeout);
+                    taken = matches!(result, Ok(true));
+                    result.is_ok()
+                }
                 _ => producer.push(own).is_ok(),
             };
         });
         let mut record = self.record.borrow_mut();
+        assert!(!taken || record.popped.contains(&number), "told that it was popped");
+        record.lost += u64::from(!accepted && self.scene.outer == Outer::TryPushOrCount);
         record.own.extend(accepted.then_some(number));
         record.own_refused = !accepted;
+    }
+
+    /// Whether the call must not wait, whoever pops meanwhile.
+    fn stays_inside(&self) -> bool {
+        match self.scene.who {
+            Who::Consumer => self.scene.nested != Nested::OtherPops,
+            Who::Domain => true,
+            Who::Other => false,
+        }
     }
 
     fn call_push_many(&self, step: impl FnOnce(&mut dyn FnMut())) {
@@ -329,8 +361,10 @@ impl Play {
 
     fn pop(&self, count: usize) {
         let mut consumer = self.consumer.borrow_mut();
-        let popped = consumer.as_mut().unwrap().try_iter().take(count).map(|item| item.0);
-        self.record.borrow_mut().popped.extend(popped);
+        let consumer = consumer.as_mut().unwrap();
+        let mut record = self.record.borrow_mut();
+        record.popped.extend(consumer.try_iter().take(count).map(|item| item.0));
+        record.told += consumer.take_lost();
     }
 
     /// Pushes one, and looks whether it was refused without cause, or accepted beyond the bound.
@@ -340,10 +374,11 @@ impl Play {
         let item = self.new_item();
         let number = item.0;
         set_errno(MARK);
-        let result = producer.try_push(item);
+        let scene = &self.scene;
+        let counts = scene.outer == Outer::TryPushOrCount;
+        let result = if counts { producer.try_push_or_count(item) } else { producer.try_push(item) };
         assert_eq!(errno(), MARK);
         let mut record = self.record.borrow_mut();
-        let scene = &self.scene;
         let was_closed = record.closed;
         let in_use = record.before.len() + record.accepted.len() - record.popped.len();
         let (in_ring, sure_in_ring) = match scene.in_bypass {
@@ -366,6 +401,7 @@ impl Play {
                 let full =
                     if who == Who::Other { in_ring + pushing >= scene.capacity } else { in_use + pushing >= both };
                 assert!(full, "refused with {in_use} in use");
+                record.lost += u64::from(counts);
             }
             Err(TryPushError::Closed(_)) => {
                 assert!(scene.outer.closes(), "closed by nobody");
@@ -396,6 +432,8 @@ impl Play {
         self.pop(usize::MAX);
         let error = self.consumer.borrow_mut().as_mut().unwrap().try_pop().err();
         assert_eq!(error.map(|error| error.is_closed()), Some(self.scene.outer.closes()), "after the last item");
+        let record = self.record.borrow();
+        assert_eq!(record.told, record.lost, "how many were lost");
     }
 
     /// Whether the call itself did what it may.
@@ -408,7 +446,11 @@ impl Play {
         if record.own_refused {
             let inside = scene.who != Who::Other;
             let in_use = record.before.len() + record.accepted.len() + record.own.len();
-            let room = if inside { scene.capacity + BYPASS } else { scene.capacity + scene.in_bypass };
+            let room = match scene.outer {
+                Outer::TryPushWithin => scene.limit() + scene.in_bypass,
+                _ if inside => scene.capacity + BYPASS,
+                _ => scene.capacity + scene.in_bypass,
+            };
             assert!(in_use >= room, "refused with {in_use} in use");
             assert!(inside || scene.outer != Outer::Push, "push gave up");
         }
@@ -417,6 +459,14 @@ impl Play {
     fn check_order(&self) {
         let mut record = self.record.borrow_mut();
         let popped = std::mem::take(&mut record.popped);
+        // The bypass hides who is in the ring, and others' pops make room.
+        if self.scene.outer == Outer::TryPushWithin
+            && self.scene.in_bypass == 0
+            && self.scene.nested != Nested::OtherPops
+        {
+            let place = popped.iter().position(|number| record.own.contains(number));
+            assert!(place.is_none_or(|place| place < self.scene.limit()), "accepted beyond the limit");
+        }
         let overtaken = popped.iter().take(record.before.len()).any(|number| record.own.contains(number));
         assert!(!overtaken, "the call's own item overtook others");
         let (own, popped): (Vec<_>, Vec<_>) = popped.into_iter().partition(|number| record.own.contains(number));
