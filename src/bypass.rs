@@ -120,18 +120,14 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
     }
 
     /// Where the item lies that is next in order, if that is the head of the ring and plain to see.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the only consumer.
     #[inline]
-    pub(crate) unsafe fn front(self) -> Option<Front<'a, T>> {
+    pub(crate) fn front(self) -> Option<Front<'a, T>> {
         // B3, for the usual case.
         // SAFETY: the capacity of the ring is not 0.
         unsafe { self.ring.front(|| self.bypass.tail_word()) }
     }
 
-    /// Takes the item that is next in order, of those whose push has finished. Looks until two looks in a row agree, B3.
+    /// Takes the item that is next in order, of those whose push has finished. It looks until two looks in a row agree, B3.
     ///
     /// # Safety
     ///

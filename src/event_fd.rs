@@ -1,8 +1,8 @@
 //! A consumer in an event loop: a file descriptor that becomes readable with a push.
 //!
 //! To arm it is to announce sleep and look once more, as a pop does before it sleeps (`wait/mod.rs`, W1), and then to return. The push
-//! that finds the announcement writes to the descriptor, where it would else wake the sleeper. So a push makes one system call
-//! at most, and none while the consumer is busy.
+//! that finds the announcement writes to the descriptor, instead of waking a sleeper. So a push makes one system call at
+//! most, and none while the consumer is busy.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 use std::io;
@@ -117,7 +117,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Makes the next push, or the closing, write to the [event descriptor](Self::event_fd), which is cleared. Call it after
     /// [`try_pop`](Self::try_pop) said `Empty`, and wait for the descriptor only if it returns `true`.
     ///
-    /// Never waits. Not for signal handlers.
+    /// Never waits. Not for signal handlers. A pop that sleeps disarms it. A push that was stopped halfway may write late, so the
+    /// descriptor may be readable once with nothing to pop.
     ///
     /// # Returns
     ///

@@ -10,6 +10,7 @@
 //!          as last seen                 from behind `released`
 //!                                clear: up to where, all of them
 //!                                quiet: whether to look there at all
+//!                                asked: where `released` was at the latest `Empty`
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years. (With 32-bit counters a
@@ -161,7 +162,7 @@ pub unsafe trait Slots {
     unsafe fn slot(&self, index: u64) -> &Slot<Self::Item>;
 }
 
-/// Lets another producer, which was faster, push some more while the line is with its core: a microsecond or less.
+/// Lets another producer, which was faster, push some more while the line is with its core: a microsecond or so.
 #[cold]
 fn give_way() {
     if !cfg!(loom) {
@@ -287,7 +288,7 @@ impl<S: Slots> Ring<'_, S> {
     pub(crate) fn is_taken(self, index: u64) -> bool {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
-        self.head.released.load(Ordering::Acquire) > index || slot.stamp.load(Ordering::Acquire) != index + 1
+        self.head.released.load(Ordering::Relaxed) > index || slot.stamp.load(Ordering::Relaxed) != index + 1
     }
 
     /// Lets indices up to the one returned be claimed, if the head has moved far enough since the limit was set.
@@ -432,15 +433,15 @@ impl<'a, S: Slots> Ring<'a, S> {
             .then_some((head, slot))
     }
 
-    /// Moves that item out into what `wrap` makes of it, which runs no user's code, and frees its slot.
+    /// Moves that item out, once and into the result of a pop, and frees its slot.
     ///
     /// # Safety
     ///
     /// The caller is the consumer, and what is given came from `front` and was not taken since.
     #[inline]
-    pub(crate) unsafe fn take_front<R>(self, (index, slot): Front<'_, S::Item>, wrap: impl FnOnce(S::Item) -> R) -> R {
+    pub(crate) unsafe fn take_front<E>(self, (index, slot): Front<'_, S::Item>) -> Result<S::Item, E> {
         // SAFETY: R2, and R3: released before anybody looks again.
-        let item = wrap(unsafe { slot.read() });
+        let item = Ok(unsafe { slot.read() });
         self.release(index + 1);
         item
     }
@@ -480,7 +481,7 @@ impl<'a, S: Slots> Ring<'a, S> {
         count
     }
 
-    /// How many slots were freed since this was last asked.
+    /// How many slots were freed since this was last asked: items that were popped in their turn, from the ring.
     pub(crate) fn moved(self) -> u64 {
         let head = self.first();
         let asked = self.head.asked.load(Ordering::Relaxed);

@@ -224,12 +224,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[inline]
     unsafe fn pop_or<E>(&self, slow: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let lanes = self.lanes();
-        // SAFETY: the caller's.
-        let Some(front) = (unsafe { lanes.front() }) else {
+        let Some(front) = lanes.front() else {
             return slow();
         };
         // SAFETY: the caller is the consumer; `front` said so.
-        let item = unsafe { lanes.ring.take_front(front, Ok) };
+        let item = unsafe { lanes.ring.take_front(front) };
         #[cfg(feature = "std")]
         self.beside.waiters.room();
         item
@@ -266,10 +265,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Before the consumer is told that nothing is left. It may come back at once, or not soon.
     ///
     /// Who comes back at once, and was as fast as the producers so far, would find one item, and then the next: for each, both
-    /// sides would fetch the same lines from each other. So after several items some may come first: for a fifth of a
-    /// microsecond, once. After one item it may be the answer that is waited for, or whoever answers.
+    /// sides would fetch the same lines from each other. So after several items some more may come first, for a fraction of a
+    /// microsecond, once. After a single one, which may be a question, the next may be waited for.
     fn found_nothing(&self) {
-        if self.lanes().ring.moved() > 1 && !cfg!(loom) {
+        if !cfg!(loom) && self.lanes().ring.moved() > 1 {
             (0..16).for_each(|_| hint::spin_loop());
         }
         // W7
@@ -467,8 +466,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if self.context.is_inside_for_sure() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let item = match self.push_awake(item, deadline) {
-            Err(PushTimeoutError::Timeout(item)) => item,
+        let item = match self.push_awake(item, deadline, Spin::before_sleep(self.capacity())) {
+            Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
         };
         self.beside.waiters.register();
@@ -478,8 +477,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Tries for as long as sleep is not worth it, with `Timeout` at the end.
-    fn push_awake(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
-        let mut spin = Spin::new(self.capacity());
+    fn push_awake(&self, mut item: T, deadline: Deadline, mut spin: Spin) -> Result<(), PushTimeoutError<T>> {
         while !is_over(deadline) && spin.turn() {
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
@@ -504,9 +502,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 return Err(PushTimeoutError::Timeout(item));
             }
             woken = self.beside.waiters.sleep(announced, deadline, sure);
-            // There is room now, or was: with many others it may take some tries, which cost less than to sleep again.
+            // Slots are freed meanwhile. With many others it may take some tries to get one, which cost less than to sleep again.
             if woken {
-                match self.push_awake(item, deadline) {
+                match self.push_awake(item, deadline, Spin::after_sleep()) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
                 }
@@ -555,13 +553,16 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // SAFETY: the caller's.
         let mut tried = unsafe { self.try_pop_slow() };
         let deadline = deadline();
-        let mut spin = Spin::new(self.capacity());
+        let mut spin = Spin::before_sleep(self.capacity());
         let mut has_slept = false;
         loop {
             match tried {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) if is_over(deadline) || has_news() => return Err(PopTimeoutError::Timeout),
+                Err(TryPopError::Empty) if is_over(deadline) || has_news() => {
+                    self.found_nothing();
+                    return Err(PopTimeoutError::Timeout);
+                }
                 Err(TryPopError::Empty) => {}
             }
             tried = if spin.turn() {

@@ -16,6 +16,8 @@ type Item = u64;
 
 /// So many items at most.
 const BATCH: u64 = 4;
+/// Longer than the yields that come before sleep.
+const SHORT: Duration = Duration::from_micros(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
@@ -341,7 +343,7 @@ impl Recorder<'_> {
                     |()| What::Pushed(item),
                 )
             }),
-            1 => self.record(|| match producer.push_timeout(item, Duration::from_micros(100)) {
+            1 => self.record(|| match producer.push_timeout(item, SHORT) {
                 Ok(()) => What::Pushed(item),
                 Err(PushTimeoutError::Closed(_)) => What::Refused,
                 Err(PushTimeoutError::Timeout(_) | PushTimeoutError::WouldDeadlock(_)) => What::Full,
@@ -388,7 +390,7 @@ impl Recorder<'_> {
             }),
             9 if may_wait => self.pop_batch(|items, limit| consumer.pop_many(items, limit).map_err(|_| What::Finished)),
             0 if may_wait => self.record(|| consumer.pop().map_or(What::Finished, What::Popped)),
-            1 => self.record(|| match consumer.pop_timeout(Duration::from_micros(100)) {
+            1 => self.record(|| match consumer.pop_timeout(SHORT) {
                 Ok(item) => What::Popped(item),
                 Err(PopTimeoutError::Timeout) => What::Empty,
                 Err(PopTimeoutError::Closed) => What::Finished,

@@ -495,3 +495,21 @@ fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
         });
     }
 }
+
+#[test]
+fn pops_that_give_up_go_past_two_stopped_heirs_of_a_wake() {
+    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.pop_timeout(Duration::ZERO).ok());
+}
+
+#[test]
+fn a_push_with_no_time_to_wait_does_no_more_than_to_try() {
+    let (producer, _consumer) = bywash::bounded(1);
+    producer.push(0).unwrap();
+    let count = |call: &dyn Fn()| {
+        let steps = AtomicU64::new(0);
+        interrupt_at(u64::MAX, &steps, || {}, call);
+        steps.into_inner()
+    };
+    let tried = count(&|| assert!(producer.try_push(1).is_err()));
+    assert_eq!(count(&|| assert!(producer.push_timeout(1, Duration::ZERO).is_err())), tried);
+}

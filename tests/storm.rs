@@ -210,7 +210,7 @@ mod storm {
         for round in 0_u64.. {
             let item = match round % 4 {
                 0 => consumer.try_pop().ok(),
-                1 => consumer.pop_timeout(Duration::from_micros(100)).ok(),
+                1 => consumer.pop_timeout(Duration::from_micros(300)).ok(),
                 _ => consumer.pop().ok(),
             };
             match item {
@@ -243,7 +243,7 @@ mod storm {
             if is_over() {
                 break;
             }
-            let patience = Duration::from_micros(round % 64);
+            let patience = Duration::from_micros(round % 300);
             ledger::push_by(Kind::Thread, |item| producer.push_timeout(item, patience).is_ok());
             live_a_little(round);
         }

@@ -16,7 +16,7 @@ use support::{pin, stress_time, watch};
 const ITEMS: u32 = 3_000;
 const PRODUCERS: [usize; 4] = [1, 2, 4, 8];
 const CAPACITIES: [usize; 6] = [1, 2, 3, 8, 64, 1000];
-const SHORT: Duration = Duration::from_micros(50);
+const SHORT: Duration = Duration::from_micros(200);
 
 #[derive(Clone, Copy, Debug)]
 struct Item {

@@ -30,6 +30,8 @@
 //!   IDLE(n) ----------> WANTED(n) ---------------------> WAKING(n) -----------------> IDLE(n+1)
 //! ```
 //!
+//! WANTED and WAKING also say how to wake: through the word, or, where the consumer waits in an event loop, by a signal.
+//!
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value after the call was made
 //!   for it; and it says WAKING, so that where the waker is stopped for ever between the two, the next one makes the call.
 //! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (The kernel compares 32 bits, which do
@@ -40,7 +42,9 @@
 //! A wake for each freed slot would make 16 producers stand in each other's way. So there is one wake on its way at most: a pop
 //! finds WANTED, wakes one, and the following pops find IDLE. Whoever leaves the sleep, for whatever reason, while
 //! others are registered, announces again for them, looks, and wakes the next one if there is room. So a wake is passed
-//! on while there is room, and a consumer that pops once and never again has let one in.
+//! on while there is room, and a consumer that pops once and never again has let one in. Whoever finds the room gone again
+//! tries on for a moment, registered and not announced; for whoever sleeps there is no wake then but by W7. It announces again
+//! before it sleeps, and when it leaves.
 //!
 //! * **W6** While somebody is registered, each pop has a fence, `[room:F]`; it pairs with the one in the announcement
 //!   on leaving. Whoever leaves sees the slot, or the pop sees what it announced.
@@ -102,13 +106,13 @@ fn allowance(deadline: Deadline, sure: bool) -> Option<Duration> {
     }
 }
 
-/// The time before sleep: spinning, then yielding to whoever is waited for.
+/// The time before sleep, and before falling asleep again: spinning, then yielding to whoever is waited for.
 ///
 /// Whoever comes back at once finds one item, or room for one; then both sides fetch the same cache lines from each other
 /// for every item. So where there is room for a batch, the time for one passes first: there is no spinning.
 ///
-/// Yields go on for about as long as it takes to fall asleep and be woken, not longer: then there are other threads that need the
-/// core, which a yield only goes round between. On a core that other work keeps busy one yield lasts a time slice, while sleepers
+/// Yields go on for a few times as long as it takes to fall asleep and be woken, not longer: then there are other threads that
+/// need the core, which a yield only goes round between. On a core that other work keeps busy one yield lasts a time slice, while sleepers
 /// are woken soon.
 pub(crate) struct Spin {
     pauses: u32,
@@ -121,9 +125,14 @@ impl Spin {
     const PAUSES: u32 = 16;
     const YIELDS: Duration = Duration::from_micros(100);
 
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn before_sleep(capacity: usize) -> Self {
         let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
         Self { pauses, yields_end: None }
+    }
+
+    /// For one who was woken, and may get what it waited for at once.
+    pub(crate) fn after_sleep() -> Self {
+        Self { pauses: 1, yields_end: None }
     }
 
     /// Spends a moment, or returns `false` once it is time to sleep. In a model there is no time to spend, and all turns are alike.
@@ -178,7 +187,7 @@ impl Event {
         let word = self.word.value();
         let mut now = word.load(Ordering::Relaxed);
         while now & (NEXT - 1) != WANTED + how {
-            // IDLE => WANTED, WAKING => WANTED
+            // IDLE => WANTED, WAKING => WANTED, and WANTED in the other way => WANTED
             let number = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
             match word.compare_exchange(now, number + WANTED + how, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => now = number + WANTED + how,
