@@ -58,6 +58,7 @@ mod steps {
             ("drop_of_the_consumer", || interrupt(&[Outer::DropConsumer])),
             ("drop_of_a_producer", || interrupt(&[Outer::DropProducer, Outer::DropLastProducer])),
             ("a_push_that_wakes_the_consumer", a_push_that_wakes_the_consumer),
+            ("to_wake_is_one_system_call", to_wake_is_one_system_call),
         ]);
     }
 
@@ -233,6 +234,30 @@ mod steps {
             });
             println!("  {what}: interrupted at {} steps, {} findings", tally.steps, tally.findings);
             assert_eq!(tally.findings, 0);
+        }
+    }
+
+    /// However the consumer waits; and of two pushes, the second has nobody to wake.
+    fn to_wake_is_one_system_call() {
+        let system_calls = |producer: &Producer<u8>| {
+            let mut calls = 0;
+            step(&mut |step| calls += usize::from(step.is_system_call()), || producer.try_push(1).unwrap());
+            calls
+        };
+        let (producer, mut consumer) = bounded(4);
+        let sleeper = Sleeper::spawn(move || assert_eq!(consumer.pop(), Ok(1)));
+        sleeper.wait_until_asleep();
+        // Elsewhere it naps.
+        assert_eq!(system_calls(&producer), usize::from(!cfg!(bywash_portable)));
+        sleeper.join();
+        #[cfg(all(feature = "eventfd", not(bywash_portable)))]
+        {
+            let (producer, mut consumer) = bounded(4);
+            let _descriptor = consumer.event_fd().unwrap();
+            assert_eq!(system_calls(&producer), 0);
+            assert_eq!(consumer.try_pop(), Ok(1));
+            assert!(consumer.arm());
+            assert_eq!([system_calls(&producer), system_calls(&producer)], [1, 0]);
         }
     }
 

@@ -53,10 +53,15 @@ impl Step<'_> {
         }
     }
 
+    /// Whether the next instruction is a system call.
+    pub(crate) fn is_system_call(&self) -> bool {
+        matches!(self.bytes(), [0x0f, 0x05, _])
+    }
+
     /// Whether the next instruction is a system call that sleeps: a futex wait or a nap.
     pub(crate) fn is_going_to_sleep(&self) -> bool {
         let operation = self.registers[libc::REG_RSI as usize] as libc::c_int & !libc::FUTEX_PRIVATE_FLAG;
-        matches!(self.bytes(), [0x0f, 0x05, _])
+        self.is_system_call()
             && match self.registers[libc::REG_RAX as usize] {
                 libc::SYS_futex => operation == libc::FUTEX_WAIT,
                 number => number == libc::SYS_clock_nanosleep,
