@@ -108,13 +108,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// See [`Producer::try_push`](crate::Producer::try_push).
     #[inline]
     pub(crate) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
-        let ring = self.lanes().ring;
-        match ring.claim(1) {
+        match self.lanes().ring.claim(1) {
             Ok(indices) => {
                 // SAFETY: just claimed.
-                unsafe { ring.publish(indices.start, item) };
-                #[cfg(feature = "std")]
-                self.parker.wake();
+                unsafe { self.publish(indices.start, item) };
                 Ok(())
             }
             #[cfg(feature = "std")]
@@ -126,18 +123,28 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// See [`Producer::try_push_within`](crate::Producer::try_push_within).
     pub(crate) fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
-        let ring = self.lanes().ring;
-        match ring.claim_within(limit as u64) {
+        match self.lanes().ring.claim_within(limit as u64) {
             Ok(index) => {
                 // SAFETY: just claimed.
-                unsafe { ring.publish(index, item) };
-                #[cfg(feature = "std")]
-                self.parker.wake();
+                unsafe { self.publish(index, item) };
                 Ok(())
             }
             Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
             Err(Refused::Closed) => Err(TryPushError::Closed(item)),
         }
+    }
+
+    /// Puts `item` where it was claimed, and wakes the consumer.
+    ///
+    /// # Safety
+    ///
+    /// As [`Ring::publish`].
+    #[inline]
+    unsafe fn publish(&self, index: u64, item: T) {
+        // SAFETY: the caller's.
+        unsafe { self.lanes().ring.publish(index, item) };
+        #[cfg(feature = "std")]
+        self.parker.wake();
     }
 
     /// See [`Producer::try_push_or_count`](crate::Producer::try_push_or_count).
@@ -422,8 +429,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             Err(Refused::Closed) => return Err(TryPushError::Closed(item)),
         };
         // SAFETY: just claimed.
-        unsafe { ring.publish(index, item) };
-        self.parker.wake();
+        unsafe { self.publish(index, item) };
         let deadline = Instant::now().checked_add(timeout);
         loop {
             if ring.is_taken(index) {
