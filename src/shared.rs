@@ -583,7 +583,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
-    /// Announces sleep, looks again, and sleeps if there is still nothing.
+    /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.
     ///
     /// # Safety
     ///
@@ -598,8 +598,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // W1: whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
         let mut sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
-        let result = unsafe { self.try_pop_again() };
-        if let Err(TryPopError::Empty) = result {
+        let mut result = unsafe { self.try_pop_again() };
+        let is_empty = matches!(result, Err(TryPopError::Empty));
+        if is_empty {
             // W7: first one, and a nap; then all.
             let has_woken = self.beside.waiters.nudge(if has_slept { i32::MAX } else { 1 });
             sure &= has_slept || !has_woken;
@@ -608,6 +609,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             }
         }
         self.parker.retract(announced);
+        if is_empty {
+            // What woke it came before the deadline, even where that is over by now.
+            // SAFETY: the caller's.
+            result = unsafe { self.try_pop_again() };
+        }
         result
     }
 }
