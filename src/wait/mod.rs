@@ -373,3 +373,40 @@ impl Waiters {
         self.room.word.wake(count);
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// W5: not even where a waker was stopped halfway.
+    #[test]
+    fn no_value_of_the_word_comes_back() {
+        let parker = Parker::new();
+        let word = parker.asleep.word.value();
+        let mut last = word.load(Ordering::Relaxed);
+        let mut has_grown_to = |state| {
+            let now = word.load(Ordering::Relaxed);
+            assert!(last < now && now % NEXT == state, "from {last} to {now}");
+            last = now;
+        };
+        for how in [0, ARMED, 0] {
+            let mut was_signalled = false;
+            parker.asleep.announce(how);
+            has_grown_to(WANTED + how);
+            parker.asleep.wake(|| was_signalled = true);
+            has_grown_to(IDLE);
+            assert_eq!(was_signalled, how == ARMED);
+
+            parker.asleep.announce(how);
+            has_grown_to(WANTED + how);
+            word.fetch_add(WAKING - WANTED, Ordering::Relaxed);
+            has_grown_to(WAKING + how);
+            let announced = parker.asleep.announce(how);
+            has_grown_to(WANTED + how);
+            // In the other way.
+            let announced = if how == ARMED { parker.asleep.announce(0) } else { announced };
+            parker.retract(announced);
+            has_grown_to(IDLE);
+        }
+    }
+}
