@@ -1,8 +1,9 @@
 //! All workloads, one queue at a time.
 //!
-//! `cargo bench` takes about ten minutes, `cargo bench -- --quick` two or three; `cargo bench -- --quick bywash` is a look
-//! at bywash alone, and `cargo bench --bench compare -- --quick` one at all queues, in a minute. Names are
-//! `group/workload/params/queue`, and a part of one chooses: `cargo bench -- blocking/2_to_1`.
+//! `cargo bench` takes about ten minutes, `cargo bench -- --quick` two or three; `cargo bench --
+//! --quick bywash` is a look at bywash alone, and `cargo bench --bench compare -- --quick` one at
+//! all queues, in a minute. Names are `group/workload/params/queue`, and a part of one chooses:
+//! `cargo bench -- blocking/2_to_1`.
 
 mod rivals;
 #[allow(dead_code, reason = "the comparison uses the rest")]
@@ -21,7 +22,8 @@ mod groups {
 
     use crate::workloads::{Contestant, Kind, Payload, Workload, contestants};
 
-    const PAYLOADS: [Payload; 4] = [Payload::U64, Payload::Bytes64, Payload::Boxed, Payload::Record];
+    const PAYLOADS: [Payload; 4] =
+        [Payload::U64, Payload::Bytes64, Payload::Boxed, Payload::Record];
     const OTHER_CAPACITIES: [usize; 3] = [1, 8, 65536];
     const PRODUCERS: [usize; 4] = [1, 2, 4, 16];
 
@@ -46,7 +48,9 @@ mod groups {
         let mut all = around(Kind::Uncontended, 1);
         all.extend([1, 1024].map(|capacity| Workload::new(Kind::Full, 1, Payload::U64, capacity)));
         for kind in [Kind::Try, Kind::Blocking] {
-            all.extend(PRODUCERS.map(|producers| Workload::new(kind, producers, Payload::U64, 1024)));
+            all.extend(
+                PRODUCERS.map(|producers| Workload::new(kind, producers, Payload::U64, 1024)),
+            );
             // The one in the middle is there already.
             all.extend(around(kind, 2).into_iter().skip(1));
         }
@@ -56,8 +60,11 @@ mod groups {
     }
 
     fn around(kind: Kind, producers: usize) -> Vec<Workload> {
-        let mut all: Vec<_> = PAYLOADS.map(|payload| Workload::new(kind, producers, payload, 1024)).into();
-        all.extend(OTHER_CAPACITIES.map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)));
+        let mut all: Vec<_> =
+            PAYLOADS.map(|payload| Workload::new(kind, producers, payload, 1024)).into();
+        all.extend(
+            OTHER_CAPACITIES.map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)),
+        );
         all
     }
 

@@ -1,12 +1,13 @@
-//! A crash reporter: the handler of a signal that ends the program hands a record to a thread that may do what handlers may
-//! not, and waits for it. Then the program ends as it would have.
+//! A crash reporter: the handler of a signal that ends the program hands a record to a thread that
+//! may do what handlers may not, and waits for it. Then the program ends as it would have.
 //!
 //! ```text
 //! cargo run --example crash_reporter -- segv     # or abort, or panic: ends by that signal
 //! ```
 //!
-//! Prints the record to the standard error. The queue is a `static` one, so a handler finds it at any time, and the panic
-//! of a destructor or of an `extern "C"` function, which cannot unwind and so aborts, is reported like any other abort.
+//! Prints the record to the standard error. The queue is a `static` one, so a handler finds it at
+//! any time, and the panic of a destructor or of an `extern "C"` function, which cannot unwind and
+//! so aborts, is reported like any other abort.
 
 #[cfg(not(unix))]
 fn main() {
@@ -38,7 +39,11 @@ mod reporter {
 
     const PATIENCE: Duration = Duration::from_secs(5);
 
-    extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
+    extern "C" fn handle(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        _context: *mut libc::c_void,
+    ) {
         // SAFETY: the kernel has filled it in.
         let info = unsafe { &*info };
         // SAFETY: both signals have the field, or others in its place.
@@ -54,8 +59,8 @@ mod reporter {
                 unsafe { libc::nanosleep(&moment, ptr::null_mut()) };
             }
         }
-        // The default action is back, by SA_RESETHAND. The signal is blocked until the handler returns, and comes then.
-        // SAFETY: it has no preconditions.
+        // The default action is back, by SA_RESETHAND. The signal is blocked until the handler
+        // returns, and comes then. SAFETY: it has no preconditions.
         unsafe { libc::raise(signal) };
     }
 
@@ -68,7 +73,8 @@ mod reporter {
         assert_eq!(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }, 0);
     }
 
-    /// A stack for handlers, so that an overflow of the other one is reported too. Each thread needs its own.
+    /// A stack for handlers, so that an overflow of the other one is reported too. Each thread
+    /// needs its own.
     fn use_stack_for_handlers() {
         const SIZE: usize = 64 * 1024;
         let stack = Box::leak(vec![0u8; SIZE].into_boxed_slice());

@@ -1,11 +1,13 @@
-//! A finaliser queue: expensive drops, done by a thread of their own. A node that is dropped pushes its children into
-//! the queue, so the thread that drains it pushes into it, too; on an ordinary queue it would wait for itself.
+//! A finaliser queue: expensive drops, done by a thread of their own. A node that is dropped pushes
+//! its children into the queue, so the thread that drains it pushes into it, too; on an ordinary
+//! queue it would wait for itself.
 //!
 //! ```text
 //! cargo run --example finalisers
 //! ```
 //!
-//! Some threads build trees, and drop them. Prints how the nodes went through the queue, and that each was freed once.
+//! Some threads build trees, and drop them. Prints how the nodes went through the queue, and that
+//! each was freed once.
 
 use std::iter;
 use std::mem;
@@ -17,8 +19,8 @@ use std::thread;
 use bywash::{Builder, Consumer, Producer};
 
 const CAPACITY: usize = 64;
-/// For what the finaliser's thread pushes while the ring is full. Most of a tree is in its lowest level, so that is a
-/// lot; what does not fit is freed at once, by the same thread.
+/// For what the finaliser's thread pushes while the ring is full. Most of a tree is in its lowest
+/// level, so that is a lot; what does not fit is freed at once, by the same thread.
 const BYPASS: usize = 256;
 
 const THREADS: usize = 4;
@@ -49,13 +51,15 @@ impl Node {
     fn tree(depth: u32, ids: &mut impl Iterator<Item = usize>, finaliser: &Arc<Finaliser>) -> Self {
         let id = ids.next().expect("there is an id for each node");
         let children = if depth == 0 { 0 } else { CHILDREN };
-        let children = iter::repeat_with(|| Self::tree(depth - 1, ids, finaliser)).take(children).collect();
+        let children =
+            iter::repeat_with(|| Self::tree(depth - 1, ids, finaliser)).take(children).collect();
         Self { id, children, finaliser: finaliser.clone(), _payload: vec![0; 1000].into() }
     }
 }
 
 impl Drop for Node {
-    /// On other threads the push waits while the queue is full. On the finaliser's own it never does.
+    /// On other threads the push waits while the queue is full. On the finaliser's own it never
+    /// does.
     fn drop(&mut self) {
         FREED[self.id].fetch_add(1, Relaxed);
         let mut children = mem::take(&mut self.children);
@@ -70,7 +74,8 @@ impl Drop for Node {
     }
 }
 
-/// The finaliser's thread. Returns how many nodes it popped, and how many of them had come through the bypass.
+/// The finaliser's thread. Returns how many nodes it popped, and how many of them had come through
+/// the bypass.
 fn finalise(mut nodes: Consumer<Node>) -> (u64, u64) {
     nodes.bind(); // From here on, what is dropped on this thread never waits.
     let mut popped = 0;

@@ -1,14 +1,17 @@
-//! A parent that joins its children before it drains the queue that they push into. Once an ordinary queue is full, the
-//! children wait for room, the parent waits for the children, and so they stay. While all fits in, nobody notices.
+//! A parent that joins its children before it drains the queue that they push into. Once an
+//! ordinary queue is full, the children wait for room, the parent waits for the children, and so
+//! they stay. While all fits in, nobody notices.
 //!
 //! ```text
 //! cargo run --example join_children
 //! ```
 //!
-//! Shows two ways out, and prints where the results came from: the children wait only so long, or the parent closes the
-//! queue before it joins. A child's join hands over what the queue did not take, so nothing is lost.
+//! Shows two ways out, and prints where the results came from: the children wait only so long, or
+//! the parent closes the queue before it joins. A child's join hands over what the queue did not
+//! take, so nothing is lost.
 //!
-//! Where the parent can drain first, that is simplest: drop its own producer, `for result in &mut consumer`, join.
+//! Where the parent can drain first, that is simplest: drop its own producer, `for result in &mut
+//! consumer`, join.
 
 use std::error::Error;
 use std::thread::{self, JoinHandle};
@@ -46,7 +49,8 @@ fn push_or_keep(child: usize, results: Producer<Output>) -> Vec<Output> {
     kept
 }
 
-/// Waits for room for as long as it takes. Returns what the queue did not take before it was closed.
+/// Waits for room for as long as it takes. Returns what the queue did not take before it was
+/// closed.
 fn push_until_closed(child: usize, results: Producer<Output>) -> Vec<Output> {
     let mut kept = Vec::new();
     for result in work(child) {
@@ -73,14 +77,21 @@ fn spawn(child: Child) -> (Vec<JoinHandle<Vec<Output>>>, Consumer<Output>) {
 }
 
 /// Joins the children, with nobody draining meanwhile, and then drains.
-fn join(children: Vec<JoinHandle<Vec<Output>>>, mut consumer: Consumer<Output>) -> Result<Vec<Output>, Box<dyn Error>> {
+fn join(
+    children: Vec<JoinHandle<Vec<Output>>>,
+    mut consumer: Consumer<Output>,
+) -> Result<Vec<Output>, Box<dyn Error>> {
     let mut kept = Vec::new();
     for child in children {
         kept.extend(child.join().map_err(|_| "a child panicked")?);
     }
     // All producers are gone, so this ends where the queue is empty.
     let mut results: Vec<Output> = consumer.iter().collect();
-    println!("parent: joined; {} results from the queue, {} handed over", results.len(), kept.len());
+    println!(
+        "parent: joined; {} results from the queue, {} handed over",
+        results.len(),
+        kept.len()
+    );
     results.append(&mut kept);
     Ok(results)
 }

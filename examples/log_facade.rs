@@ -5,9 +5,10 @@
 //! cargo run --example log_facade FILE       to the end of a file
 //! ```
 //!
-//! Whoever logs formats the line and pushes it; the listener's thread writes. With the queue full, logging waits for a
-//! second at most, and not at all on the listener's own thread; what finds no room is counted. So a disk that is full
-//! or slow, and a sink that logs itself, as this one does, do not freeze the program, and neither does its end.
+//! Whoever logs formats the line and pushes it; the listener's thread writes. With the queue full,
+//! logging waits for a second at most, and not at all on the listener's own thread; what finds no
+//! room is counted. So a disk that is full or slow, and a sink that logs itself, as this one does,
+//! do not freeze the program, and neither does its end.
 
 use std::error::Error;
 use std::fs::File;
@@ -37,7 +38,10 @@ struct Logger {
 
 impl Logger {
     /// Makes a logger that writes to `sink` the program's.
-    fn install(sink: impl Write + Send + 'static, level: LevelFilter) -> Result<&'static Self, Box<dyn Error>> {
+    fn install(
+        sink: impl Write + Send + 'static,
+        level: LevelFilter,
+    ) -> Result<&'static Self, Box<dyn Error>> {
         let (queue, consumer) = Builder::new(CAPACITY).bypass(CAPACITY).build();
         let listener = Listener::spawn("log", consumer, writer(sink))?;
         // A logger is for good, whatever holds it.
@@ -47,7 +51,8 @@ impl Logger {
         Ok(logger)
     }
 
-    /// Writes what is in the queue, as far as that goes in time. What is logged afterwards is refused.
+    /// Writes what is in the queue, as far as that goes in time. What is logged afterwards is
+    /// refused.
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
@@ -82,7 +87,8 @@ impl Log for Logger {
     }
 }
 
-/// What the listener does with a line. It may log: its own lines come out after those that are in the queue.
+/// What the listener does with a line. It may log: its own lines come out after those that are in
+/// the queue.
 fn writer(mut sink: impl Write) -> impl FnMut(String) {
     move |mut line| {
         if line.len() > LONGEST {
@@ -111,7 +117,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     debug!("not shown at this level");
     info!("{}", "-".repeat(2 * LONGEST));
     log::logger().flush();
-    let worker = thread::Builder::new().name("worker".into()).spawn(|| (1..=3).for_each(|i| info!("step {i}")))?;
+    let worker = thread::Builder::new()
+        .name("worker".into())
+        .spawn(|| (1..=3).for_each(|i| info!("step {i}")))?;
     worker.join().expect("it does not panic");
     error!("done");
     Ok(if logger.stop() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -29,7 +29,8 @@ mod event_loop {
     const ITEMS: u32 = 1000;
     const TICK: Duration = Duration::from_millis(2);
 
-    /// Pops all that is there. Returns whether the queue is closed and empty; if not, its descriptor tells of the next push.
+    /// Pops all that is there. Returns whether the queue is closed and empty; if not, its
+    /// descriptor tells of the next push.
     fn drain(queue: &mut Consumer<u32>, popped: &mut u32) -> bool {
         loop {
             match queue.try_pop() {
@@ -42,15 +43,18 @@ mod event_loop {
         }
     }
 
-    /// Waits until one of the two is readable, or for `timeout`. Returns whether the second is, or nobody will write to it.
+    /// Waits until one of the two is readable, or for `timeout`. Returns whether the second is, or
+    /// nobody will write to it.
     fn wait(queue: &OwnedFd, pipe: Option<&PipeReader>, timeout: Duration) -> io::Result<bool> {
         // Negative descriptors are passed over.
         let descriptors = [queue.as_raw_fd(), pipe.map_or(-1, AsRawFd::as_raw_fd)];
-        let mut entries = descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let mut entries =
+            descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // Rounded up: it would return too early otherwise, again and again.
         let timeout = timeout.as_micros().div_ceil(1000) as i32;
         // SAFETY: the entries are valid for the call.
-        let count = unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
+        let count =
+            unsafe { libc::poll(entries.as_mut_ptr(), entries.len() as libc::nfds_t, timeout) };
         match io::Error::last_os_error() {
             error if count < 0 && error.kind() != io::ErrorKind::Interrupted => Err(error),
             _ => Ok(count > 0 && entries[1].revents != 0),
@@ -64,7 +68,9 @@ mod event_loop {
         let (reader, mut writer) = pipe()?;
         for thread in 0..THREADS {
             let producer = producer.clone();
-            thread::spawn(move || (0..ITEMS).for_each(|item| producer.push(thread * ITEMS + item).unwrap()));
+            thread::spawn(move || {
+                (0..ITEMS).for_each(|item| producer.push(thread * ITEMS + item).unwrap())
+            });
         }
         thread::spawn(move || {
             for word in ["one ", "two ", "three"] {
@@ -79,7 +85,11 @@ mod event_loop {
         let mut next_tick = Instant::now() + TICK;
         while !is_closed || pipe.is_some() {
             is_closed = drain(&mut queue, &mut popped);
-            if wait(&descriptor, pipe.as_ref(), next_tick.saturating_duration_since(Instant::now()))? {
+            if wait(
+                &descriptor,
+                pipe.as_ref(),
+                next_tick.saturating_duration_since(Instant::now()),
+            )? {
                 let mut buffer = [0; 64];
                 match pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer))? {
                     0 => pipe = None,

@@ -1,13 +1,14 @@
-//! A slow sink behind a queue: a chat's webhook, say, which takes its time and fails now and then. Requests wait for it
-//! no longer than they may, what was accepted is delivered in order, and the program stops without losing any of it.
+//! A slow sink behind a queue: a chat's webhook, say, which takes its time and fails now and then.
+//! Requests wait for it no longer than they may, what was accepted is delivered in order, and the
+//! program stops without losing any of it.
 //!
 //! ```text
 //! cargo run --example slow_sink
 //! cargo run --example slow_sink -- --down    # the sink fails for good after a while
 //! ```
 //!
-//! Prints the messages as the sink takes them, and to the standard error what became of all. It lists those that were
-//! accepted and not delivered; a real program would save them.
+//! Prints the messages as the sink takes them, and to the standard error what became of all. It
+//! lists those that were accepted and not delivered; a real program would save them.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -55,7 +56,8 @@ struct Report {
     undelivered: Vec<Message>,
 }
 
-/// The sink's thread. While one message is tried again, those behind it wait: that is what keeps them in order.
+/// The sink's thread. While one message is tried again, those behind it wait: that is what keeps
+/// them in order.
 fn deliver(mut messages: Consumer<Message>, mut webhook: Webhook) -> Report {
     messages.bind(); // If this thread comes to push as well, it does not wait for itself.
     let mut report = Report::default();
@@ -72,7 +74,11 @@ fn deliver(mut messages: Consumer<Message>, mut webhook: Webhook) -> Report {
     report
 }
 
-fn post_with_retries(webhook: &mut Webhook, message: &Message, retries: &mut u32) -> Result<(), &'static str> {
+fn post_with_retries(
+    webhook: &mut Webhook,
+    message: &Message,
+    retries: &mut u32,
+) -> Result<(), &'static str> {
     let mut backoff = FIRST_BACKOFF;
     for _ in 1..ATTEMPTS {
         if webhook.post(message).is_ok() {
@@ -85,12 +91,14 @@ fn post_with_retries(webhook: &mut Webhook, message: &Message, retries: &mut u32
     webhook.post(message)
 }
 
-/// A thread that answers requests. Returns how many messages were accepted, and the longest time that one took.
+/// A thread that answers requests. Returns how many messages were accepted, and the longest time
+/// that one took.
 fn serve(thread: u32, queue: Producer<Message>) -> (usize, Duration) {
     let (mut accepted, mut longest) = (0, Duration::ZERO);
     for request in 0..REQUESTS {
         let begin = Instant::now();
-        // Refused after that time, or because the sink is down; the request is answered all the same.
+        // Refused after that time, or because the sink is down; the request is answered all the
+        // same.
         accepted += usize::from(queue.push_timeout(Message { thread, request }, PATIENCE).is_ok());
         longest = longest.max(begin.elapsed());
     }
@@ -98,18 +106,23 @@ fn serve(thread: u32, queue: Producer<Message>) -> (usize, Duration) {
 }
 
 fn main() -> ExitCode {
-    let down_after = if std::env::args().any(|argument| argument == "--down") { 10 } else { u32::MAX };
+    let down_after =
+        if std::env::args().any(|argument| argument == "--down") { 10 } else { u32::MAX };
     let (queue, messages) = bounded(CAPACITY);
     let sink = thread::spawn(move || deliver(messages, Webhook { calls: 0, down_after }));
     let spawn = |(number, queue)| thread::spawn(move || serve(number, queue));
     let threads: Vec<_> = (0..THREADS).zip(iter::repeat(&queue).cloned()).map(spawn).collect();
     drop(queue); // When the threads have dropped theirs, too, the sink's thread delivers what is left, and ends.
-    let served: Vec<_> = threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect();
+    let served: Vec<_> =
+        threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect();
     let Report { delivered, retries, undelivered } = sink.join().expect("it does not panic");
 
     let accepted: usize = served.iter().map(|(accepted, _)| accepted).sum();
     let longest = served.iter().map(|(_, longest)| longest).max().expect("there are threads");
-    eprintln!("{} requests, {accepted} accepted; the longest push took {longest:.1?}", THREADS * REQUESTS);
+    eprintln!(
+        "{} requests, {accepted} accepted; the longest push took {longest:.1?}",
+        THREADS * REQUESTS
+    );
     for Message { thread, request } in &undelivered {
         eprintln!("not delivered: thread {thread} request {request}");
     }

@@ -1,5 +1,5 @@
-//! A queue in a tokio program: threads push, and so may signal handlers and destructors; a task pops, and sleeps in the
-//! runtime meanwhile, beside other tasks.
+//! A queue in a tokio program: threads push, and so may signal handlers and destructors; a task
+//! pops, and sleeps in the runtime meanwhile, beside other tasks.
 //!
 //! ```text
 //! cargo run --example tokio_loop --features eventfd
@@ -43,7 +43,8 @@ mod tasks {
             Ok(Self { queue, descriptor })
         }
 
-        /// The next item, or `None` once the queue is closed. Where it is cancelled, no item is lost.
+        /// The next item, or `None` once the queue is closed. Where it is cancelled, no item is
+        /// lost.
         async fn recv(&mut self) -> io::Result<Option<T>> {
             loop {
                 match self.queue.try_pop() {
@@ -53,8 +54,9 @@ mod tasks {
                     Err(TryPopError::Empty) if !self.queue.arm() => continue,
                     Err(TryPopError::Empty) => {}
                 }
-                // What the runtime knows may be of before the arming, which has cleared the descriptor. Then it comes here
-                // once more. A push after that makes an event of its own.
+                // What the runtime knows may be of before the arming, which has cleared the
+                // descriptor. Then it comes here once more. A push after that makes an event of its
+                // own.
                 self.descriptor.readable().await?.clear_ready();
             }
         }
@@ -86,7 +88,9 @@ mod tasks {
         let (producer, queue) = bounded(16);
         for thread in 0..THREADS {
             let producer = producer.clone();
-            thread::spawn(move || (0..ITEMS).for_each(|item| producer.push(thread * ITEMS + item).unwrap()));
+            thread::spawn(move || {
+                (0..ITEMS).for_each(|item| producer.push(thread * ITEMS + item).unwrap())
+            });
         }
         drop(producer);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;

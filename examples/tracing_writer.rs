@@ -1,5 +1,5 @@
-//! `tracing` through a bounded queue: any thread logs, and one writes. That one logs, too; on an ordinary queue it
-//! would wait for itself as soon as the queue is full.
+//! `tracing` through a bounded queue: any thread logs, and one writes. That one logs, too; on an
+//! ordinary queue it would wait for itself as soon as the queue is full.
 //!
 //! ```text
 //! cargo run --example tracing_writer                  # a logger waits while the queue is full: nothing is lost
@@ -24,7 +24,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const THREADS: u64 = 4;
 const LINES: u64 = 1000;
 
-/// A line, or the end. (The subscriber keeps a producer for ever, so the queue does not close by itself.)
+/// A line, or the end. (The subscriber keeps a producer for ever, so the queue does not close by
+/// itself.)
 type Message = Option<Vec<u8>>;
 
 #[derive(Clone)]
@@ -34,7 +35,8 @@ struct Log {
     dropped: Arc<AtomicU64>,
 }
 
-/// One line. The subscriber makes one for each event, and writes to it; it is pushed when it is dropped.
+/// One line. The subscriber makes one for each event, and writes to it; it is pushed when it is
+/// dropped.
 struct Line<'a> {
     log: &'a Log,
     text: Vec<u8>,
@@ -63,13 +65,15 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         let Log { queue, may_drop, dropped } = self.log;
         let line = Some(mem::take(&mut self.text));
-        // Where `push` fails, the writer is gone, or is logging itself, and more than the bypass holds.
+        // Where `push` fails, the writer is gone, or is logging itself, and more than the bypass
+        // holds.
         let taken = if *may_drop { queue.try_push(line).is_ok() } else { queue.push(line).is_ok() };
         dropped.fetch_add(u64::from(!taken), Relaxed);
     }
 }
 
-/// The writer's thread. If writing fails, it ends, and with it the queue: those who log are refused, and do not wait.
+/// The writer's thread. If writing fails, it ends, and with it the queue: those who log are
+/// refused, and do not wait.
 fn write_lines(mut lines: Consumer<Message>, mut output: impl Write) -> io::Result<u64> {
     lines.bind(); // What this thread logs never waits.
     let mut written = 0;
@@ -91,15 +95,19 @@ fn write_lines(mut lines: Consumer<Message>, mut output: impl Write) -> io::Resu
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (options, files): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|argument| argument.starts_with('-'));
+    let (options, files): (Vec<_>, Vec<_>) =
+        env::args().skip(1).partition(|argument| argument.starts_with('-'));
     if options.iter().any(|option| option != "--drop") || files.len() > 1 {
         return Err("usage: tracing_writer [--drop] [FILE]".into());
     }
     let output: Box<dyn Write + Send> = match files.first() {
-        Some(file) => Box::new(File::create(file).map_err(|error| format!("cannot write {file}: {error}"))?),
+        Some(file) => {
+            Box::new(File::create(file).map_err(|error| format!("cannot write {file}: {error}"))?)
+        }
         None => Box::new(io::stdout()),
     };
-    // The bypass is for what the writer logs while it writes a queue full of lines: here that is one line at most.
+    // The bypass is for what the writer logs while it writes a queue full of lines: here that is
+    // one line at most.
     let (queue, lines) = Builder::new(64).bypass(1).build();
     let log = Log { queue, may_drop: !options.is_empty(), dropped: Arc::default() };
     let writer = thread::spawn(|| write_lines(lines, BufWriter::new(output)));
@@ -112,7 +120,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     eprintln!("{} lines logged by {THREADS} threads", THREADS * LINES);
     let _ = log.queue.push(None); // Refused if the writer has ended: it says why.
-    let written = writer.join().expect("it does not panic").map_err(|error| format!("cannot write: {error}"))?;
+    let written = writer
+        .join()
+        .expect("it does not panic")
+        .map_err(|error| format!("cannot write: {error}"))?;
     let (dropped, bypassed) = (log.dropped.load(Relaxed), log.queue.bypassed());
     eprintln!("{written} lines written, {dropped} dropped, {bypassed} through the bypass");
     Ok(())

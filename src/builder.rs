@@ -5,8 +5,8 @@ use crate::{Consumer, Producer};
 
 /// A queue on the heap for `capacity` items, and a bypass for 16 beside it.
 ///
-/// The capacity is exact. Ring and bypass are allocated here, once. 16 is for a consumer that seldom pushes; where each item may
-/// make it push, see [`Builder::bypass`].
+/// The capacity is exact. Ring and bypass are allocated here, once. 16 is for a consumer that
+/// seldom pushes; where each item may make it push, see [`Builder::bypass`].
 ///
 /// # Panics
 ///
@@ -53,9 +53,10 @@ impl Builder {
 
     /// With a bypass of `slots` items, 0 or more. Without this it is 16.
     ///
-    /// The bypass takes what the consumer pushes into its own full queue: by destructors, hooks and signals. What goes beside a full
-    /// ring comes out after all that is in the ring. So while producers keep it full, what handling `capacity` items makes
-    /// the consumer push stands in the bypass at a time: with one push for each item, as many slots as the capacity are enough;
+    /// The bypass takes what the consumer pushes into its own full queue: by destructors, hooks and
+    /// signals. What goes beside a full ring comes out after all that is in the ring. So while
+    /// producers keep it full, what handling `capacity` items makes the consumer push stands in the
+    /// bypass at a time: with one push for each item, as many slots as the capacity are enough;
     /// with one for each tenth, a tenth of it.
     #[must_use]
     pub fn bypass(mut self, slots: usize) -> Self {

@@ -1,32 +1,38 @@
-//! The bypass: a second, small ring beside the ring, for pushes that must not wait, and one order over both.
+//! The bypass: a second, small ring beside the ring, for pushes that must not wait, and one order
+//! over both.
 //!
-//! While the ring is full, a push on the consumer's thread, or on one that the consumer depends on, goes into the bypass. Who
-//! that is is not decided here. Since a consumer may move while its old thread is inside such a push, several contexts
-//! may push into the bypass at once; so it is a ring of the same kind.
+//! While the ring is full, a push on the consumer's thread, or on one that the consumer depends on,
+//! goes into the bypass. Who that is is not decided here. Since a consumer may move while its old
+//! thread is inside such a push, several contexts may push into the bypass at once; so it is a ring
+//! of the same kind.
 //!
 //! # Order
 //!
-//! An entry of the bypass carries `after`: the `claims` at which the ring was seen full. It stands after the ring's indices
-//! below `after`, and before those from `after` on.
+//! An entry of the bypass carries `after`: the `claims` at which the ring was seen full. It stands
+//! after the ring's indices below `after`, and before those from `after` on.
 //!
-//! * **B1** *Ring, then bypass.* If a push into the ring returned before one into the bypass began, its index is below the
-//!   `after` that the latter read.
-//! * **B2** *Bypass, then ring.* If a push into the bypass returned before one into the ring began, the latter claims an
-//!   index not below that `after`.
-//! * Within each lane the index decides. Two entries may carry an `after` that falls: the one with the smaller read it
-//!   before the other claimed. The ring's indices between the two were claimed after that read, by pushes that run beside
-//!   both; so any place among them will do for the second entry, and the one behind the first is as good as any.
-//! * **B3** *Look again.* Only what was published is seen, so whichever item the consumer has found, another that stands before
-//!   it may have been published meanwhile, by a push that returned before the found one began. But then it is visible
-//!   since the stamp of the found one was read, with Acquire. So the consumer looks again at everything, until two looks in a
-//!   row find the same: nothing that stands before it has finished. On the fast path, with the ring's head published, the only
-//!   thing to look at is whether the bypass is empty, and it is looked at after the stamp: `claims` of the bypass must still
-//!   be what it was when the slow path last left nothing in there, `quiet`.
+//! * **B1** *Ring, then bypass.* If a push into the ring returned before one into the bypass began,
+//!   its index is below the `after` that the latter read.
+//! * **B2** *Bypass, then ring.* If a push into the bypass returned before one into the ring began,
+//!   the latter claims an index not below that `after`.
+//! * Within each lane the index decides. Two entries may carry an `after` that falls: the one with
+//!   the smaller read it before the other claimed. The ring's indices between the two were claimed
+//!   after that read, by pushes that run beside both; so any place among them will do for the
+//!   second entry, and the one behind the first is as good as any.
+//! * **B3** *Look again.* Only what was published is seen, so whichever item the consumer has
+//!   found, another that stands before it may have been published meanwhile, by a push that
+//!   returned before the found one began. But then it is visible since the stamp of the found one
+//!   was read, with Acquire. So the consumer looks again at everything, until two looks in a row
+//!   find the same: nothing that stands before it has finished. On the fast path, with the ring's
+//!   head published, the only thing to look at is whether the bypass is empty, and it is looked at
+//!   after the stamp: `claims` of the bypass must still be what it was when the slow path last left
+//!   nothing in there, `quiet`.
 //!
 //! # Closing
 //!
-//! The ring is closed first and the bypass second; they open the other way round. A push into the bypass that saw the ring full
-//! and open may still be refused by the bypass; and once both are closed and empty nothing can come any more.
+//! The ring is closed first and the bypass second; they open the other way round. A push into the
+//! bypass that saw the ring full and open may still be refused by the bypass; and once both are
+//! closed and empty nothing can come any more.
 
 use crate::TryPopError;
 use crate::ring::{Front, Ring, Slots};
@@ -83,9 +89,14 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
         }
     }
 
-    /// Pushes the first of `items`, as many as fit, or, where the ring is full and `may_bypass` says so, into the bypass.
+    /// Pushes the first of `items`, as many as fit, or, where the ring is full and `may_bypass`
+    /// says so, into the bypass.
     #[cfg(feature = "alloc")]
-    pub(crate) fn push_many(self, items: &mut VecDeque<T>, may_bypass: impl FnOnce() -> bool) -> Result<(), Refused> {
+    pub(crate) fn push_many(
+        self,
+        items: &mut VecDeque<T>,
+        may_bypass: impl FnOnce() -> bool,
+    ) -> Result<(), Refused> {
         match self.ring.push_many(items, |item| item) {
             // B1, B2: this very `tail`.
             Err(Refused::Full { tail: after }) if may_bypass() => {
@@ -95,7 +106,8 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
         }
     }
 
-    /// Takes those items that lie in a row at the head of the ring and are next in order, `most` at most, or one from elsewhere.
+    /// Takes those items that lie in a row at the head of the ring and are next in order, `most` at
+    /// most, or one from elsewhere.
     ///
     /// # Panics
     ///
@@ -105,7 +117,11 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
     ///
     /// The caller is the only consumer.
     #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn try_pop_many(self, most: usize, buffer: &mut Vec<T>) -> Result<usize, TryPopError> {
+    pub(crate) unsafe fn try_pop_many(
+        self,
+        most: usize,
+        buffer: &mut Vec<T>,
+    ) -> Result<usize, TryPopError> {
         // B3: the bypass is looked at after the last of the stamps.
         // SAFETY: the caller is the consumer; the capacity of the ring is not 0.
         match unsafe { self.ring.take_run(most as u64, || self.bypass.tail_word(), buffer) } {
@@ -127,7 +143,8 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
         unsafe { self.ring.front(|| self.bypass.tail_word()) }
     }
 
-    /// Takes the item that is next in order, of those whose push has finished. It looks until two looks in a row agree, B3.
+    /// Takes the item that is next in order, of those whose push has finished. It looks until two
+    /// looks in a row agree, B3.
     ///
     /// # Safety
     ///
@@ -177,7 +194,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
         match unsafe { self.look() } {
             Some(Place::Ring(index)) => index >= tail,
             // SAFETY: the caller is the consumer; `look` said so.
-            Some(Place::Bypass(index)) => unsafe { self.bypass.peek(index, |entry| entry.after > tail) },
+            Some(Place::Bypass(index)) => unsafe {
+                self.bypass.peek(index, |entry| entry.after > tail)
+            },
             None => true,
         }
     }
@@ -199,7 +218,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
         };
         match ring {
             // SAFETY: the caller is the consumer; `find` said so.
-            Some(index) if index < unsafe { self.bypass.peek(beside, |entry| entry.after) } => Some(Place::Ring(index)),
+            Some(index) if index < unsafe { self.bypass.peek(beside, |entry| entry.after) } => {
+                Some(Place::Ring(index))
+            }
             _ => Some(Place::Bypass(beside)),
         }
     }

@@ -1,21 +1,27 @@
 //! Who is the consumer? Asked by a push that finds the ring full, maybe in a signal handler.
 //!
-//! * **I1** Every thread that was ever bound or entered a domain has a number of its own, given out once in normal code and never
-//!   again (on 32 bits: not before 2^32 such threads). So a thread that comes later, at the same address, is nobody; and a guard that was forgotten names nobody else.
-//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor locks, also where this crate is in
-//!   a library that was loaded at run time. (POSIX does not list it for handlers; glibc, musl and the BSDs read an array.)
-//!   A thread-local would be allocated when a thread first touches it, in such a library, maybe inside the handler.
-//!   It has no destructor there, which an unloaded library would leave behind; so at the very end of a thread, while its specific
-//!   data is being destroyed, it may be nobody already. Before a push waits, it asks the thread-local too.
-//! * **I3** What is read first is cheaper: the thread pointer, which tells all threads apart that live at the same time. Only
-//!   where it is the bound thread's, or where a domain is in use, is the number asked for.
-//! * **I4** A pop compares the number on every call, so it reads a thread-local of its own; no handler does.
+//! * **I1** Every thread that was ever bound or entered a domain has a number of its own, given out
+//!   once in normal code and never again (on 32 bits: not before 2^32 such threads). So a thread
+//!   that comes later, at the same address, is nobody; and a guard that was forgotten names nobody
+//!   else.
+//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor
+//!   locks, also where this crate is in a library that was loaded at run time. (POSIX does not list
+//!   it for handlers; glibc, musl and the BSDs read an array.) A thread-local would be allocated
+//!   when a thread first touches it, in such a library, maybe inside the handler. It has no
+//!   destructor there, which an unloaded library would leave behind; so at the very end of a
+//!   thread, while its specific data is being destroyed, it may be nobody already. Before a push
+//!   waits, it asks the thread-local too.
+//! * **I3** What is read first is cheaper: the thread pointer, which tells all threads apart that
+//!   live at the same time. Only where it is the bound thread's, or where a domain is in use, is
+//!   the number asked for.
+//! * **I4** A pop compares the number on every call, so it reads a thread-local of its own; no
+//!   handler does.
 //!
-//! The domain of a consumer is a list of numbers. It only grows, so a handler on any thread may walk it at any instruction; places
-//! that were left are used again.
+//! The domain of a consumer is a list of numbers. It only grows, so a handler on any thread may
+//! walk it at any instruction; places that were left are used again.
 //!
-//! All accesses are `Relaxed` but those that publish a pointer. What matters is what a thread reads of its own binding and of its own
-//! guards, and that is ordered by program order.
+//! All accesses are `Relaxed` but those that publish a pointer. What matters is what a thread reads
+//! of its own binding and of its own guards, and that is ordered by program order.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -38,7 +44,11 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) const fn new() -> Self {
-        Self { token: AtomicUsize::new(0), consumer: AtomicUsize::new(0), members: AtomicPtr::new(ptr::null_mut()) }
+        Self {
+            token: AtomicUsize::new(0),
+            consumer: AtomicUsize::new(0),
+            members: AtomicPtr::new(ptr::null_mut()),
+        }
     }
 
     /// Makes the calling thread the consumer's, and returns its number.
@@ -59,7 +69,8 @@ impl Context {
     /// Whether it is worth asking for the number: `false` is `false`.
     #[inline]
     pub(crate) fn may_be_inside(&self) -> bool {
-        self.token.load(Ordering::Relaxed) == thread::token() || !self.members.load(Ordering::Relaxed).is_null()
+        self.token.load(Ordering::Relaxed) == thread::token()
+            || !self.members.load(Ordering::Relaxed).is_null()
     }
 
     /// Whether the calling thread is the consumer's, or in its domain. For signal handlers too.
@@ -67,7 +78,8 @@ impl Context {
         self.may_be_inside() && self.is_one_of_us(thread::number())
     }
 
-    /// As [`is_inside`](Self::is_inside), and right to the very end of a thread. Not for signal handlers.
+    /// As [`is_inside`](Self::is_inside), and right to the very end of a thread. Not for signal
+    /// handlers.
     pub(crate) fn is_inside_for_sure(&self) -> bool {
         self.is_one_of_us(own_number())
     }
@@ -87,7 +99,12 @@ impl Context {
         if members.is_null() {
             let new = Arc::into_raw(Arc::<Members>::default()).cast_mut();
             // There is one consumer, but what allocates may come here again.
-            members = match self.members.compare_exchange(members, new, Ordering::AcqRel, Ordering::Acquire) {
+            members = match self.members.compare_exchange(
+                members,
+                new,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
                 Ok(_) => new,
                 Err(now) => {
                     // SAFETY: from `into_raw`, and seen by nobody.
@@ -143,17 +160,20 @@ impl Members {
 
     /// Enters the thread of `number`, in a place that was left or a new one.
     fn enter(&self, number: usize) -> &Member {
-        let enter =
-            |member: &&Member| member.thread.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        let enter = |member: &&Member| {
+            member.thread.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        };
         if let Some(member) = self.iter().find(enter) {
             return member;
         }
-        let new = Box::into_raw(Box::new(Member { thread: AtomicUsize::new(number), next: ptr::null() }));
+        let new =
+            Box::into_raw(Box::new(Member { thread: AtomicUsize::new(number), next: ptr::null() }));
         let mut first = self.first.load(Ordering::Relaxed);
         loop {
             // SAFETY: nobody else sees it before it is in the list.
             unsafe { (*new).next = first };
-            match self.first.compare_exchange_weak(first, new, Ordering::Release, Ordering::Relaxed) {
+            match self.first.compare_exchange_weak(first, new, Ordering::Release, Ordering::Relaxed)
+            {
                 // SAFETY: members are freed only with the list.
                 Ok(_) => return unsafe { &*new },
                 Err(now) => first = now,
@@ -173,14 +193,17 @@ impl Drop for Members {
     }
 }
 
-/// The threads that a consumer depends on: a `push` from inside refuses to wait, as it does on the consumer's thread.
+/// The threads that a consumer depends on: a `push` from inside refuses to wait, as it does on the
+/// consumer's thread.
 ///
-/// A consumer that hands work to other threads and waits for them must not be waited for by those threads: a helper
-/// that compresses what the consumer writes, or a client library's own thread that logs. Such a thread enters the
-/// domain for as long as the consumer may wait for it; its pushes into a full queue then take the bypass, and with the
-/// bypass full return [`WouldDeadlock`](crate::PushError::WouldDeadlock).
+/// A consumer that hands work to other threads and waits for them must not be waited for by those
+/// threads: a helper that compresses what the consumer writes, or a client library's own thread
+/// that logs. Such a thread enters the domain for as long as the consumer may wait for it; its
+/// pushes into a full queue then take the bypass, and with the bypass full return
+/// [`WouldDeadlock`](crate::PushError::WouldDeadlock).
 ///
-/// From [`Consumer::domain`](crate::Consumer::domain). It may outlive its queue, and then does nothing.
+/// From [`Consumer::domain`](crate::Consumer::domain). It may outlive its queue, and then does
+/// nothing.
 ///
 /// ```
 /// use bywash::{Builder, PushError};
@@ -203,8 +226,8 @@ pub struct Domain {
 impl Domain {
     /// Enters the domain with the calling thread, until the guard is dropped. May be nested.
     ///
-    /// Never waits. May allocate, so it is not for signal handlers. A guard that is forgotten leaves its thread, and no
-    /// other, inside.
+    /// Never waits. May allocate, so it is not for signal handlers. A guard that is forgotten
+    /// leaves its thread, and no other, inside.
     ///
     /// # Panics
     ///
@@ -266,14 +289,16 @@ mod thread {
         static NUMBER: Cell<usize> = Cell::new(0);
     }
 
-    /// The number of the calling thread, or 0 where it has none. Not for signal handlers: the thread-local
-    /// of a library that was loaded at run time is allocated when a thread first comes here.
+    /// The number of the calling thread, or 0 where it has none. Not for signal handlers: the
+    /// thread-local of a library that was loaded at run time is allocated when a thread first comes
+    /// here.
     #[inline]
     pub(crate) fn own_number() -> usize {
         NUMBER.with(Cell::get)
     }
 
-    /// The number of the calling thread, which no other thread has had or will have. Gives one to a thread without.
+    /// The number of the calling thread, which no other thread has had or will have. Gives one to a
+    /// thread without.
     pub(super) fn enroll() -> usize {
         static LAST: AtomicUsize = AtomicUsize::new(0);
         if NUMBER.with(Cell::get) == 0 {
@@ -297,16 +322,18 @@ mod thread {
 
         /// The number of the calling thread, or 0 where it has none.
         pub(crate) fn number() -> usize {
-            match KEY.load(Ordering::Acquire) {
-                0 => 0,
-                // SAFETY: keys are never deleted once they are in `KEY`.
-                key => unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) }.addr(),
+            let key = KEY.load(Ordering::Acquire);
+            if key == 0 {
+                return 0;
             }
+            // SAFETY: keys are never deleted once they are in `KEY`.
+            unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) }.addr()
         }
 
         pub(crate) fn set(number: usize) {
             // SAFETY: as in `number`.
-            let error = unsafe { libc::pthread_setspecific(key(), ptr::without_provenance(number)) };
+            let error =
+                unsafe { libc::pthread_setspecific(key(), ptr::without_provenance(number)) };
             assert_eq!(error, 0, "bywash: no memory for thread-specific data");
         }
 
@@ -325,13 +352,15 @@ mod thread {
             (KEY.load(Ordering::Acquire) - 1) as libc::pthread_key_t
         }
 
-        /// A number that no two threads have at the same time. A thread may have that of one that has ended.
+        /// A number that no two threads have at the same time. A thread may have that of one that
+        /// has ended.
         #[inline]
         pub(crate) fn token() -> usize {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             {
                 let token;
-                // SAFETY: the ABI of thread-local storage has the thread pointer at its own address.
+                // SAFETY: the ABI of thread-local storage has the thread pointer at its own
+                // address.
                 unsafe {
                     core::arch::asm!("mov {}, fs:[0]", out(reg) token, options(nostack, preserves_flags, readonly))
                 };
@@ -346,7 +375,10 @@ mod thread {
                 };
                 token
             }
-            #[cfg(not(all(any(target_arch = "x86_64", target_arch = "aarch64"), target_os = "linux")))]
+            #[cfg(not(all(
+                any(target_arch = "x86_64", target_arch = "aarch64"),
+                target_os = "linux"
+            )))]
             {
                 // SAFETY: it has no preconditions.
                 unsafe { libc::pthread_self() as usize }

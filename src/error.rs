@@ -122,7 +122,8 @@ const PUSH_TIMEOUT: &str = "timed out while the queue was full";
 const POP_TIMEOUT: &str = "timed out while the queue was empty";
 const WOULD_DEADLOCK: &str = "queue is full, and cannot be drained while this thread waits";
 
-/// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` whatever the item is.
+/// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` whatever
+/// the item is.
 macro_rules! push_error {
     ($name:ident { $($variant:ident => $text:ident),+ }) => {
         impl<T> $name<T> {

@@ -1,8 +1,9 @@
 //! A consumer in an event loop: a file descriptor that becomes readable with a push.
 //!
-//! To arm it is to announce sleep and look once more, as a pop does before it sleeps (`wait/mod.rs`, W1), and then to return. The push
-//! that finds the announcement writes to the descriptor, instead of waking a sleeper. So a push makes one system call at
-//! most, and none while the consumer is busy.
+//! To arm it is to announce sleep and look once more, as a pop does before it sleeps
+//! (`wait/mod.rs`, W1), and then to return. The push that finds the announcement writes to the
+//! descriptor, instead of waking a sleeper. So a push makes one system call at most, and none while
+//! the consumer is busy.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 use std::io;
@@ -14,7 +15,8 @@ use crate::shared::Shared;
 use crate::wait::heavy_barrier;
 use crate::{Consumer, Queue};
 
-/// An `eventfd`, once somebody has asked for it. It lives as long as its queue, so that no push writes to another's.
+/// An `eventfd`, once somebody has asked for it. It lives as long as its queue, so that no push
+/// writes to another's.
 #[derive(Debug)]
 pub(crate) struct EventFd(AtomicI32);
 
@@ -25,8 +27,8 @@ impl EventFd {
         Self(AtomicI32::new(NONE))
     }
 
-    /// Makes it readable. For signal handlers too: with room in its counter, which is cleared each time it is armed, the
-    /// system call does not fail, so `errno` stays as it is.
+    /// Makes it readable. For signal handlers too: with room in its counter, which is cleared each
+    /// time it is armed, the system call does not fail, so `errno` stays as it is.
     pub(crate) fn signal(&self) {
         let fd = self.0.load(Ordering::Relaxed);
         if fd != NONE {
@@ -42,9 +44,11 @@ impl EventFd {
     /// Makes it unreadable, if it is there.
     fn clear(&self) {
         let mut count = 0u64;
-        // SAFETY: eight bytes are written. It does not block; where there is nothing to read or no descriptor,
-        // that is just as well.
-        unsafe { libc::read(self.0.load(Ordering::Relaxed), (&raw mut count).cast(), size_of_val(&count)) };
+        // SAFETY: eight bytes are written. It does not block; where there is nothing to read or no
+        // descriptor, that is just as well.
+        unsafe {
+            libc::read(self.0.load(Ordering::Relaxed), (&raw mut count).cast(), size_of_val(&count))
+        };
     }
 
     /// The same one under a new number.
@@ -86,7 +90,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // W1.
         let sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
-        let is_armed = sure && self.parker.event_fd.is_there() && !unsafe { self.lanes().has_news() };
+        let is_armed =
+            sure && self.parker.event_fd.is_there() && !unsafe { self.lanes().has_news() };
         if is_armed {
             // W7: as before a long sleep.
             self.beside.waiters.nudge(i32::MAX);
@@ -99,11 +104,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
 /// For event loops, with the feature `eventfd`, on Linux.
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
-    /// A file descriptor for an event loop: it becomes readable once something is pushed, or the queue is closed, after the consumer was
-    /// [armed](Self::arm). To be registered with `poll`, `epoll`, `mio` or tokio's `AsyncFd`, and not to be read or written.
+    /// A file descriptor for an event loop: it becomes readable once something is pushed, or the
+    /// queue is closed, after the consumer was [armed](Self::arm). To be registered with `poll`,
+    /// `epoll`, `mio` or tokio's `AsyncFd`, and not to be read or written.
     ///
-    /// It is an `eventfd`, made by the first call; all calls return the same one under new numbers. Pushes that find the consumer
-    /// not armed have nothing to do with it; one that finds it armed writes to it once, in a signal handler too.
+    /// It is an `eventfd`, made by the first call; all calls return the same one under new numbers.
+    /// Pushes that find the consumer not armed have nothing to do with it; one that finds it armed
+    /// writes to it once, in a signal handler too.
     ///
     /// Never waits. Not for signal handlers. In a forked child it is shared with the parent.
     ///
@@ -114,17 +121,18 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().parker.event_fd.get()
     }
 
-    /// Makes the next push, or the closing, write to the [event descriptor](Self::event_fd), which is cleared. Call it after
-    /// [`try_pop`](Self::try_pop) said `Empty`, and wait for the descriptor only if it returns `true`.
+    /// Makes the next push, or the closing, write to the [event descriptor](Self::event_fd), which
+    /// is cleared. Call it after [`try_pop`](Self::try_pop) said `Empty`, and wait for the
+    /// descriptor only if it returns `true`.
     ///
-    /// Never waits. Not for signal handlers. A pop that sleeps disarms it. A push that was stopped halfway may write late, so the
-    /// descriptor may be readable once with nothing to pop.
+    /// Never waits. Not for signal handlers. A pop that sleeps disarms it. A push that was stopped
+    /// halfway may write late, so the descriptor may be readable once with nothing to pop.
     ///
     /// # Returns
     ///
-    /// `false` where there is something to pop, or the queue is closed and empty, or nobody has asked for the descriptor yet: do not
-    /// wait, pop. Without `membarrier`
-    /// (a kernel before 4.14, or a sandbox) it is also `false` while a push is half done.
+    /// `false` where there is something to pop, or the queue is closed and empty, or nobody has
+    /// asked for the descriptor yet: do not wait, pop. Without `membarrier` (a kernel before 4.14,
+    /// or a sandbox) it is also `false` while a push is half done.
     ///
     /// # Examples
     ///

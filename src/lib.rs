@@ -2,10 +2,11 @@
 //!
 //! # The problem
 //!
-//! A log queue must be bounded, or memory runs out; so when it is full, those who push must wait. But destructors,
-//! signal handlers, allocator and panic hooks push as well, on *any* thread and at *any* instruction: on the thread that
-//! drains the queue, and on top of a push or pop that they interrupted. With an ordinary queue the reader then waits for
-//! room that only it can make, or the handler waits for a lock or a slot that the code beneath it holds.
+//! A log queue must be bounded, or memory runs out; so when it is full, those who push must wait.
+//! But destructors, signal handlers, allocator and panic hooks push as well, on *any* thread and at
+//! *any* instruction: on the thread that drains the queue, and on top of a push or pop that they
+//! interrupted. With an ordinary queue the reader then waits for room that only it can make, or the
+//! handler waits for a lock or a slot that the code beneath it holds.
 //!
 //! # Use
 //!
@@ -48,23 +49,27 @@
 //! | [`Listener::spawn`], [`Listener::spawn_with`] | no | yes | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | no | yes | for the handler; never on its thread (3) or in its domain (4) | never; the last drop frees |
 //!
-//! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic hook or an allocator
-//!    hook.
-//! 2. A refused item is handed back, and dropped by you: in a handler use items whose destructor does nothing. The queue
-//!    must outlive the handler (a `static`, or a `Producer` in one), and nothing may unwind or jump out of it, or the
-//!    slot stays claimed. A `VecDeque` of items must be the handler's own.
-//! 3. The thread that last popped, or called `bind`. Moving the consumer does not change it. So `bind` is the first
-//!    thing that a thread does which will drain: until then, its own push into the full queue waits for ever.
-//! 4. A thread that the consumer waits for must not wait for the consumer: it [enters](Domain::enter) its domain.
+//! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic
+//!    hook or an allocator hook.
+//! 2. A refused item is handed back, and dropped by you: in a handler use items whose destructor
+//!    does nothing. The queue must outlive the handler (a `static`, or a `Producer` in one), and
+//!    nothing may unwind or jump out of it, or the slot stays claimed. A `VecDeque` of items must
+//!    be the handler's own.
+//! 3. The thread that last popped, or called `bind`. Moving the consumer does not change it. So
+//!    `bind` is the first thing that a thread does which will drain: until then, its own push into
+//!    the full queue waits for ever.
+//! 4. A thread that the consumer waits for must not wait for the consumer: it
+//!    [enters](Domain::enter) its domain.
 //!
 //! # Full, bypass, refusal
 //!
 #![doc = concat!("<div>", include_str!("../docs/queue.svg"), "</div>")]
 //!
-//! With the ring full, `try_push` hands the item back and `push` waits. On the consumer's thread, or inside its
-//! [`Domain`], both put the item into the *bypass* instead, a second, small ring that was allocated with the first.
-//! Order holds across both. With the bypass full, `try_push` says [`Full`](TryPushError::Full) and `push` says
-//! [`WouldDeadlock`](PushError::WouldDeadlock), at once.
+//! With the ring full, `try_push` hands the item back and `push` waits. On the consumer's thread,
+//! or inside its [`Domain`], both put the item into the *bypass* instead, a second, small ring that
+//! was allocated with the first. Order holds across both. With the bypass full, `try_push` says
+//! [`Full`](TryPushError::Full) and `push` says [`WouldDeadlock`](PushError::WouldDeadlock), at
+//! once.
 //!
 //! ```
 //! use bywash::{Builder, PushError};
@@ -78,21 +83,23 @@
 //! assert!(consumer.try_iter().eq(["one", "two", "beside the ring"]));
 //! ```
 //!
-//! What to do with a refused item: count it, and say how many there were when there is room again. Do not `unwrap` in a
-//! destructor. [`try_push_or_count`](Producer::try_push_or_count) does the counting: it is `try_push`, and counts what is
-//! refused for want of room; [`take_lost`](Consumer::take_lost) says how many were lost before the next item, so that "37
+//! What to do with a refused item: count it, and say how many there were when there is room again.
+//! Do not `unwrap` in a destructor. [`try_push_or_count`](Producer::try_push_or_count) does the
+//! counting: it is `try_push`, and counts what is refused for want of room;
+//! [`take_lost`](Consumer::take_lost) says how many were lost before the next item, so that "37
 //! messages lost here" stands in the right place.
 //!
-//! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit` items are in the ring,
-//! and never uses the bypass. What matters less is refused earlier, so that debug lines cannot take the room of the error that explains
-//! the crash.
+//! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
+//! items are in the ring, and never uses the bypass. What matters less is refused earlier, so that
+//! debug lines cannot take the room of the error that explains the crash.
 //!
 //! # Choosing capacities
 //!
-//! The ring: for the largest burst that should not wait; 1 works. The bypass: for what the consumer pushes while it
-//! handles a full ring of items, because what goes beside a full ring comes out after all that is in it. So with one
-//! push for each item handled it needs as many slots as the ring, with one for each tenth item a tenth of them. The 16
-//! of [`bounded`] are for a consumer that seldom pushes.
+//! The ring: for the largest burst that should not wait; 1 works. The bypass: for what the consumer
+//! pushes while it handles a full ring of items, because what goes beside a full ring comes out
+//! after all that is in it. So with one push for each item handled it needs as many slots as the
+//! ring, with one for each tenth item a tenth of them. The 16 of [`bounded`] are for a consumer
+//! that seldom pushes.
 //!
 //! ```
 //! use bywash::Builder;
@@ -107,14 +114,16 @@
 //! assert_eq!(producer.bypassed(), 100);
 //! ```
 //!
-//! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the same for the bypass
-//! (16 bytes there), and less than 1 KiB. All of it is allocated when the queue is built.
+//! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the
+//! same for the bypass (16 bytes there), and less than 1 KiB. All of it is allocated when the queue
+//! is built.
 //!
 //! # Closing
 //!
-//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is left can be popped
-//! after closing, and is dropped with the consumer, once each, whatever its destructors do. When the last producer is
-//! dropped, the consumer pops what is left and is told `Closed`.
+//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is
+//! left can be popped after closing, and is dropped with the consumer, once each, whatever its
+//! destructors do. When the last producer is dropped, the consumer pops what is left and is told
+//! `Closed`.
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -131,9 +140,9 @@
 //!
 //! # Statics and signals
 //!
-//! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is a [`Consumer`] to be
-//! claimed from it, one at a time. Pushers never close it: a loop over it ends with an item that says so, or with
-//! [`close`](Consumer::close).
+//! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is
+//! a [`Consumer`] to be claimed from it, one at a time. Pushers never close it: a loop over it ends
+//! with an item that says so, or with [`close`](Consumer::close).
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -155,26 +164,29 @@
 //! ```
 //!
 //! For the handler of a crash, which wants its last words written before the process ends:
-//! [`try_push_and_wait(item, timeout)`](Producer::try_push_and_wait) pushes, and waits until the consumer has taken the item, not much longer
-//! than the timeout, and with nothing that a handler may not do. On the consumer's thread or in its domain, where that
-//! could never come, it returns `false` at once.
+//! [`try_push_and_wait(item, timeout)`](Producer::try_push_and_wait) pushes, and waits until the
+//! consumer has taken the item, not much longer than the timeout, and with nothing that a handler
+//! may not do. On the consumer's thread or in its domain, where that could never come, it returns
+//! `false` at once.
 //!
-//! After a `fork` of a process with several threads, what other threads had claimed stays claimed in the child: its
-//! pushes and pops go on, and those slots do not come back.
+//! After a `fork` of a process with several threads, what other threads had claimed stays claimed
+//! in the child: its pushes and pops go on, and those slots do not come back.
 //!
 //! # Event loops
 //!
-//! With the feature `eventfd`, on Linux, `Consumer::event_fd` is a descriptor for `poll`, `epoll` or tokio's `AsyncFd`.
-//! Pop until there is nothing; then call `Consumer::arm`. If it returns `true`, there is nothing to pop, and the
-//! descriptor becomes readable with the next push or close: wait for that. If it returns `false`, pop again. While it
-//! is not armed, pushes cost nothing more. Elsewhere, give the consumer a thread of its own.
+//! With the feature `eventfd`, on Linux, `Consumer::event_fd` is a descriptor for `poll`, `epoll`
+//! or tokio's `AsyncFd`. Pop until there is nothing; then call `Consumer::arm`. If it returns
+//! `true`, there is nothing to pop, and the descriptor becomes readable with the next push or
+//! close: wait for that. If it returns `false`, pop again. While it is not armed, pushes cost
+//! nothing more. Elsewhere, give the consumer a thread of its own.
 //!
 //! # Performance
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
 //!
-//! A push into a ring that is not full is one locked instruction, without fence, thread-local or system call; a pop from
-//! one that is not empty has none. Who pushes or pops many at a time pays it once for all:
+//! A push into a ring that is not full is one locked instruction, without fence, thread-local or
+//! system call; a pop from one that is not empty has none. Who pushes or pops many at a time pays
+//! it once for all:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(8);
@@ -184,21 +196,25 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! Who has to wait spins a little, yields, and then sleeps; the cost of waking is paid where somebody sleeps. On Linux
-//! that is a futex. Elsewhere sleepers look again in naps of a millisecond at most. `cargo bench` in the repository
-//! measures it on your machine, beside other queues.
+//! Who has to wait spins a little, yields, and then sleeps; the cost of waking is paid where
+//! somebody sleeps. On Linux that is a futex. Elsewhere sleepers look again in naps of a
+//! millisecond at most. `cargo bench` in the repository measures it on your machine, beside other
+//! queues.
 //!
 //! # Guarantees and their checks
 //!
 //! * Every accepted item is popped exactly once, or dropped with the consumer.
-//! * If one push returned before another began, its item is popped first, through ring and bypass alike.
+//! * If one push returned before another began, its item is popped first, through ring and bypass
+//!   alike.
 //! * The bound is exact, for any capacity.
-//! * A producer that was stopped in mid-push, by a debugger or a handler that never returns, hides its own item only:
-//!   others are popped ahead of it. While it is stopped, its slot and those behind it are not used again.
+//! * A producer that was stopped in mid-push, by a debugger or a handler that never returns, hides
+//!   its own item only: others are popped ahead of it. While it is stopped, its slot and those
+//!   behind it are not used again.
 //! * Nothing sleeps that something could wake: no wake-up is lost, and closing strands nobody.
 //!
-//! `tests/README.md` in the repository says what checks each of these: models of every schedule, an operation put at
-//! every machine instruction of another, storms of signals, recorded histories, fuzzing; and what is not checked.
+//! `tests/README.md` in the repository says what checks each of these: models of every schedule, an
+//! operation put at every machine instruction of another, storms of signals, recorded histories,
+//! fuzzing; and what is not checked.
 //!
 //! # Porting from other queues
 //!
@@ -217,17 +233,19 @@
 //! | [`close`](Consumer::close) | dropping the receiver | dropping the receiver | `shutdown` |
 //! | [`Listener::flush`] | – | – | `join`, with `task_done` |
 //!
-//! What differs: there is one consumer, which is `&mut` and binds to its thread. A capacity of 0 panics. `push` can say
-//! `WouldDeadlock`, where `send` and `put` would hang. There is no `select`; see [event loops](#event-loops). An
-//! unbounded queue (`channel`, `unbounded`, `SimpleQueue`) becomes one with a bound for the largest burst, and a decision
-//! about what is refused.
+//! What differs: there is one consumer, which is `&mut` and binds to its thread. A capacity of 0
+//! panics. `push` can say `WouldDeadlock`, where `send` and `put` would hang. There is no `select`;
+//! see [event loops](#event-loops). An unbounded queue (`channel`, `unbounded`, `SimpleQueue`)
+//! becomes one with a bound for the largest burst, and a decision about what is refused.
 //!
 //! # Features
 //!
-//! `std` (default): everything but the descriptor for event loops, which is `eventfd`. `alloc` alone: [`bounded`] and [`Builder`], with what never waits:
-//! `try_push`, `try_pop`, the like for many, `try_iter`, `drain`, `close` and the counters. Neither: [`StaticQueue`] with
-//! the same but for many, in `no_std` and without an allocator. What binds, sleeps or knows threads needs `std`; without
-//! it threads cannot be told apart, so the bypass is not used. Targets without 64-bit atomics are refused.
+//! `std` (default): everything but the descriptor for event loops, which is `eventfd`. `alloc`
+//! alone: [`bounded`] and [`Builder`], with what never waits: `try_push`, `try_pop`, the like for
+//! many, `try_iter`, `drain`, `close` and the counters. Neither: [`StaticQueue`] with the same but
+//! for many, in `no_std` and without an allocator. What binds, sleeps or knows threads needs `std`;
+//! without it threads cannot be told apart, so the bypass is not used. Targets without 64-bit
+//! atomics are refused.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -239,7 +257,9 @@ struct Readme;
 mod must_not_compile;
 
 #[cfg(not(target_has_atomic = "64"))]
-compile_error!("bywash counts with 64-bit atomics, which this target does not have: narrower ones would wrap");
+compile_error!(
+    "bywash counts with 64-bit atomics, which this target does not have: narrower ones would wrap"
+);
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
@@ -272,7 +292,9 @@ mod wait;
 pub use builder::{Builder, bounded};
 #[cfg(feature = "std")]
 pub use context::{Domain, DomainGuard};
-pub use error::{PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+pub use error::{
+    PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError,
+};
 #[cfg(all(feature = "std", not(loom)))]
 pub use listener::{Listener, ListenerError};
 pub use queue::{Consumer, Drain, Queue, TryIter};

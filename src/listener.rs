@@ -2,14 +2,17 @@
 //!
 //! # What a flush waits for
 //!
-//! * **L1** A flush takes a ticket, by adding to `tickets` with Release. The listener reads them with Acquire between two items, and is woken to do so.
-//!   So all that was pushed before the flush is visible to it from there on, and is among the `len` items that it then counts.
-//! * **L2** A pop takes what stands first of all that is visible. So what is visible at the count is gone after as many more pops as
-//!   were counted, or at the first pop that says `Empty`; and a stopped push, which is counted and not visible, is not waited
-//!   for. Handled is what was popped before, as one thread does both. So a flush ends however fast others push.
-//! * **L3** One kind of push comes late and stands early all the same: one of the domain that saw the ring full before the
-//!   count, was delayed, and went into the bypass after it. It takes the place of one that was counted. So what went into the
-//!   bypass meanwhile is added, up to `LATE`: the handler may push there too, for each item one, and these stand behind.
+//! * **L1** A flush takes a ticket, by adding to `tickets` with Release. The listener reads them
+//!   with Acquire between two items, and is woken to do so. So all that was pushed before the flush
+//!   is visible to it from there on, and is among the `len` items that it then counts.
+//! * **L2** A pop takes what stands first of all that is visible. So what is visible at the count
+//!   is gone after as many more pops as were counted, or at the first pop that says `Empty`; and a
+//!   stopped push, which is counted and not visible, is not waited for. Handled is what was popped
+//!   before, as one thread does both. So a flush ends however fast others push.
+//! * **L3** One kind of push comes late and stands early all the same: one of the domain that saw
+//!   the ring full before the count, was delayed, and went into the bypass after it. It takes the
+//!   place of one that was counted. So what went into the bypass meanwhile is added, up to `LATE`:
+//!   the handler may push there too, for each item one, and these stand behind.
 
 use core::any::Any;
 use core::error::Error;
@@ -30,7 +33,8 @@ use crate::ring::Slots;
 use crate::shared::Shared;
 use crate::{Consumer, PopError, Queue};
 
-/// L3: how many pushes of the domain may be between looking at the ring and claiming in the bypass at a time.
+/// L3: how many pushes of the domain may be between looking at the ring and claiming in the bypass
+/// at a time.
 const LATE: u64 = 64;
 
 /// A thread that pops from a queue and hands each item to a handler.
@@ -43,14 +47,16 @@ const LATE: u64 = 64;
 ///
 /// # Dropping it
 ///
-/// closes the queue and **waits until everything in it has been handled**, however long that takes, also while unwinding: the
-/// last lines before a crash are those that one wants to read. So a handler that is stuck, or that waits for something
-/// that the dropping thread holds, makes it wait for ever. To wait for a limited time, call [`stop`](Self::stop) first: after
-/// a stop that timed out, dropping does not wait. On the listener's own thread, and inside the consumer's
-/// [`Domain`](crate::Domain), where to wait would be to wait for oneself, it only closes, and what is left is handled after
-/// the handler has returned.
+/// closes the queue and **waits until everything in it has been handled**, however long that takes,
+/// also while unwinding: the last lines before a crash are those that one wants to read. So a
+/// handler that is stuck, or that waits for something that the dropping thread holds, makes it wait
+/// for ever. To wait for a limited time, call [`stop`](Self::stop) first: after a stop that timed
+/// out, dropping does not wait. On the listener's own thread, and inside the consumer's
+/// [`Domain`](crate::Domain), where to wait would be to wait for oneself, it only closes, and what
+/// is left is handled after the handler has returned.
 ///
-/// What is in a `static` is not dropped when the program ends, and threads are not waited for: stop it before `main` returns.
+/// What is in a `static` is not dropped when the program ends, and threads are not waited for: stop
+/// it before `main` returns.
 ///
 /// No method is for signal handlers, nor for allocator hooks.
 ///
@@ -90,7 +96,8 @@ struct State {
 struct Progress {
     /// So many flushes were served.
     flushed: u64,
-    /// The consumer is being dropped, and the queue of no concern any more: a static one may have another.
+    /// The consumer is being dropped, and the queue of no concern any more: a static one may have
+    /// another.
     has_left: bool,
     has_ended: bool,
     /// How many items were dropped without being handled.
@@ -131,17 +138,19 @@ where
 impl Listener {
     /// Starts a thread of that name, which calls `handler` with each item that it pops, in order.
     ///
-    /// The thread is the consumer's from before this returns: no push of the handler's ever waits. The handler and the consumer
-    /// are dropped on that thread, when all has been handled.
+    /// The thread is the consumer's from before this returns: no push of the handler's ever waits.
+    /// The handler and the consumer are dropped on that thread, when all has been handled.
     ///
-    /// Where the handler panics, the panic hook says so, [`panics`](Self::panics) counts it, and the next item gets the same
-    /// handler, as the panic has left it. [`spawn_with`](Self::spawn_with) has it otherwise.
+    /// Where the handler panics, the panic hook says so, [`panics`](Self::panics) counts it, and
+    /// the next item gets the same handler, as the panic has left it.
+    /// [`spawn_with`](Self::spawn_with) has it otherwise.
     ///
     /// Waits until the thread has begun to run.
     ///
     /// # Errors
     ///
-    /// Where no thread can be started, or the name contains a zero byte. The consumer is dropped then, and the queue is closed.
+    /// Where no thread can be started, or the name contains a zero byte. The consumer is dropped
+    /// then, and the queue is closed.
     pub fn spawn<T, Q>(
         name: &str,
         consumer: Consumer<T, Q>,
@@ -157,9 +166,10 @@ impl Listener {
         })
     }
 
-    /// As [`spawn`](Self::spawn), and after a panic of the handler's calls `on_panic` with its payload, on the same thread. With
-    /// [`Continue`](ControlFlow::Continue) the next item is handled. With [`Break`](ControlFlow::Break), or if `on_panic` panics as
-    /// well, the queue is closed: pushes get their items back, and what is left is dropped, unhandled.
+    /// As [`spawn`](Self::spawn), and after a panic of the handler's calls `on_panic` with its
+    /// payload, on the same thread. With [`Continue`](ControlFlow::Continue) the next item is
+    /// handled. With [`Break`](ControlFlow::Break), or if `on_panic` panics as well, the queue is
+    /// closed: pushes get their items back, and what is left is dropped, unhandled.
     ///
     /// # Errors
     ///
@@ -193,7 +203,10 @@ impl Listener {
         Q: Queue<Item = T> + Send + 'static,
     {
         if name.contains('\0') {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name of a thread contains a zero byte"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the name of a thread contains a zero byte",
+            ));
         }
         let (queue, state) = (consumer.remote(), Arc::<State>::default());
         let (has_bound, is_bound) = channel();
@@ -204,19 +217,24 @@ impl Listener {
             drop(has_bound);
             Loop { state: theirs, consumer, handler, on_panic }.run();
         })?;
-        is_bound.recv().map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
+        is_bound
+            .recv()
+            .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
         Ok(Self { queue, state, gave_up: AtomicBool::new(false) })
     }
 
-    /// Waits until everything that was pushed before has been handled, but not much longer than `timeout`.
+    /// Waits until everything that was pushed before has been handled, but not much longer than
+    /// `timeout`.
     ///
-    /// What others push meanwhile is not waited for, nor is a push that has not returned. Pushing costs nothing more for it.
+    /// What others push meanwhile is not waited for, nor is a push that has not returned. Pushing
+    /// costs nothing more for it.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ListenerError::Timeout) where it was not in time. [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the
-    /// listener's own thread and inside the consumer's [`Domain`](crate::Domain). [`Closed`](ListenerError::Closed)
-    /// where the listener has given up after a panic, and dropped items.
+    /// [`Timeout`](ListenerError::Timeout) where it was not in time.
+    /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
+    /// inside the consumer's [`Domain`](crate::Domain). [`Closed`](ListenerError::Closed) where the
+    /// listener has given up after a panic, and dropped items.
     ///
     /// # Examples
     ///
@@ -242,18 +260,21 @@ impl Listener {
         self.wait(timeout, |progress| progress.flushed >= ticket)
     }
 
-    /// Closes the queue, and waits until everything in it has been handled and the handler is dropped, but not much longer
-    /// than `timeout`.
+    /// Closes the queue, and waits until everything in it has been handled and the handler is
+    /// dropped, but not much longer than `timeout`.
     ///
-    /// Pushes get their items back from here on, those that wait for room included. May be called again, to wait on. The thread
-    /// ends right after; it is not joined, as a destructor of its thread-locals could be stuck as well.
+    /// Pushes get their items back from here on, those that wait for room included. May be called
+    /// again, to wait on. The thread ends right after; it is not joined, as a destructor of its
+    /// thread-locals could be stuck as well.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ListenerError::Timeout) where the handler was stuck or too slow, or a push was stopped in the middle. The thread
-    /// goes on, and dropping the listener does not wait for it. [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's
-    /// own thread and inside the consumer's [`Domain`](crate::Domain): what is left will be handled after the handler has
-    /// returned. [`Closed`](ListenerError::Closed) where the listener has given up after a panic, and dropped items.
+    /// [`Timeout`](ListenerError::Timeout) where the handler was stuck or too slow, or a push was
+    /// stopped in the middle. The thread goes on, and dropping the listener does not wait for it.
+    /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
+    /// inside the consumer's [`Domain`](crate::Domain): what is left will be handled after the
+    /// handler has returned. [`Closed`](ListenerError::Closed) where the listener has given up
+    /// after a panic, and dropped items.
     ///
     /// # Examples
     ///
@@ -304,7 +325,11 @@ impl Listener {
     }
 
     /// Waits until `is_done` or the end, but not where that would never come.
-    fn wait(&self, timeout: Duration, is_done: impl Fn(&Progress) -> bool) -> Result<(), ListenerError> {
+    fn wait(
+        &self,
+        timeout: Duration,
+        is_done: impl Fn(&Progress) -> bool,
+    ) -> Result<(), ListenerError> {
         let is_inside = self.queue.is_inside();
         let timeout = if is_inside { Duration::ZERO } else { timeout };
         let waits = |progress: &mut Progress| !progress.has_ended && !is_done(progress);
@@ -431,8 +456,8 @@ fn quietly<R>(run: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(run)).map_err(mem::forget).ok()
 }
 
-/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled; with the number of items that were left: those in the
-/// queue, and the one that the handler was busy with.
+/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled; with the number of
+/// items that were left: those in the queue, and the one that the handler was busy with.
 ///
 /// ```
 /// use bywash::ListenerError;
@@ -444,12 +469,14 @@ fn quietly<R>(run: impl FnOnce() -> R) -> Option<R> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerError {
-    /// It was not done in time. What is left will be handled, if the program goes on and the handler does.
+    /// It was not done in time. What is left will be handled, if the program goes on and the
+    /// handler does.
     Timeout(usize),
-    /// This is the listener's thread, or one that it depends on, and to wait here would be to wait for ever. What is left will be
-    /// handled when the handler has returned.
+    /// This is the listener's thread, or one that it depends on, and to wait here would be to wait
+    /// for ever. What is left will be handled when the handler has returned.
     WouldDeadlock(usize),
-    /// The listener has given up after a panic, and so many items were dropped without being handled.
+    /// The listener has given up after a panic, and so many items were dropped without being
+    /// handled.
     Closed(usize),
 }
 
@@ -482,7 +509,9 @@ impl fmt::Display for ListenerError {
         let items = if left == 1 { "item" } else { "items" };
         match self {
             Self::Timeout(_) => write!(f, "timed out with {left} {items} left"),
-            Self::WouldDeadlock(_) => write!(f, "cannot wait on the listener's own thread, with {left} {items} left"),
+            Self::WouldDeadlock(_) => {
+                write!(f, "cannot wait on the listener's own thread, with {left} {items} left")
+            }
             Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
         }
     }

@@ -1,4 +1,5 @@
-//! What the types forbid, as tests of the documentation: nowhere else can code be expected not to compile.
+//! What the types forbid, as tests of the documentation: nowhere else can code be expected not to
+//! compile.
 //!
 //! A consumer can neither be cloned nor shared:
 //!

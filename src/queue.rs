@@ -22,8 +22,8 @@ use {
     alloc::{collections::VecDeque, vec::Vec},
 };
 
-/// The queue that a [`Consumer`] reads; there is seldom a need to name it. [`Heap`], or [`Claimed`](crate::Claimed) from a
-/// [`StaticQueue`](crate::StaticQueue). Nothing else is one.
+/// The queue that a [`Consumer`] reads; there is seldom a need to name it. [`Heap`], or
+/// [`Claimed`](crate::Claimed) from a [`StaticQueue`](crate::StaticQueue). Nothing else is one.
 pub trait Queue: sealed::Sealed {}
 
 pub(crate) mod sealed {
@@ -97,9 +97,11 @@ pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (Producer<T>, Consumer
 
 /// The end of a queue that items are pushed into. Clone it for more producers, on any threads.
 ///
-/// When the last one is dropped, the consumer drains what is left and is told [`Closed`](TryPopError::Closed).
+/// When the last one is dropped, the consumer drains what is left and is told
+/// [`Closed`](TryPopError::Closed).
 ///
-/// Dropping and cloning are not for signal handlers; a handler uses a producer that outlives it, as one in a `static`.
+/// Dropping and cloning are not for signal handlers; a handler uses a producer that outlives it, as
+/// one in a `static`.
 ///
 /// A producer inside an item keeps its queue open for as long as the item is in the queue.
 ///
@@ -128,19 +130,20 @@ impl<T> Producer<T> {
 
     /// Pushes `item` if there is room.
     ///
-    /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook, and on top of any
-    /// method of the same queue that it interrupted. It takes no lock, waits for nobody, does not allocate, free or
-    /// panic, runs no code of the item's, and leaves `errno` alone. Its only system call is the one that wakes a
-    /// sleeping consumer. A refused item is handed back, and dropped by the caller: in a handler, use items whose destructor
-    /// does nothing.
+    /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook,
+    /// and on top of any method of the same queue that it interrupted. It takes no lock, waits for
+    /// nobody, does not allocate, free or panic, runs no code of the item's, and leaves `errno`
+    /// alone. Its only system call is the one that wakes a sleeping consumer. A refused item is
+    /// handed back, and dropped by the caller: in a handler, use items whose destructor does
+    /// nothing.
     ///
-    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), an item for which the ring has no room goes
-    /// into the bypass.
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), an item for which the
+    /// ring has no room goes into the bypass.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) without a consumer. The item is in
-    /// the error.
+    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) without a
+    /// consumer. The item is in the error.
     ///
     /// # Examples
     ///
@@ -160,17 +163,18 @@ impl<T> Producer<T> {
 
     /// Pushes `item`, and waits for room, unless waiting here could never end.
     ///
-    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring and bypass full it
-    /// hands the item back at once. Elsewhere it sleeps until the consumer makes room or closes.
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring
+    /// and bypass full it hands the item back at once. Elsewhere it sleeps until the consumer makes
+    /// room or closes.
     ///
-    /// It is not for signal handlers, which may have interrupted what they would wait for: there, use
-    /// [`try_push`](Self::try_push). A thread that owns a [`Consumer`] and has not popped from it yet calls
-    /// [`Consumer::bind`] first, or waits here for itself.
+    /// It is not for signal handlers, which may have interrupted what they would wait for: there,
+    /// use [`try_push`](Self::try_push). A thread that owns a [`Consumer`] and has not popped from
+    /// it yet calls [`Consumer::bind`] first, or waits here for itself.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting would never end, [`Closed`](PushError::Closed) without
-    /// a consumer. The item is in the error.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting would never end,
+    /// [`Closed`](PushError::Closed) without a consumer. The item is in the error.
     ///
     /// # Examples
     ///
@@ -189,13 +193,15 @@ impl<T> Producer<T> {
         without_timeout(self.shared.push(item, || None))
     }
 
-    /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not where waiting could never end.
+    /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not where waiting
+    /// could never end.
     ///
     /// As [`push`](Self::push) otherwise. A timeout of zero tries once.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room in time.
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room
+    /// in time.
     ///
     /// # Examples
     ///
@@ -214,7 +220,8 @@ impl<T> Producer<T> {
         self.shared.push(item, || Instant::now().checked_add(timeout))
     }
 
-    /// Pushes `item`, and waits for room, but not much past `deadline`, and not where waiting could never end.
+    /// Pushes `item`, and waits for room, but not much past `deadline`, and not where waiting could
+    /// never end.
     ///
     /// As [`push_timeout`](Self::push_timeout) otherwise. A deadline in the past tries once.
     ///
@@ -238,11 +245,13 @@ impl<T> Producer<T> {
         self.shared.push(item, || Some(deadline))
     }
 
-    /// Pushes the first of `items`, as many as there is room for, with one claim for all. What does not fit stays in `items`.
+    /// Pushes the first of `items`, as many as there is room for, with one claim for all. What does
+    /// not fit stays in `items`.
     ///
-    /// The items come out in a row, but for what consumer and producers do at the same time: others' items may stand between two
-    /// claims. As [`try_push`](Self::try_push), it never waits and may be called anywhere, from a signal handler too (if the
-    /// handler has a `VecDeque` that nobody else touches): it neither allocates nor frees, and runs no code of the items. It
+    /// The items come out in a row, but for what consumer and producers do at the same time:
+    /// others' items may stand between two claims. As [`try_push`](Self::try_push), it never waits
+    /// and may be called anywhere, from a signal handler too (if the handler has a `VecDeque` that
+    /// nobody else touches): it neither allocates nor frees, and runs no code of the items. It
     /// takes the bypass on the same terms.
     ///
     /// # Returns
@@ -251,8 +260,8 @@ impl<T> Producer<T> {
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) where there was no room for even one, [`Closed`](TryPushError::Closed) once the queue is
-    /// closed. Both leave `items` as they were.
+    /// [`Full`](TryPushError::Full) where there was no room for even one,
+    /// [`Closed`](TryPushError::Closed) once the queue is closed. Both leave `items` as they were.
     ///
     /// # Examples
     ///
@@ -270,13 +279,14 @@ impl<T> Producer<T> {
         self.shared.try_push_many(items)
     }
 
-    /// Pushes all of `items`, many at a time as [`try_push_many`](Self::try_push_many) does, and waits for room as
-    /// [`push`](Self::push) does. Not for signal handlers.
+    /// Pushes all of `items`, many at a time as [`try_push_many`](Self::try_push_many) does, and
+    /// waits for room as [`push`](Self::push) does. Not for signal handlers.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting could never end, [`Closed`](PushError::Closed) once the
-    /// queue is closed. What was not pushed stays in `items`, in order.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting could never end,
+    /// [`Closed`](PushError::Closed) once the queue is closed. What was not pushed stays in
+    /// `items`, in order.
     ///
     /// # Examples
     ///
@@ -290,16 +300,19 @@ impl<T> Producer<T> {
         self.shared.push_many(items)
     }
 
-    /// Pushes `item` if fewer than `limit` items are in the ring, as a [`try_push`](Self::try_push) that leaves the rest of the room to
-    /// others: so that a flood of debug lines cannot take the place of the error that explains the crash.
+    /// Pushes `item` if fewer than `limit` items are in the ring, as a [`try_push`](Self::try_push)
+    /// that leaves the rest of the room to others: so that a flood of debug lines cannot take the
+    /// place of the error that explains the crash.
     ///
-    /// Exact, in order, and to be called anywhere, in signal handlers too; it never waits. It never takes the bypass. A limit
-    /// above the capacity is the capacity. It looks at the consumer's counter on every call, so under contention it costs more than
-    /// `try_push`. Items half pushed count.
+    /// Exact, in order, and to be called anywhere, in signal handlers too; it never waits. It never
+    /// takes the bypass. A limit above the capacity is the capacity. It looks at the consumer's
+    /// counter on every call, so under contention it costs more than `try_push`. Items half pushed
+    /// count.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) where `limit` or more are in, [`Closed`](TryPushError::Closed) once the queue is closed.
+    /// [`Full`](TryPushError::Full) where `limit` or more are in, [`Closed`](TryPushError::Closed)
+    /// once the queue is closed.
     ///
     /// # Examples
     ///
@@ -317,7 +330,8 @@ impl<T> Producer<T> {
     }
 
     /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room, for
-    /// [`Consumer::take_lost`](Consumer::take_lost) to tell where. To be called anywhere, in signal handlers too.
+    /// [`Consumer::take_lost`](Consumer::take_lost) to tell where. To be called anywhere, in signal
+    /// handlers too.
     ///
     /// For pushes that are not tried again. `try_push` itself counts nothing.
     ///
@@ -328,16 +342,19 @@ impl<T> Producer<T> {
         self.shared.try_push_or_count(item)
     }
 
-    /// As [`try_push`](Self::try_push), and then waits until the consumer has popped the item, but not much longer than `timeout`. For
-    /// the handler of a signal that ends the program: what it reports should be out before.
+    /// As [`try_push`](Self::try_push), and then waits until the consumer has popped the item, but
+    /// not much longer than `timeout`. For the handler of a signal that ends the program: what it
+    /// reports should be out before.
     ///
-    /// It waits for the consumer, which another thread must have; but it takes no lock, allocates nothing, calls nothing that a handler may
-    /// not, and leaves `errno` alone. It also works on top of an interrupted push: what that one has claimed is not waited for. On
-    /// the consumer's thread, and in its [`Domain`], it does not wait.
+    /// It waits for the consumer, which another thread must have; but it takes no lock, allocates
+    /// nothing, calls nothing that a handler may not, and leaves `errno` alone. It also works on
+    /// top of an interrupted push: what that one has claimed is not waited for. On the consumer's
+    /// thread, and in its [`Domain`], it does not wait.
     ///
-    /// That the item was popped does not say that it was written; give the consumer a moment, or let it tell you. What is dropped with
-    /// the consumer counts as popped; but where the consumer goes in the very middle of the push, the whole timeout passes. So
-    /// choose one that you can wait for. A thread that popped last is the consumer's until another has bound itself.
+    /// That the item was popped does not say that it was written; give the consumer a moment, or
+    /// let it tell you. What is dropped with the consumer counts as popped; but where the consumer
+    /// goes in the very middle of the push, the whole timeout passes. So choose one that you can
+    /// wait for. A thread that popped last is the consumer's until another has bound itself.
     ///
     /// # Returns
     ///
@@ -362,8 +379,9 @@ impl<T> Producer<T> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
-    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
-    /// [`Domain`](crate::Domain). May be asked anywhere that [`try_push`](Self::try_push) may be called.
+    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one
+    /// inside its [`Domain`](crate::Domain). May be asked anywhere that
+    /// [`try_push`](Self::try_push) may be called.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded::<u8>(1);
@@ -381,9 +399,11 @@ impl<T> Producer<T> {
         self.shared.capacity()
     }
 
-    /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
+    /// How many items are in the queue at the moment, those in the bypass and those half pushed
+    /// included.
     ///
-    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its
+    /// slot is in use.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(1);
@@ -450,17 +470,20 @@ impl<T> RefUnwindSafe for Producer<T> {}
 
 /// The end of a queue that items are popped from. There is one; it may be sent to another thread.
 ///
-/// The thread of the latest pop, or of the latest [`bind`](Self::bind), is the consumer's thread: there a push never
-/// waits. **Moving the consumer does not change it.** Until the new thread pops or binds, a `push` of that very thread into the
-/// full queue would wait for ever. So `bind` is the first thing that a consumer's thread does.
+/// The thread of the latest pop, or of the latest [`bind`](Self::bind), is the consumer's thread:
+/// there a push never waits. **Moving the consumer does not change it.** Until the new thread pops
+/// or binds, a `push` of that very thread into the full queue would wait for ever. So `bind` is the
+/// first thing that a consumer's thread does.
 ///
-/// When the consumer is dropped, the queue is closed: every waiting and later push gets its item back, and what is left
-/// is dropped at once, also while unwinding. (An item whose push had begun and not finished by then is dropped with
-/// the last handle; in a [`StaticQueue`](crate::StaticQueue) it is left for the next consumer.) A panic in an item's
-/// destructor goes on when the rest has been dropped. Without the feature `std`, a second one aborts the process.
+/// When the consumer is dropped, the queue is closed: every waiting and later push gets its item
+/// back, and what is left is dropped at once, also while unwinding. (An item whose push had begun
+/// and not finished by then is dropped with the last handle; in a
+/// [`StaticQueue`](crate::StaticQueue) it is left for the next consumer.) A panic in an item's
+/// destructor goes on when the rest has been dropped. Without the feature `std`, a second one
+/// aborts the process.
 ///
-/// No method of it is for signal handlers. A consumer that is pushed into its own queue is never dropped, and the queue
-/// is never drained nor closed: it leaks.
+/// No method of it is for signal handlers. A consumer that is pushed into its own queue is never
+/// dropped, and the queue is never drained nor closed: it leaks.
 ///
 /// It can be sent if its items can, and neither cloned nor shared.
 ///
@@ -495,9 +518,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         }
     }
 
-    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, of which somebody tells it by `Shared::wake`.
+    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, of which somebody tells it by
+    /// `Shared::wake`.
     #[cfg(all(feature = "std", not(loom)))]
-    pub(crate) fn pop_unless(&mut self, has_news: impl Fn() -> bool) -> Result<Option<T>, PopError> {
+    pub(crate) fn pop_unless(
+        &mut self,
+        has_news: impl Fn() -> bool,
+    ) -> Result<Option<T>, PopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
         match unsafe { self.queue.shared().pop(|| None, has_news, |error| error) } {
@@ -569,14 +596,16 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().context().domain()
     }
 
-    /// Pops the next item if there is one. Never waits, not for a producer that was stopped in the middle of a push either:
-    /// that one hides its own item, and no other.
+    /// Pops the next item if there is one. Never waits, not for a producer that was stopped in the
+    /// middle of a push either: that one hides its own item, and no other.
     ///
-    /// While a producer is stopped so, the slots of items that were popped ahead of its own cannot be used again.
+    /// While a producer is stopped so, the slots of items that were popped ahead of its own cannot
+    /// be used again.
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) where nothing will come any more.
+    /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) where nothing will come
+    /// any more.
     ///
     /// # Examples
     ///
@@ -597,13 +626,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         unsafe { self.queue.shared().try_pop() }
     }
 
-    /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal handler on the sleeping
-    /// thread itself included.
+    /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal
+    /// handler on the sleeping thread itself included.
     ///
     /// # Errors
     ///
-    /// [`PopError`] where the queue is closed and all that was pushed has been popped. A push that began before the queue
-    /// was closed, and has not finished, is waited for.
+    /// [`PopError`] where the queue is closed and all that was pushed has been popped. A push that
+    /// began before the queue was closed, and has not finished, is waited for.
     ///
     /// # Examples
     ///
@@ -623,12 +652,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         unsafe { self.queue.shared().pop(|| None, || false, |_| PopError) }
     }
 
-    /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A timeout of zero tries once.
+    /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A
+    /// timeout of zero tries once.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](PopTimeoutError::Timeout) where no item came in time, [`Closed`](PopTimeoutError::Closed) where none
-    /// will.
+    /// [`Timeout`](PopTimeoutError::Timeout) where no item came in time,
+    /// [`Closed`](PopTimeoutError::Closed) where none will.
     ///
     /// # Examples
     ///
@@ -644,10 +674,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
-        unsafe { self.queue.shared().pop(|| Instant::now().checked_add(timeout), || false, |error| error) }
+        unsafe {
+            self.queue.shared().pop(|| Instant::now().checked_add(timeout), || false, |error| error)
+        }
     }
 
-    /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline in the past tries once.
+    /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline
+    /// in the past tries once.
     ///
     /// # Errors
     ///
@@ -672,10 +705,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         unsafe { self.queue.shared().pop(|| Some(deadline), || false, |error| error) }
     }
 
-    /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room at once. Never waits.
+    /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room
+    /// at once. Never waits.
     ///
-    /// It is what [`try_pop`](Self::try_pop) is for one. It may return fewer than there are, where they do not lie in a row: behind a half
-    /// pushed item, or in the bypass.
+    /// It is what [`try_pop`](Self::try_pop) is for one. It may return fewer than there are, where
+    /// they do not lie in a row: behind a half pushed item, or in the bypass.
     ///
     /// # Returns
     ///
@@ -699,7 +733,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert_eq!(batch, [0, 1, 2]);
     /// ```
     #[cfg(feature = "alloc")]
-    pub fn try_pop_many(&mut self, buffer: &mut Vec<T>, limit: usize) -> Result<usize, TryPopError> {
+    pub fn try_pop_many(
+        &mut self,
+        buffer: &mut Vec<T>,
+        limit: usize,
+    ) -> Result<usize, TryPopError> {
         self.bind_where_it_is();
         // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
         unsafe { self.queue.shared().try_pop_many(limit, buffer) }
@@ -737,11 +775,12 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         }
     }
 
-    /// How many pushes were [refused and counted](Producer::try_push_or_count) before the item that is popped next, and have not
-    /// been told of yet. Never waits.
+    /// How many pushes were [refused and counted](Producer::try_push_or_count) before the item that
+    /// is popped next, and have not been told of yet. Never waits.
     ///
-    /// Ask after each pop, and write the number there: it is the place, to a lap of the ring at most. Those of a run of refusals are told
-    /// together, where the first would have stood. In the end the sum is exact.
+    /// Ask after each pop, and write the number there: it is the place, to a lap of the ring at
+    /// most. Those of a run of refusals are told together, where the first would have stood. In the
+    /// end the sum is exact.
     ///
     /// # Examples
     ///
@@ -763,7 +802,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         unsafe { self.queue.shared().take_lost() }
     }
 
-    /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can still be popped.
+    /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can
+    /// still be popped.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(4);
@@ -823,9 +863,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().capacity()
     }
 
-    /// How many items are in the queue at the moment, those in the bypass and those half pushed included.
+    /// How many items are in the queue at the moment, those in the bypass and those half pushed
+    /// included.
     ///
-    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its slot is in use.
+    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its
+    /// slot is in use.
     ///
     /// ```
     /// let (producer, consumer) = bywash::bounded(2);
@@ -909,11 +951,15 @@ debug_iterators! {
 /// The result of a push that has no deadline.
 #[cfg(feature = "std")]
 #[inline]
-pub(crate) fn without_timeout<T>(result: Result<(), PushTimeoutError<T>>) -> Result<(), PushError<T>> {
+pub(crate) fn without_timeout<T>(
+    result: Result<(), PushTimeoutError<T>>,
+) -> Result<(), PushError<T>> {
     result.map_err(|error| match error {
         PushTimeoutError::Closed(item) => PushError::Closed(item),
         // Without a deadline there is no timeout.
-        PushTimeoutError::WouldDeadlock(item) | PushTimeoutError::Timeout(item) => PushError::WouldDeadlock(item),
+        PushTimeoutError::WouldDeadlock(item) | PushTimeoutError::Timeout(item) => {
+            PushError::WouldDeadlock(item)
+        }
     })
 }
 

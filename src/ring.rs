@@ -1,4 +1,5 @@
-//! The ring: a bounded queue of many producers and one consumer, in which no context waits for another.
+//! The ring: a bounded queue of many producers and one consumer, in which no context waits for
+//! another.
 //!
 //! # Data
 //!
@@ -13,10 +14,11 @@
 //!                                asked: where `released` was at the latest `Empty`
 //! ```
 //!
-//! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years. (With 32-bit counters a
-//! producer that was stopped between reading `claims` and exchanging it could, 2^31 pushes later, claim a slot in use. So
-//! targets without 64-bit atomics are refused, rather than served almost right.) The slot of an index is always the same, and
-//! two indices less than the capacity apart have different slots.
+//! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years.
+//! (With 32-bit counters a producer that was stopped between reading `claims` and exchanging it
+//! could, 2^31 pushes later, claim a slot in use. So targets without 64-bit atomics are refused,
+//! rather than served almost right.) The slot of an index is always the same, and two indices less
+//! than the capacity apart have different slots.
 //!
 //! # States of a slot, for the index `i`
 //!
@@ -27,27 +29,30 @@
 //!                                      stamp = TAKEN|i+1 +--------> TAKEN ----------+ released > i
 //! ```
 //!
-//! A slot is CLAIMED while `i < claims` and its stamp is still that of an earlier lap. The stamp is written by the producer, to
-//! publish, and by the consumer only to take an item from behind one that is CLAIMED. So in the usual case a slot's
-//! cache line crosses from producer to consumer and back once a lap. A stamp says for which index it is, so nobody clears it.
+//! A slot is CLAIMED while `i < claims` and its stamp is still that of an earlier lap. The stamp is
+//! written by the producer, to publish, and by the consumer only to take an item from behind one
+//! that is CLAIMED. So in the usual case a slot's cache line crosses from producer to consumer and
+//! back once a lap. A stamp says for which index it is, so nobody clears it.
 //!
 //! # Invariants
 //!
-//! * **R1** An index is claimed by one context, which owns the slot's item until it publishes: `claims` is only ever exchanged
-//!   from `i` to `i+k`, which claims `k` of them, or has its top bit set and cleared.
+//! * **R1** An index is claimed by one context, which owns the slot's item until it publishes:
+//!   `claims` is only ever exchanged from `i` to `i+k`, which claims `k` of them, or has its top
+//!   bit set and cleared.
 //! * **R2** From PUBLISHED on the item is the consumer's.
-//! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the stamp says TAKEN. Whoever
-//!   drops the ring looks the same way.
-//! * **R4** `released <= claims <= released + capacity`. A claim needs `claims < limit`, and `limit <= released + capacity`:
-//!   it was computed from a `released` read earlier, and `released` only grows. (A claim within a smaller bound
-//!   computes its own.) A stale `limit` is too small, never too large,
-//!   and so may be raced for. So the slot of a claimed index is FREE, and the bound is exact.
-//! * **R5** Indices agree with happens-before: if push A returned before push B began, then A claimed before B, and has the
-//!   smaller index.
+//! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the
+//!   stamp says TAKEN. Whoever drops the ring looks the same way.
+//! * **R4** `released <= claims <= released + capacity`. A claim needs `claims < limit`, and `limit
+//!   <= released + capacity`: it was computed from a `released` read earlier, and `released` only
+//!   grows. (A claim within a smaller bound computes its own.) A stale `limit` is too small, never
+//!   too large, and so may be raced for. So the slot of a claimed index is FREE, and the bound is
+//!   exact.
+//! * **R5** Indices agree with happens-before: if push A returned before push B began, then A
+//!   claimed before B, and has the smaller index.
 //!
-//! Full and closed are told from the counters alone, by one comparison: CLOSED makes `claims` larger than any limit. No
-//! slot is read to decide it, and `released` moves only when the slot is empty. That is why a push that is nested in a pop
-//! need not wait for it.
+//! Full and closed are told from the counters alone, by one comparison: CLOSED makes `claims`
+//! larger than any limit. No slot is read to decide it, and `released` moves only when the slot is
+//! empty. That is why a push that is nested in a pop need not wait for it.
 //!
 //! # Interrupted after each step: what does a nested push see?
 //!
@@ -64,19 +69,21 @@
 //!
 //! # Progress
 //!
-//! A push is lock-free: its exchange fails only because another push claimed. Then it lets a moment pass, of some pause instructions,
-//! in which the other may claim more without a fight for the line, and tries again. It never waits for a slot's state. A pop in the
-//! usual case is a bounded number of steps; `quiet` is one word that says whether it is one: nothing beside the ring, nothing taken
-//! from behind `released`. Behind a producer that was stopped in mid-push it looks over the claimed slots
-//! until two looks agree; a look disagrees only if a push was published meanwhile. It begins behind what is taken already, `clear`, so that
-//! popping past one stopped producer costs the same for each item; past several, it walks over what was taken behind the
-//! second. A stopped producer holds its own slot, and with it those behind it: their items are popped, and they are free again when
-//! it has gone on and been popped.
+//! A push is lock-free: its exchange fails only because another push claimed. Then it lets a moment
+//! pass, of some pause instructions, in which the other may claim more without a fight for the
+//! line, and tries again. It never waits for a slot's state. A pop in the usual case is a bounded
+//! number of steps; `quiet` is one word that says whether it is one: nothing beside the ring,
+//! nothing taken from behind `released`. Behind a producer that was stopped in mid-push it looks
+//! over the claimed slots until two looks agree; a look disagrees only if a push was published
+//! meanwhile. It begins behind what is taken already, `clear`, so that popping past one stopped
+//! producer costs the same for each item; past several, it walks over what was taken behind the
+//! second. A stopped producer holds its own slot, and with it those behind it: their items are
+//! popped, and they are free again when it has gone on and been popped.
 //!
 //! # Orderings
 //!
-//! The models are in `tests/loom.rs`; each named one fails when the ordering is weakened to `Relaxed` or the fence is removed
-//! (`tests/weaken` does that).
+//! The models are in `tests/loom.rs`; each named one fails when the ordering is weakened to
+//! `Relaxed` or the fence is removed (`tests/weaken` does that).
 //!
 //! | label | site | ordering | pairs with | carries | model |
 //! |---|---|---|---|---|---|
@@ -90,10 +97,12 @@
 //! | [close:C] | closing | exchange SeqCst | [closed:L], [sleep:F] | what came before closing | `closed_tells_what_came_before` |
 //! | [closed:L] | telling that it is closed | load Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //!
-//! Two orderings are stronger than loom can tell, as it takes sequentially consistent accesses for Acquire and Release and is
-//! given a fence instead: `[claim:C]` and `[wake:F]` are sequentially consistent so that a push and the consumer that falls
-//! asleep cannot miss each other without a fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order,
-//! either the claim comes first, and the consumer sees it, or the announcement does, and the push sees that.
+//! Two orderings are stronger than loom can tell, as it takes sequentially consistent accesses for
+//! Acquire and Release and is given a fence instead: `[claim:C]` and `[wake:F]` are sequentially
+//! consistent so that a push and the consumer that falls asleep cannot miss each other without a
+//! fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order, either
+//! the claim comes first, and the consumer sees it, or the announcement does, and the push sees
+//! that.
 
 use core::hint;
 use core::iter;
@@ -162,7 +171,8 @@ pub unsafe trait Slots {
     unsafe fn slot(&self, index: u64) -> &Slot<Self::Item>;
 }
 
-/// Lets another producer, which was faster, push some more while the line is with its core: a microsecond or so.
+/// Lets another producer, which was faster, push some more while the line is with its core: a
+/// microsecond or so.
 #[cold]
 fn give_way() {
     if !cfg!(loom) {
@@ -219,11 +229,12 @@ impl Head {
     }
 }
 
-// SAFETY: R1 and R2: of all contexts that share a slot, one at a time touches the item, and hands it on
-// with Release and Acquire. So items are sent between threads, and never shared.
+// SAFETY: R1 and R2: of all contexts that share a slot, one at a time touches the item, and hands
+// it on with Release and Acquire. So items are sent between threads, and never shared.
 unsafe impl<T: Send> Sync for Slot<T> {}
 
-/// A bounded multi-producer single-consumer ring, wherever its parts lie. The ends are best on cache lines of their own.
+/// A bounded multi-producer single-consumer ring, wherever its parts lie. The ends are best on
+/// cache lines of their own.
 pub(crate) struct Ring<'a, S> {
     pub(crate) tail: &'a Tail,
     pub(crate) head: &'a Head,
@@ -240,7 +251,8 @@ impl<S> Copy for Ring<'_, S> {}
 
 /// The producers' side: any context, at any instruction.
 impl<S: Slots> Ring<'_, S> {
-    /// Claims the next indices, `most` or as many as there is room for, and with each the right to publish there, once.
+    /// Claims the next indices, `most` or as many as there is room for, and with each the right to
+    /// publish there, once.
     #[inline]
     pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
         let mut tail = self.tail.claims.load(Ordering::Relaxed);
@@ -253,7 +265,12 @@ impl<S: Slots> Ring<'_, S> {
             // The compiler knows which for one.
             let end = if most == 1 { tail + 1 } else { limit.min(tail + most) };
             // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-            match self.tail.claims.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.tail.claims.compare_exchange_weak(
+                tail,
+                end,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Ok(tail..end),
                 Err(now) => tail = now,
             }
@@ -270,12 +287,19 @@ impl<S: Slots> Ring<'_, S> {
                 self.tail.claims.load(Ordering::Acquire);
                 return Err(Refused::Closed);
             }
-            // [limit:H] Acquire; pairs with [release:H]. Read after the tail, so it was as full as it says.
-            if tail >= self.head.released.load(Ordering::Acquire) + limit.min(self.slots.capacity()) {
+            // [limit:H] Acquire; pairs with [release:H]. Read after the tail, so it was as full as
+            // it says.
+            if tail >= self.head.released.load(Ordering::Acquire) + limit.min(self.slots.capacity())
+            {
                 return Err(Refused::Full { tail });
             }
             // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-            match self.tail.claims.compare_exchange_weak(tail, tail + 1, Ordering::SeqCst, Ordering::Relaxed) {
+            match self.tail.claims.compare_exchange_weak(
+                tail,
+                tail + 1,
+                Ordering::SeqCst,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return Ok(tail),
                 Err(now) => tail = now,
             }
@@ -288,10 +312,12 @@ impl<S: Slots> Ring<'_, S> {
     pub(crate) fn is_taken(self, index: u64) -> bool {
         // SAFETY: something was claimed, so the capacity is not 0.
         let slot = unsafe { self.slots.slot(index) };
-        self.head.released.load(Ordering::Relaxed) > index || slot.stamp.load(Ordering::Relaxed) != index + 1
+        self.head.released.load(Ordering::Relaxed) > index
+            || slot.stamp.load(Ordering::Relaxed) != index + 1
     }
 
-    /// Lets indices up to the one returned be claimed, if the head has moved far enough since the limit was set.
+    /// Lets indices up to the one returned be claimed, if the head has moved far enough since the
+    /// limit was set.
     #[inline]
     fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
         if tail & CLOSED != 0 {
@@ -324,9 +350,14 @@ impl<S: Slots> Ring<'_, S> {
         slot.stamp.store(index + 1, Ordering::Release);
     }
 
-    /// Pushes the first of `items`, of which there are some, as many as fit, each as `wrap` makes it.
+    /// Pushes the first of `items`, of which there are some, as many as fit, each as `wrap` makes
+    /// it.
     #[cfg(feature = "alloc")]
-    pub(crate) fn push_many<I>(self, items: &mut VecDeque<I>, wrap: impl Fn(I) -> S::Item) -> Result<(), Refused> {
+    pub(crate) fn push_many<I>(
+        self,
+        items: &mut VecDeque<I>,
+        wrap: impl Fn(I) -> S::Item,
+    ) -> Result<(), Refused> {
         // At least one, so that a ring without slots says that it is full.
         let indices = self.claim(self.slots.capacity().min(items.len() as u64).max(1))?;
         let count = (indices.end - indices.start) as usize;
@@ -417,8 +448,8 @@ impl<'a, S: Slots> Ring<'a, S> {
         self.head.released.load(Ordering::Relaxed)
     }
 
-    /// The first index and its slot, if an item is published there, and nothing is in the bypass whose tail word `beside` then
-    /// reads, and nothing was taken ahead.
+    /// The first index and its slot, if an item is published there, and nothing is in the bypass
+    /// whose tail word `beside` then reads, and nothing was taken ahead.
     ///
     /// # Safety
     ///
@@ -429,8 +460,9 @@ impl<'a, S: Slots> Ring<'a, S> {
         // SAFETY: the capacity is not 0.
         let slot = unsafe { self.slots.slot(head) };
         // [look:S] Acquire; pairs with [publish:S]
-        (slot.stamp.load(Ordering::Acquire) == head + 1 && beside() == self.head.quiet.load(Ordering::Relaxed))
-            .then_some((head, slot))
+        (slot.stamp.load(Ordering::Acquire) == head + 1
+            && beside() == self.head.quiet.load(Ordering::Relaxed))
+        .then_some((head, slot))
     }
 
     /// Moves that item out, once and into the result of a pop, and frees its slot.
@@ -439,15 +471,18 @@ impl<'a, S: Slots> Ring<'a, S> {
     ///
     /// The caller is the consumer, and what is given came from `front` and was not taken since.
     #[inline]
-    pub(crate) unsafe fn take_front<E>(self, (index, slot): Front<'_, S::Item>) -> Result<S::Item, E> {
+    pub(crate) unsafe fn take_front<E>(
+        self,
+        (index, slot): Front<'_, S::Item>,
+    ) -> Result<S::Item, E> {
         // SAFETY: R2, and R3: released before anybody looks again.
         let item = Ok(unsafe { slot.read() });
         self.release(index + 1);
         item
     }
 
-    /// As `front` and `take_front`, but the items that lie in a row there, `most` at most, which go to the end of `buffer`.
-    /// Returns how many. All slots are freed at once.
+    /// As `front` and `take_front`, but the items that lie in a row there, `most` at most, which go
+    /// to the end of `buffer`. Returns how many. All slots are freed at once.
     ///
     /// # Panics
     ///
@@ -457,7 +492,12 @@ impl<'a, S: Slots> Ring<'a, S> {
     ///
     /// The caller is the consumer, and the capacity is not 0.
     #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn take_run(self, most: u64, beside: impl FnOnce() -> u64, buffer: &mut Vec<S::Item>) -> usize {
+    pub(crate) unsafe fn take_run(
+        self,
+        most: u64,
+        beside: impl FnOnce() -> u64,
+        buffer: &mut Vec<S::Item>,
+    ) -> usize {
         let head = self.first();
         let end = (head..head.saturating_add(most)).find(|&index| {
             // SAFETY: the capacity is not 0.
@@ -474,14 +514,16 @@ impl<'a, S: Slots> Ring<'a, S> {
         for index in head..end {
             // SAFETY: the capacity is not 0.
             let slot = unsafe { self.slots.slot(index) };
-            // SAFETY: R2, and R3: released before anybody looks again, as nothing here can panic: there is room.
+            // SAFETY: R2, and R3: released before anybody looks again, as nothing here can panic:
+            // there is room.
             buffer.push(unsafe { slot.read() });
         }
         self.release(end);
         count
     }
 
-    /// How many slots were freed since this was last asked: items that were popped in their turn, from the ring.
+    /// How many slots were freed since this was last asked: items that were popped in their turn,
+    /// from the ring.
     pub(crate) fn moved(self) -> u64 {
         let head = self.first();
         let asked = self.head.asked.load(Ordering::Relaxed);
@@ -489,7 +531,8 @@ impl<'a, S: Slots> Ring<'a, S> {
         head - asked
     }
 
-    /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in there; or not at all.
+    /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in
+    /// there; or not at all.
     pub(crate) fn settle(self, beside: Option<u64>) {
         let is_quiet = self.head.ahead.load(Ordering::Relaxed) == 0;
         let quiet = beside.filter(|_| is_quiet).unwrap_or(RESTLESS);
@@ -524,7 +567,8 @@ impl<'a, S: Slots> Ring<'a, S> {
         slot.item.with(|place| look(unsafe { &*place.cast::<S::Item>() }))
     }
 
-    /// Moves the item at `index` out and frees its slot, or marks it taken where an earlier one is still in use.
+    /// Moves the item at `index` out and frees its slot, or marks it taken where an earlier one is
+    /// still in use.
     ///
     /// # Safety
     ///
@@ -560,10 +604,12 @@ impl<'a, S: Slots> Ring<'a, S> {
         end
     }
 
-    /// The first index from `index` on that was not taken. A lap at most: the stamp says for which index it is.
+    /// The first index from `index` on that was not taken. A lap at most: the stamp says for which
+    /// index it is.
     fn skip_taken(self, mut index: u64) -> u64 {
         // SAFETY: something was claimed, so the capacity is not 0.
-        while unsafe { self.slots.slot(index) }.stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN {
+        while unsafe { self.slots.slot(index) }.stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN
+        {
             index += 1;
         }
         index

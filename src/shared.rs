@@ -26,8 +26,9 @@ use {
     std::time::Instant,
 };
 
-/// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a line that producers write, one that the
-/// consumer writes, one that is mostly read, one that is mostly read by the consumer.
+/// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a line that
+/// producers write, one that the consumer writes, one that is mostly read, one that is mostly read
+/// by the consumer.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
@@ -115,7 +116,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 Ok(())
             }
             #[cfg(feature = "std")]
-            Err(Refused::Full { tail }) if self.context.may_be_inside() => self.push_inside(item, tail),
+            Err(Refused::Full { tail }) if self.context.may_be_inside() => {
+                self.push_inside(item, tail)
+            }
             Err(Refused::Full { .. }) => Err(TryPushError::Full(item)),
             Err(Refused::Closed) => Err(TryPushError::Closed(item)),
         }
@@ -166,7 +169,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         self.beside.lost.take(|tail| unsafe { self.lanes().is_past(tail) })
     }
 
-    /// Pushes into the bypass if the caller must not wait for the consumer, after the ring was seen full at `tail`.
+    /// Pushes into the bypass if the caller must not wait for the consumer, after the ring was seen
+    /// full at `tail`.
     #[cfg(feature = "std")]
     #[cold]
     #[inline(never)]
@@ -206,7 +210,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     ///
     /// The caller is the only consumer.
     #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn try_pop_many(&self, most: usize, buffer: &mut Vec<T>) -> Result<usize, TryPopError> {
+    pub(crate) unsafe fn try_pop_many(
+        &self,
+        most: usize,
+        buffer: &mut Vec<T>,
+    ) -> Result<usize, TryPopError> {
         if most == 0 {
             return Ok(0);
         }
@@ -223,7 +231,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Takes the item that is next in order, or what `slow` brings where that is not plain to see.
     ///
-    /// An item is moved once, into the result, as to move a large one again costs more than all the rest.
+    /// An item is moved once, into the result, as to move a large one again costs more than all the
+    /// rest.
     ///
     /// # Safety
     ///
@@ -271,9 +280,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Before the consumer is told that nothing is left. It may come back at once, or not soon.
     ///
-    /// Who comes back at once, and was as fast as the producers so far, would find one item, and then the next: for each, both
-    /// sides would fetch the same lines from each other. So after several items some more may come first, for a fraction of a
-    /// microsecond, once. After a single one, which may be a question, the next may be waited for.
+    /// Who comes back at once, and was as fast as the producers so far, would find one item, and
+    /// then the next: for each, both sides would fetch the same lines from each other. So after
+    /// several items some more may come first, for a fraction of a microsecond, once. After a
+    /// single one, which may be a question, the next may be waited for.
     fn found_nothing(&self) {
         if !cfg!(loom) && self.lanes().ring.moved() > 1 {
             (0..16).for_each(|_| hint::spin_loop());
@@ -312,8 +322,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
-    /// Pops and drops what is left, all of it, whatever the destructors do. The first of their panics goes on from here
-    /// when all is done, unless the thread panics already.
+    /// Pops and drops what is left, all of it, whatever the destructors do. The first of their
+    /// panics goes on from here when all is done, unless the thread panics already.
     ///
     /// # Safety
     ///
@@ -326,7 +336,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         // SAFETY: the caller's.
         while let Ok(item) = unsafe { self.try_pop_again() } {
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
-                // The first one counts. The others are not dropped: a payload's destructor may panic too.
+                // The first one counts. The others are not dropped: a payload's destructor may
+                // panic too.
                 match panic {
                     None => panic = Some(payload),
                     Some(_) => core::mem::forget(payload),
@@ -340,8 +351,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
-    /// Pops and drops what is left, all of it, even where a destructor panics. Where a second one does, the process
-    /// aborts, because without `std` a panic cannot be caught.
+    /// Pops and drops what is left, all of it, even where a destructor panics. Where a second one
+    /// does, the process aborts, because without `std` a panic cannot be caught.
     ///
     /// # Safety
     ///
@@ -369,7 +380,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         self.lanes().reopen();
     }
 
-    /// Whether the caller must not wait for the consumer. Without `std` it is not known who anybody is.
+    /// Whether the caller must not wait for the consumer. Without `std` it is not known who anybody
+    /// is.
     #[cfg(feature = "alloc")]
     pub(crate) fn is_inside(&self) -> bool {
         #[cfg(feature = "std")]
@@ -410,9 +422,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         &self.context
     }
 
-    /// Pushes, and waits for room until the deadline that `deadline` returns, but not where that would never end.
+    /// Pushes, and waits for room until the deadline that `deadline` returns, but not where that
+    /// would never end.
     #[inline]
-    pub(crate) fn push(&self, item: T, deadline: impl FnOnce() -> Deadline) -> Result<(), PushTimeoutError<T>> {
+    pub(crate) fn push(
+        &self,
+        item: T,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<(), PushTimeoutError<T>> {
         match self.try_push(item) {
             Ok(()) => Ok(()),
             Err(TryPushError::Closed(item)) => Err(PushTimeoutError::Closed(item)),
@@ -421,7 +438,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// See [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait).
-    pub(crate) fn try_push_and_wait(&self, item: T, timeout: Duration) -> Result<bool, TryPushError<T>> {
+    pub(crate) fn try_push_and_wait(
+        &self,
+        item: T,
+        timeout: Duration,
+    ) -> Result<bool, TryPushError<T>> {
         let ring = self.lanes().ring;
         let index = match ring.claim(1) {
             Ok(indices) => indices.start,
@@ -483,7 +504,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Tries for as long as sleep is not worth it, with `Timeout` at the end.
-    fn push_awake(&self, mut item: T, deadline: Deadline, mut spin: Spin) -> Result<(), PushTimeoutError<T>> {
+    fn push_awake(
+        &self,
+        mut item: T,
+        deadline: Deadline,
+        mut spin: Spin,
+    ) -> Result<(), PushTimeoutError<T>> {
         while !is_over(deadline) && spin.turn() {
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
@@ -508,7 +534,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 return Err(PushTimeoutError::Timeout(item));
             }
             woken = self.beside.waiters.sleep(announced, deadline, sure);
-            // Slots are freed meanwhile. With many others it may take some tries to get one, which cost less than to sleep again.
+            // Slots are freed meanwhile. With many others it may take some tries to get one, which
+            // cost less than to sleep again.
             if woken {
                 match self.push_awake(item, deadline, Spin::after_sleep()) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
@@ -532,7 +559,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         self.parker.wake();
     }
 
-    /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`, until `has_news`.
+    /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`,
+    /// until `has_news`.
     ///
     /// # Safety
     ///
@@ -595,7 +623,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         has_slept: bool,
     ) -> Result<T, TryPopError> {
         let announced = self.parker.announce();
-        // W1: whoever claims from now on sees the announcement. For those who have claimed and not published, the barrier.
+        // W1: whoever claims from now on sees the announcement. For those who have claimed and not
+        // published, the barrier.
         let mut sure = self.lanes().is_empty() || heavy_barrier();
         // SAFETY: the caller's.
         let mut result = unsafe { self.try_pop_again() };

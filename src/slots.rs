@@ -25,7 +25,10 @@ impl<T> Boxed<T> {
         let mut slots = Vec::new();
         let count = capacity.checked_next_power_of_two().unwrap_or(usize::MAX);
         if slots.try_reserve_exact(count).is_err() {
-            panic!("bywash: a capacity of {capacity}, {} bytes each, is too large to allocate", size_of::<Slot<T>>());
+            panic!(
+                "bywash: a capacity of {capacity}, {} bytes each, is too large to allocate",
+                size_of::<Slot<T>>()
+            );
         }
         slots.resize_with(count, Slot::new);
         Self { slots: slots.into_boxed_slice(), mask: count - 1, capacity: capacity as u64 }

@@ -20,11 +20,13 @@ use {
     std::time::{Duration, Instant},
 };
 
-/// A queue for a `static`: for `N` items, and `BYPASS` beside them, in line and without an allocator.
+/// A queue for a `static`: for `N` items, and `BYPASS` beside them, in line and without an
+/// allocator.
 ///
-/// It is pushed into directly, by whoever can see it: before there is a consumer, and from any signal handler.
-/// One consumer at a time is claimed from it with [`consumer`](Self::consumer). Pushers never close it: a loop over it ends with an
-/// item that says so, or with [`close`](Consumer::close).
+/// It is pushed into directly, by whoever can see it: before there is a consumer, and from any
+/// signal handler. One consumer at a time is claimed from it with [`consumer`](Self::consumer).
+/// Pushers never close it: a loop over it ends with an item that says so, or with
+/// [`close`](Consumer::close).
 ///
 /// ```
 /// use bywash::StaticQueue;
@@ -50,7 +52,8 @@ pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
 }
 
 /// The consumer of a [`StaticQueue`].
-pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> = Consumer<T, Claimed<'a, T, N, BYPASS>>;
+pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> =
+    Consumer<T, Claimed<'a, T, N, BYPASS>>;
 
 impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// An empty queue. It is all zeros, so a `static` one takes no space in the program's file.
@@ -62,9 +65,9 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
 
     /// Claims the consumer, or returns `None` while there is one.
     ///
-    /// It is given back when dropped, and with that the queue is closed and emptied, as any queue whose consumer is gone:
-    /// waiting pushes get their items back. Claiming the next one opens it again. (A push that has not noticed by then waits
-    /// for the next consumer.)
+    /// It is given back when dropped, and with that the queue is closed and emptied, as any queue
+    /// whose consumer is gone: waiting pushes get their items back. Claiming the next one opens it
+    /// again. (A push that has not noticed by then waits for the next consumer.)
     ///
     /// Never waits. Not for signal handlers.
     ///
@@ -90,13 +93,13 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as
-    /// [`Producer::try_push`](crate::Producer::try_push) may. A refused item is handed back, and dropped by the caller: in a
-    /// handler, use items whose destructor does nothing.
+    /// [`Producer::try_push`](crate::Producer::try_push) may. A refused item is handed back, and
+    /// dropped by the caller: in a handler, use items whose destructor does nothing.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) after the consumer was closed or dropped
-    /// and before the next one is claimed.
+    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) after the
+    /// consumer was closed or dropped and before the next one is claimed.
     ///
     /// # Examples
     ///
@@ -113,13 +116,15 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push(item)
     }
 
-    /// Pushes `item`, and waits for room, unless waiting here could never end, as [`Producer::push`](crate::Producer::push) does; not for
-    /// signal handlers. It also waits while there has been no consumer yet.
+    /// Pushes `item`, and waits for room, unless waiting here could never end, as
+    /// [`Producer::push`](crate::Producer::push) does; not for signal handlers. It also waits while
+    /// there has been no consumer yet.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread without room, [`Closed`](PushError::Closed)
-    /// after the consumer was closed or dropped and before the next one is claimed.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread without room,
+    /// [`Closed`](PushError::Closed) after the consumer was closed or dropped and before the next
+    /// one is claimed.
     ///
     /// # Examples
     ///
@@ -138,18 +143,21 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         without_timeout(self.shared.push(item, || None))
     }
 
-    /// As [`push`](Self::push), but waits not much longer than `timeout`. A timeout of zero tries once.
+    /// As [`push`](Self::push), but waits not much longer than `timeout`. A timeout of zero tries
+    /// once.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room in time.
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room
+    /// in time.
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
         self.shared.push(item, || Instant::now().checked_add(timeout))
     }
 
-    /// As [`push`](Self::push), but waits not much past `deadline`. A deadline in the past tries once.
+    /// As [`push`](Self::push), but waits not much past `deadline`. A deadline in the past tries
+    /// once.
     ///
     /// # Errors
     ///
@@ -171,8 +179,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_many(items)
     }
 
-    /// Pushes all of `items`, and waits for room, as [`Producer::push_many`](crate::Producer::push_many) does; not for
-    /// signal handlers.
+    /// Pushes all of `items`, and waits for room, as
+    /// [`Producer::push_many`](crate::Producer::push_many) does; not for signal handlers.
     ///
     /// # Errors
     ///
@@ -187,7 +195,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// # Errors
     ///
-    /// As [`try_push`](Self::try_push), and [`Full`](TryPushError::Full) where `limit` or more are in.
+    /// As [`try_push`](Self::try_push), and [`Full`](TryPushError::Full) where `limit` or more are
+    /// in.
     pub fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
         self.shared.try_push_within(item, limit)
     }
@@ -203,7 +212,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// As [`try_push`](Self::try_push), and then waits until the item was popped, as
-    /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does, in signal handlers too.
+    /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does, in signal handlers
+    /// too.
     ///
     /// # Errors
     ///
@@ -213,8 +223,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
-    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one inside its
-    /// [`Domain`](crate::Domain).
+    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one
+    /// inside its [`Domain`](crate::Domain).
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
         self.shared.is_inside()
@@ -225,7 +235,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.capacity()
     }
 
-    /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len) counts them.
+    /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len)
+    /// counts them.
     pub fn len(&self) -> usize {
         self.shared.len()
     }

@@ -1,5 +1,5 @@
-//! For tests, under `--cfg bywash_steps`: atomics and cells that call a hook before each operation, so that a test can
-//! put anything at any step of a method, or stop a thread there.
+//! For tests, under `--cfg bywash_steps`: atomics and cells that call a hook before each operation,
+//! so that a test can put anything at any step of a method, or stop a thread there.
 
 extern crate std;
 
@@ -24,7 +24,8 @@ impl Drop for Restore {
     }
 }
 
-/// Calls `hook` before each step that this thread takes in `run`. What the hook does has no hook, unless it sets one.
+/// Calls `hook` before each step that this thread takes in `run`. What the hook does has no hook,
+/// unless it sets one.
 pub fn hooked<R>(hook: &dyn Fn(), run: impl FnOnce() -> R) -> R {
     // SAFETY: `Restore` forgets the hook before its borrow ends.
     let hook = unsafe { transmute::<&dyn Fn(), Hook>(hook) };

@@ -1,5 +1,5 @@
-//! The atomics and cells that the algorithm is written in: `core`'s, or loom's under `--cfg loom`, or such as call
-//! a hook before each step under `--cfg bywash_steps`.
+//! The atomics and cells that the algorithm is written in: `core`'s, or loom's under `--cfg loom`,
+//! or such as call a hook before each step under `--cfg bywash_steps`.
 
 #[cfg(all(feature = "std", bywash_steps))]
 pub(crate) use crate::steps::fence;
@@ -46,7 +46,8 @@ impl<T> UnsafeCell<T> {
     }
 }
 
-/// Declares functions that are `const`, except under loom, whose atomics cannot be built at compile time.
+/// Declares functions that are `const`, except under loom, whose atomics cannot be built at compile
+/// time.
 macro_rules! const_fn {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block)+) => {$(
         #[cfg(not(loom))]

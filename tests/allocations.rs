@@ -1,4 +1,5 @@
-//! No call of a producer takes memory or gives it back, and no pop of a batch into a buffer with room.
+//! No call of a producer takes memory or gives it back, and no pop of a batch into a buffer with
+//! room.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -68,7 +69,10 @@ fn no_push_calls_the_allocator() {
     assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Ok(3));
     assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Err(TryPushError::Full(())));
     consumer.close();
-    assert_eq!(without_memory(|| producer.try_push_many(&mut items)), Err(TryPushError::Closed(())));
+    assert_eq!(
+        without_memory(|| producer.try_push_many(&mut items)),
+        Err(TryPushError::Closed(()))
+    );
     assert_eq!(without_memory(|| producer.try_push_many(&mut VecDeque::new())), Ok(0));
     assert_eq!(items, [Box::new(4), Box::new(5), Box::new(6)]);
 }

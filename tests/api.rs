@@ -10,8 +10,8 @@ use std::rc::Rc;
 use std::sync::MutexGuard;
 
 use bywash::{
-    Builder, Claimed, Consumer, Drain, Heap, Producer, Queue, StaticConsumer, StaticQueue, TryIter, TryPopError,
-    TryPushError, bounded,
+    Builder, Claimed, Consumer, Drain, Heap, Producer, Queue, StaticConsumer, StaticQueue, TryIter,
+    TryPopError, TryPushError, bounded,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -88,7 +88,10 @@ fn the_bound_and_every_count_are_exact_at_each_step_of_several_laps() {
                 assert_eq!(producer.try_push((lap, i)), Ok(()));
             }
             assert_holds(&producer, &consumer, capacity, capacity);
-            assert_eq!(producer.try_push((lap, capacity)), Err(TryPushError::Full((lap, capacity))));
+            assert_eq!(
+                producer.try_push((lap, capacity)),
+                Err(TryPushError::Full((lap, capacity)))
+            );
             for i in 0..capacity {
                 assert_holds(&producer, &consumer, capacity, capacity - i);
                 assert_eq!(consumer.try_pop(), Ok((lap, i)));
@@ -413,7 +416,9 @@ mod blocking {
     #[test]
     fn a_bypass_takes_exactly_as_many_as_asked_for_and_16_without_asking() {
         for capacity in [1, 2, 3, 5] {
-            for (bypass, builder) in [0, 1, 2, 3, 4, 7].map(|n| (n, Builder::new(capacity).bypass(n))) {
+            for (bypass, builder) in
+                [0, 1, 2, 3, 4, 7].map(|n| (n, Builder::new(capacity).bypass(n)))
+            {
                 assert_room(capacity + bypass, builder);
             }
             assert_room(capacity + 16, Builder::new(capacity));
@@ -447,8 +452,14 @@ mod blocking {
         assert_eq!(producer.push_deadline(3, Instant::now()), Ok(()));
         assert_eq!(producer.try_push(4), Err(TryPushError::Full(4)));
         assert_eq!(producer.push(4), Err(PushError::WouldDeadlock(4)));
-        assert_eq!(producer.push_timeout(4, Duration::MAX), Err(PushTimeoutError::WouldDeadlock(4)));
-        assert_eq!(producer.push_deadline(4, Instant::now()), Err(PushTimeoutError::WouldDeadlock(4)));
+        assert_eq!(
+            producer.push_timeout(4, Duration::MAX),
+            Err(PushTimeoutError::WouldDeadlock(4))
+        );
+        assert_eq!(
+            producer.push_deadline(4, Instant::now()),
+            Err(PushTimeoutError::WouldDeadlock(4))
+        );
         consumer.close();
         assert_eq!(producer.push(4), Err(PushError::Closed(4)));
         assert_eq!(producer.push_timeout(4, Duration::MAX), Err(PushTimeoutError::Closed(4)));
@@ -462,7 +473,10 @@ mod blocking {
         let (producer, consumer) = Builder::new(1).bypass(3).build();
         assert_eq!(producer.push(0), Ok(()));
         assert_eq!(producer.push_timeout(1, SHORT), Err(PushTimeoutError::Timeout(1)));
-        assert_eq!(producer.push_deadline(1, Instant::now() + SHORT), Err(PushTimeoutError::Timeout(1)));
+        assert_eq!(
+            producer.push_deadline(1, Instant::now() + SHORT),
+            Err(PushTimeoutError::Timeout(1))
+        );
         assert_eq!(consumer.bypassed(), 0);
     }
 
@@ -503,7 +517,13 @@ mod blocking {
     #[test]
     fn looking_does_not_bind() {
         let (producer, mut consumer) = bounded::<u8>(1);
-        let _ = (consumer.len(), consumer.is_empty(), consumer.is_closed(), consumer.capacity(), consumer.bypassed());
+        let _ = (
+            consumer.len(),
+            consumer.is_empty(),
+            consumer.is_closed(),
+            consumer.capacity(),
+            consumer.bypassed(),
+        );
         let _ = (format!("{consumer:?}"), consumer.domain(), consumer.iter());
         consumer.close();
         assert!(!producer.is_consumer_thread());
@@ -619,7 +639,8 @@ mod blocking {
     fn pops_of_batches_wait_for_the_first_item_and_end_with_the_last_producer() {
         support::watch();
         let (producer, mut consumer) = bounded(3);
-        let feeder = std::thread::spawn(move || producer.push_many(&mut (0..100).collect()).unwrap());
+        let feeder =
+            std::thread::spawn(move || producer.push_many(&mut (0..100).collect()).unwrap());
         let mut buffer = Vec::new();
         while let Ok(count) = consumer.pop_many(&mut buffer, 7) {
             assert!((1..=7).contains(&count));

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bywash::{
-    Builder, Consumer, PopError, PopTimeoutError, Producer, PushError, PushTimeoutError, StaticQueue, TryPopError,
-    TryPushError, bounded,
+    Builder, Consumer, PopError, PopTimeoutError, Producer, PushError, PushTimeoutError,
+    StaticQueue, TryPopError, TryPushError, bounded,
 };
 
 /// What is tried, and a test of what it gets.
@@ -30,7 +30,10 @@ fn run(rows: &[Row]) -> usize {
 fn refusal<T>(capacity: usize, bypass: usize) -> String {
     let build = || drop(Builder::new(capacity).bypass(bypass).build::<T>());
     let payload = catch_unwind(AssertUnwindSafe(build)).expect_err("built");
-    payload.downcast_ref::<String>().cloned().unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into())
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into())
 }
 
 /// States that `build` panics, and that the panic says it was here.
@@ -91,17 +94,26 @@ const BUILDING: &[Row] = &[
     ("a capacity of 0 panics and says so", || {
         assert!(refusal::<u8>(0, 16).contains("the capacity of a queue must not be 0"));
     }),
-    ("a capacity of 0 panics in bounded too", || assert!(catch_unwind(|| bounded::<u8>(0)).is_err())),
-    ("a capacity of 0 panics before anything is built", || assert!(catch_unwind(|| Builder::new(0)).is_err())),
+    ("a capacity of 0 panics in bounded too", || {
+        assert!(catch_unwind(|| bounded::<u8>(0)).is_err())
+    }),
+    ("a capacity of 0 panics before anything is built", || {
+        assert!(catch_unwind(|| Builder::new(0)).is_err())
+    }),
     ("a capacity of 0 is blamed on the caller", || assert_refused_here(|| drop(bounded::<u8>(0)))),
-    ("a capacity too large is blamed on the caller", || assert_refused_here(|| drop(bounded::<u8>(MAX)))),
+    ("a capacity too large is blamed on the caller", || {
+        assert_refused_here(|| drop(bounded::<u8>(MAX)))
+    }),
     ("a bypass too large is blamed on the caller", || {
         assert_refused_here(|| drop(Builder::new(1).bypass(MAX).build::<u8>()));
     }),
     ("a bypass of 0 is none", || {
         let (producer, mut consumer) = Builder::new(1).bypass(0).build();
         consumer.bind();
-        assert_eq!((producer.push(1), producer.push(2)), (Ok(()), Err(PushError::WouldDeadlock(2))));
+        assert_eq!(
+            (producer.push(1), producer.push(2)),
+            (Ok(()), Err(PushError::WouldDeadlock(2)))
+        );
         assert_eq!((consumer.pop(), consumer.bypassed()), (Ok(1), 0));
     }),
     ("the last of several bypasses counts", || {
@@ -143,7 +155,10 @@ const FULL: &[Row] = &[
     }),
     ("the shortest push timeout on full", || {
         let (producer, _consumer) = full();
-        assert_eq!(producer.push_timeout(2, Duration::from_nanos(1)), Err(PushTimeoutError::Timeout(2)));
+        assert_eq!(
+            producer.push_timeout(2, Duration::from_nanos(1)),
+            Err(PushTimeoutError::Timeout(2))
+        );
     }),
     ("a push deadline in the past on full", || {
         let (producer, _consumer) = full();
@@ -165,8 +180,14 @@ const FULL: &[Row] = &[
         let (producer, mut consumer) = Builder::new(1).bypass(0).build();
         consumer.bind();
         producer.push(1).unwrap();
-        assert_eq!(producer.push_timeout(2, Duration::MAX), Err(PushTimeoutError::WouldDeadlock(2)));
-        assert_eq!(producer.push_timeout(2, Duration::ZERO), Err(PushTimeoutError::WouldDeadlock(2)));
+        assert_eq!(
+            producer.push_timeout(2, Duration::MAX),
+            Err(PushTimeoutError::WouldDeadlock(2))
+        );
+        assert_eq!(
+            producer.push_timeout(2, Duration::ZERO),
+            Err(PushTimeoutError::WouldDeadlock(2))
+        );
         assert_eq!(producer.push_deadline(2, far()), Err(PushTimeoutError::WouldDeadlock(2)));
         assert_eq!(producer.push_deadline(2, past()), Err(PushTimeoutError::WouldDeadlock(2)));
     }),
@@ -174,7 +195,10 @@ const FULL: &[Row] = &[
         let (producer, mut consumer) = full();
         consumer.close();
         assert_eq!(producer.try_push(2), Err(TryPushError::Closed(2)));
-        assert_eq!((producer.is_full(), consumer.pop(), consumer.pop()), (true, Ok(1), Err(PopError)));
+        assert_eq!(
+            (producer.is_full(), consumer.pop(), consumer.pop()),
+            (true, Ok(1), Err(PopError))
+        );
     }),
 ];
 
@@ -197,7 +221,9 @@ const EMPTY: &[Row] = &[
     }),
     ("the longest pop timeout on empty ends with an item", || {
         let (producer, mut consumer) = bounded(1);
-        let popping = thread::spawn(move || (consumer.pop_timeout(Duration::MAX), consumer.pop_deadline(far())));
+        let popping = thread::spawn(move || {
+            (consumer.pop_timeout(Duration::MAX), consumer.pop_deadline(far()))
+        });
         producer.push(1).unwrap();
         producer.push(2).unwrap();
         assert_eq!(popping.join().unwrap(), (Ok(1), Ok(2)));
@@ -245,7 +271,10 @@ const CLOSED: &[Row] = &[
     }),
     ("every iterator on closed", || {
         let (_producer, mut consumer) = closed();
-        assert_eq!((consumer.iter().next(), consumer.try_iter().next(), consumer.drain().next()), (None, None, None));
+        assert_eq!(
+            (consumer.iter().next(), consumer.try_iter().next(), consumer.drain().next()),
+            (None, None, None)
+        );
         assert_eq!(consumer.into_iter().next(), None);
     }),
     ("closing twice, and then dropping", || {
@@ -280,7 +309,10 @@ const FORGOTTEN: &[Row] = &[
         let (producer, consumer) = full();
         forget(consumer);
         assert_eq!(producer.try_push(2), Err(TryPushError::Full(2)));
-        assert_eq!(producer.push_timeout(2, Duration::from_millis(2)), Err(PushTimeoutError::Timeout(2)));
+        assert_eq!(
+            producer.push_timeout(2, Duration::from_millis(2)),
+            Err(PushTimeoutError::Timeout(2))
+        );
         assert!(!producer.is_closed());
     }),
     ("a forgotten producer keeps the queue open", || {
@@ -379,7 +411,8 @@ const DESTRUCTORS: &[Row] = &[
     ("the caller's closure panics in the middle of an iterator", || {
         let (producer, mut consumer) = bounded(3);
         (0..3).for_each(|i| producer.push(i).unwrap());
-        let unwound = catch_unwind(AssertUnwindSafe(|| consumer.drain().for_each(|i| assert_eq!(i, 0))));
+        let unwound =
+            catch_unwind(AssertUnwindSafe(|| consumer.drain().for_each(|i| assert_eq!(i, 0))));
         assert!(unwound.is_err() && consumer.try_iter().eq([2]));
     }),
 ];
@@ -481,7 +514,8 @@ const BATCHES: &[Row] = &[
         // With and without one beside the ring.
         for count in [2, 3] {
             producer.try_push_many(&mut vec![(); count].into()).unwrap();
-            let mut pop = || catch_unwind(AssertUnwindSafe(|| consumer.try_pop_many(&mut buffer, 2)));
+            let mut pop =
+                || catch_unwind(AssertUnwindSafe(|| consumer.try_pop_many(&mut buffer, 2)));
             assert!(pop().is_err() && pop().is_err());
             assert_eq!((buffer.len(), consumer.try_iter().count()), (MAX, count));
         }

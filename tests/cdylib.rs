@@ -1,5 +1,6 @@
-//! A queue inside a library that is loaded at run time, pushed into by handlers on a thread that is older than the
-//! library: there a thread-local of the library would be allocated on its first use, in the handler.
+//! A queue inside a library that is loaded at run time, pushed into by handlers on a thread that is
+//! older than the library: there a thread-local of the library would be allocated on its first use,
+//! in the handler.
 #![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(loom)))]
 
 mod support;
@@ -37,13 +38,16 @@ const NONE: i64 = -1;
 
 extern "C" fn handle(_signal: c_int) {
     IN_HANDLER.set(true);
-    // SAFETY: only `ask` puts anything there: a function of this type, or one that ignores its argument.
-    let task: extern "C" fn(u32) -> u8 = unsafe { std::mem::transmute(TASK.load(Ordering::Acquire)) };
+    // SAFETY: only `ask` puts anything there: a function of this type, or one that ignores its
+    // argument.
+    let task: extern "C" fn(u32) -> u8 =
+        unsafe { std::mem::transmute(TASK.load(Ordering::Acquire)) };
     ANSWER.store(task(7).into(), Ordering::Release);
     IN_HANDLER.set(false);
 }
 
-/// Lets a handler on `thread` call `task`. Returns the lowest byte of what it returned, and how often it allocated.
+/// Lets a handler on `thread` call `task`. Returns the lowest byte of what it returned, and how
+/// often it allocated.
 fn ask(thread: libc::pthread_t, task: *mut c_void) -> (i64, u32) {
     TASK.store(task, Ordering::Release);
     ANSWER.store(NONE, Ordering::Release);
@@ -71,7 +75,10 @@ fn build() -> PathBuf {
     let _ = std::fs::copy(source.join("Cargo.lock"), package.join("Cargo.lock"));
     let target = package.join("target");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--offline", "--quiet", "--target-dir"]).arg(&target).current_dir(&package);
+    cargo
+        .args(["build", "--offline", "--quiet", "--target-dir"])
+        .arg(&target)
+        .current_dir(&package);
     assert!(cargo.env_remove("CARGO_BUILD_TARGET").status().unwrap().success(), "{cargo:?}");
     target.join("debug/libloaded.so")
 }
@@ -95,21 +102,25 @@ fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
 static LIBRARY: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static OLD_THREAD: std::sync::OnceLock<libc::pthread_t> = std::sync::OnceLock::new();
 
-/// What the handler gets while the consumer lives: room, room, and then `Full`, as it is outside. The consumer's own
-/// thread is inside, and takes the bypass.
+/// What the handler gets while the consumer lives: room, room, and then `Full`, as it is outside.
+/// The consumer's own thread is inside, and takes the bypass.
 extern "C" fn push_from_handlers() {
     let library = LIBRARY.load(Ordering::Acquire);
     let (push, is_inside) = (symbol(library, c"queue_push"), symbol(library, c"queue_is_inside"));
     let old = *OLD_THREAD.get().unwrap();
     // SAFETY: the calling thread lives.
     let own = unsafe { libc::pthread_self() };
-    let answers = [(old, is_inside, 0), (old, push, 0), (old, push, 0), (old, push, 1), (old, is_inside, 0)];
+    let answers =
+        [(old, is_inside, 0), (old, push, 0), (old, push, 0), (old, push, 1), (old, is_inside, 0)];
     let answers_here = [(own, is_inside, 1), (own, push, 0), (own, push, 1), (old, push, 1)];
     for (thread, task, answer) in answers.into_iter().chain(answers_here) {
         let (answered, allocations) = ask(thread, task);
         assert_eq!(answered, answer);
         // The portable way knows threads by a thread-local, and promises less.
-        assert!(allocations == 0 || cfg!(bywash_portable), "{allocations} allocations in a handler");
+        assert!(
+            allocations == 0 || cfg!(bywash_portable),
+            "{allocations} allocations in a handler"
+        );
     }
 }
 
@@ -131,7 +142,8 @@ fn handlers_on_a_thread_older_than_the_library_push_without_allocating() {
     assert_eq!(consume(push_from_handlers), 3 * 7);
 
     assert_eq!(ask(old.as_pthread_t(), symbol(library, c"queue_push")).0, 2, "closed");
-    // That the counter works: what the first use of a thread-local of the library does there, if it is the first.
+    // That the counter works: what the first use of a thread-local of the library does there, if it
+    // is the first.
     let (answer, allocations) = ask(old.as_pthread_t(), symbol(library, c"touch_thread_local"));
     assert_eq!((answer, allocations), (1, u32::from(!cfg!(bywash_portable))));
     drop(stop);

@@ -8,13 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use bywash::{
-    Builder, Consumer, PopError, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, bounded,
+    Builder, Consumer, PopError, PopTimeoutError, Producer, PushError, PushTimeoutError,
+    TryPopError, bounded,
 };
 use support::{Tally, Tracked, settle, watch};
 
-/// Blocks several producers in `push`, of each kind, does `close`, and states that each gets its own item back. If there
-/// is a consumer left, it pops only then: a pop wakes producers, too.
-fn assert_all_blocked_get_their_items_back(close: impl FnOnce(Consumer<u32>) -> Option<Consumer<u32>>) {
+/// Blocks several producers in `push`, of each kind, does `close`, and states that each gets its
+/// own item back. If there is a consumer left, it pops only then: a pop wakes producers, too.
+fn assert_all_blocked_get_their_items_back(
+    close: impl FnOnce(Consumer<u32>) -> Option<Consumer<u32>>,
+) {
     watch();
     let (producer, consumer) = bounded(2);
     producer.push(100).unwrap();
@@ -25,7 +28,10 @@ fn assert_all_blocked_get_their_items_back(close: impl FnOnce(Consumer<u32>) -> 
                 let producer = producer.clone();
                 scope.spawn(move || match i % 3 {
                     0 => assert_eq!(producer.push(i), Err(PushError::Closed(i))),
-                    1 => assert_eq!(producer.push_timeout(i, Duration::MAX), Err(PushTimeoutError::Closed(i))),
+                    1 => assert_eq!(
+                        producer.push_timeout(i, Duration::MAX),
+                        Err(PushTimeoutError::Closed(i))
+                    ),
                     _ => assert_eq!(
                         producer.push_timeout(i, Duration::from_secs(3_600)),
                         Err(PushTimeoutError::Closed(i))
@@ -89,13 +95,19 @@ fn blocked_producers_get_closed_when_an_iterator_that_owns_the_consumer_is_dropp
     });
 }
 
-/// Blocks a consumer in each kind of pop, lets `leave` end the last producer, and states what the consumer is told.
+/// Blocks a consumer in each kind of pop, lets `leave` end the last producer, and states what the
+/// consumer is told.
 fn assert_the_blocked_consumer_is_told(leave: fn(Producer<u32>)) {
     watch();
     let pops: [fn(&mut Consumer<u32>); 4] = [
         |consumer| assert_eq!(consumer.pop(), Err(PopError)),
         |consumer| assert_eq!(consumer.pop_timeout(Duration::MAX), Err(PopTimeoutError::Closed)),
-        |consumer| assert_eq!(consumer.pop_timeout(Duration::from_secs(3_600)), Err(PopTimeoutError::Closed)),
+        |consumer| {
+            assert_eq!(
+                consumer.pop_timeout(Duration::from_secs(3_600)),
+                Err(PopTimeoutError::Closed)
+            )
+        },
         |consumer| assert_eq!(consumer.iter().next(), None),
     ];
     for pop in pops {
@@ -182,7 +194,8 @@ fn closing_twice_is_closing_once() {
     assert_eq!((consumer.pop(), consumer.pop()), (Ok(1), Err(PopError)));
 }
 
-/// Races `close` against pushes and pops, and states that what was accepted before it was popped after it.
+/// Races `close` against pushes and pops, and states that what was accepted before it was popped
+/// after it.
 fn assert_nothing_accepted_is_lost(blocking: bool) {
     let (producer, mut consumer) = bounded(2);
     thread::scope(move |scope| {
@@ -191,7 +204,13 @@ fn assert_nothing_accepted_is_lost(blocking: bool) {
                 let producer = producer.clone();
                 scope.spawn(move || {
                     support::pin(core);
-                    let push = |i| if blocking { producer.push(i).is_ok() } else { producer.try_push(i).is_ok() };
+                    let push = |i| {
+                        if blocking {
+                            producer.push(i).is_ok()
+                        } else {
+                            producer.try_push(i).is_ok()
+                        }
+                    };
                     (0..50).filter(|&i| push(i)).count()
                 })
             })
@@ -220,7 +239,8 @@ fn what_was_accepted_before_the_consumer_was_dropped_is_dropped() {
         let (producer, mut consumer) = bounded(2);
         let (tally, producer) = (&tally, &producer);
         let made = thread::scope(|scope| {
-            let pushing = scope.spawn(move || (1..50).take_while(|_| producer.push(tally.item()).is_ok()).count());
+            let pushing = scope
+                .spawn(move || (1..50).take_while(|_| producer.push(tally.item()).is_ok()).count());
             drop(consumer.pop());
             drop(consumer);
             pushing.join().unwrap() + 1
@@ -230,7 +250,10 @@ fn what_was_accepted_before_the_consumer_was_dropped_is_dropped() {
 }
 
 /// An item that keeps the queue open that it lies in.
-struct Anchor<'a>(Option<Producer<Anchor<'a>>>, #[expect(dead_code, reason = "for its destructor")] Tracked<'a>);
+struct Anchor<'a>(
+    Option<Producer<Anchor<'a>>>,
+    #[expect(dead_code, reason = "for its destructor")] Tracked<'a>,
+);
 
 #[test]
 fn a_producer_inside_an_item_keeps_the_queue_open_until_the_item_is_dropped() {
@@ -276,5 +299,9 @@ fn a_consumer_sent_through_its_own_queue_is_never_dropped_and_the_queue_never_cl
     drop(full);
     assert!(!producer.is_closed());
     drop(producer);
-    assert_eq!(tally.dropped(), 1, "only the refused item was dropped: the other is leaked, as documented");
+    assert_eq!(
+        tally.dropped(),
+        1,
+        "only the refused item was dropped: the other is leaked, as documented"
+    );
 }

@@ -1,4 +1,5 @@
-//! `try_push_and_wait`, for handlers of signals that end the program: what it reports is out before.
+//! `try_push_and_wait`, for handlers of signals that end the program: what it reports is out
+//! before.
 #![cfg(all(feature = "std", unix, not(loom)))]
 
 #[path = "support/handlers.rs"]
@@ -92,7 +93,10 @@ fn the_consumers_own_thread_is_told_at_once_that_nobody_pops() {
     assert_eq!(producer.try_push_and_wait(1, FOR_EVER), Ok(false));
     assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Ok(false));
     assert_eq!(producer.bypassed(), 1);
-    assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Err(TryPushError::Full(libc::SIGUSR1)));
+    assert_eq!(
+        push_in_handler(libc::SIGUSR1, &producer, FOR_EVER),
+        Err(TryPushError::Full(libc::SIGUSR1))
+    );
     assert!(consumer.try_iter().eq([1, libc::SIGUSR1]));
 }
 
@@ -122,7 +126,9 @@ fn a_handler_on_the_thread_that_sleeps_in_pop_wakes_it_and_does_not_wait() {
         let sleeping = thread::spawn(move || {
             consumer.bind();
             let producer = producer;
-            at_next_signal(libc::SIGUSR2, move || result.send(producer.try_push_and_wait(7, FOR_EVER)).unwrap());
+            at_next_signal(libc::SIGUSR2, move || {
+                result.send(producer.try_push_and_wait(7, FOR_EVER)).unwrap()
+            });
             consumer.pop()
         });
         thread::sleep(Duration::from_millis(3));
@@ -173,10 +179,16 @@ fn what_is_refused_is_handed_back_at_once() {
     watch();
     let (producer, mut consumer) = bounded(2);
     (0..2).for_each(|item| producer.push(item).unwrap());
-    assert_eq!(push_in_handler(libc::SIGABRT, &producer, FOR_EVER), Err(TryPushError::Full(libc::SIGABRT)));
+    assert_eq!(
+        push_in_handler(libc::SIGABRT, &producer, FOR_EVER),
+        Err(TryPushError::Full(libc::SIGABRT))
+    );
     assert!(consumer.try_iter().eq(0..2));
     drop(consumer);
-    assert_eq!(push_in_handler(libc::SIGABRT, &producer, FOR_EVER), Err(TryPushError::Closed(libc::SIGABRT)));
+    assert_eq!(
+        push_in_handler(libc::SIGABRT, &producer, FOR_EVER),
+        Err(TryPushError::Closed(libc::SIGABRT))
+    );
 }
 
 #[test]
@@ -202,7 +214,9 @@ fn several_that_wait_are_each_told_of_their_own() {
         let waiting: Vec<_> = (0..6)
             .map(|item| {
                 let producer = &producer;
-                scope.spawn(move || (item, producer.try_push_and_wait(item, Duration::from_millis(500))))
+                scope.spawn(move || {
+                    (item, producer.try_push_and_wait(item, Duration::from_millis(500)))
+                })
             })
             .collect();
         while producer.len() < 6 {
@@ -212,7 +226,10 @@ fn several_that_wait_are_each_told_of_their_own() {
         let popped: Vec<i32> = consumer.try_iter().take(3).collect();
         for thread in waiting {
             let (item, result) = thread.join().unwrap();
-            assert!(result == Ok(popped.contains(&item)) || result == Ok(false), "{item}: {result:?}");
+            assert!(
+                result == Ok(popped.contains(&item)) || result == Ok(false),
+                "{item}: {result:?}"
+            );
         }
         assert_eq!(consumer.try_iter().count(), 3);
     });
@@ -227,7 +244,9 @@ mod on_linux {
     const MARK: i32 = 1234;
 
     #[track_caller]
-    fn keeps_errno(call: impl FnOnce() -> Result<bool, TryPushError<i32>>) -> Result<bool, TryPushError<i32>> {
+    fn keeps_errno(
+        call: impl FnOnce() -> Result<bool, TryPushError<i32>>,
+    ) -> Result<bool, TryPushError<i32>> {
         set_errno(MARK);
         let result = call();
         assert_eq!(errno(), MARK);
@@ -241,7 +260,9 @@ mod on_linux {
         let push = |timeout| keeps_errno(|| producer.try_push_and_wait(1, timeout));
         assert_eq!(push(Duration::from_millis(5)), Ok(false));
         assert_eq!(push(FOR_EVER), Err(TryPushError::Full(1)));
-        thread::scope(|scope| scope.spawn(|| assert_eq!(consumer.try_pop(), Ok(1))).join().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(consumer.try_pop(), Ok(1))).join().unwrap()
+        });
         thread::scope(|scope| {
             let popping = scope.spawn(move || {
                 (0..20).for_each(|_| {
@@ -270,7 +291,8 @@ mod on_linux {
         }
     }
 
-    /// The signal comes anywhere, in the middle of a push too: then the item is popped from behind it.
+    /// The signal comes anywhere, in the middle of a push too: then the item is popped from behind
+    /// it.
     #[test]
     fn it_works_on_top_of_whatever_push_the_signal_interrupts() {
         watch();
@@ -309,8 +331,9 @@ mod at_every_step {
     use super::*;
     use bywash::steps::hooked;
 
-    /// Does `outer`, and before each of its steps in turn pushes 9 in a handler and waits, against a consumer elsewhere
-    /// that has `before` items to pop. The interrupted push has claimed and not published at some of them.
+    /// Does `outer`, and before each of its steps in turn pushes 9 in a handler and waits, against
+    /// a consumer elsewhere that has `before` items to pop. The interrupted push has claimed and
+    /// not published at some of them.
     fn interrupt(before: i32, outer: impl Fn(&Producer<i32>) -> bool) {
         watch();
         for at in 0.. {
@@ -320,7 +343,9 @@ mod at_every_step {
             let step = Cell::new(0);
             let hook = || {
                 if step.replace(step.get() + 1) == at {
-                    in_handler(libc::SIGUSR1, &|| assert_eq!(producer.try_push_and_wait(9, FOR_EVER), Ok(true)));
+                    in_handler(libc::SIGUSR1, &|| {
+                        assert_eq!(producer.try_push_and_wait(9, FOR_EVER), Ok(true))
+                    });
                 }
             };
             assert!(hooked(&hook, || outer(&producer)));
@@ -347,7 +372,8 @@ mod at_every_step {
         }
     }
 
-    /// The outer one is not popped while it is half pushed, and the inner one is popped from behind it.
+    /// The outer one is not popped while it is half pushed, and the inner one is popped from behind
+    /// it.
     #[test]
     fn a_crash_in_the_handler_of_a_crash_is_reported() {
         interrupt(0, |producer| producer.try_push_and_wait(8, FOR_EVER) == Ok(true));
@@ -393,7 +419,10 @@ mod at_every_step {
                 }
             };
             let result = hooked(&hook, || producer.try_push_and_wait(1, Duration::from_millis(2)));
-            assert!(matches!(result, Ok(_) | Err(TryPushError::Closed(1))), "at step {at}: {result:?}");
+            assert!(
+                matches!(result, Ok(_) | Err(TryPushError::Closed(1))),
+                "at step {at}: {result:?}"
+            );
             if step.get() <= at || at > 100 {
                 break;
             }

@@ -12,7 +12,12 @@ use support::{Tally, Tracked};
 /// What a closure panics with, if it does.
 fn panic_of(f: impl FnOnce()) -> Option<String> {
     let payload = catch_unwind(AssertUnwindSafe(f)).err()?;
-    Some(payload.downcast_ref::<String>().cloned().unwrap_or_else(|| (*payload.downcast::<&str>().unwrap()).into()))
+    Some(
+        payload
+            .downcast_ref::<String>()
+            .cloned()
+            .unwrap_or_else(|| (*payload.downcast::<&str>().unwrap()).into()),
+    )
 }
 
 /// An item whose destructor panics if armed.
@@ -77,7 +82,8 @@ fn the_consumer_of_a_static_queue_drops_what_is_left() {
     let queue = StaticQueue::<_, 3, 2>::new();
     let mut consumer = queue.consumer().unwrap();
     assert!(consumer.try_pop().is_err());
-    let accepted = std::iter::repeat_with(|| queue.try_push(tally.item())).take_while(Result::is_ok).count();
+    let accepted =
+        std::iter::repeat_with(|| queue.try_push(tally.item())).take_while(Result::is_ok).count();
     drop(consumer.try_pop());
     drop(consumer);
     tally.assert_each_dropped_once(accepted + 1);
@@ -239,11 +245,17 @@ mod on_the_heap {
     fn whichever_destructors_panic_in_the_consumers_drop_each_item_is_dropped_once() {
         for armed in armings(5).filter(|armed| few(armed)) {
             let tally = Tally::new();
-            let (producer, consumer) = five(|place| Bomb { tracked: tally.item(), armed: armed[place] });
+            let (producer, consumer) =
+                five(|place| Bomb { tracked: tally.item(), armed: armed[place] });
             assert_eq!(panic_of(|| drop(consumer)), first(&armed), "the first panic goes on");
             tally.assert_each_dropped_once(5);
             assert!(producer.is_closed() && producer.is_empty());
-            assert!(producer.try_push(Bomb { tracked: tally.item(), armed: false }).unwrap_err().is_closed());
+            assert!(
+                producer
+                    .try_push(Bomb { tracked: tally.item(), armed: false })
+                    .unwrap_err()
+                    .is_closed()
+            );
         }
     }
 
@@ -252,7 +264,8 @@ mod on_the_heap {
     fn whichever_destructors_panic_while_unwinding_the_process_lives_and_the_outer_panic_goes_on() {
         for armed in armings(5) {
             let tally = Tally::new();
-            let (producer, consumer) = five(|place| Bomb { tracked: tally.item(), armed: armed[place] });
+            let (producer, consumer) =
+                five(|place| Bomb { tracked: tally.item(), armed: armed[place] });
             let unwound = panic_of(|| {
                 let _consumer = consumer;
                 panic!("outer");
@@ -301,7 +314,8 @@ mod on_the_heap {
         let tally = Tally::new();
         let (producer, mut consumer) = bounded(1);
         producer.try_push(Bomb { tracked: tally.item(), armed: false }).ok().unwrap();
-        let refused = panic_of(|| drop(producer.try_push(Bomb { tracked: tally.item(), armed: true })));
+        let refused =
+            panic_of(|| drop(producer.try_push(Bomb { tracked: tally.item(), armed: true })));
         assert_eq!(refused.as_deref(), Some("1"));
         assert_eq!(consumer.try_pop().map(|bomb| bomb.tracked.id), Ok(0));
         tally.assert_each_dropped_once(2);
@@ -317,7 +331,12 @@ mod on_the_heap {
     }
 
     impl<'a> Parent<'a> {
-        fn new(producer: Producer<Self>, generations: u32, tally: &'a Tally, closed: &'a AtomicUsize) -> Self {
+        fn new(
+            producer: Producer<Self>,
+            generations: u32,
+            tally: &'a Tally,
+            closed: &'a AtomicUsize,
+        ) -> Self {
             Self { producer, generations, tally, closed, _tracked: tally.item() }
         }
     }
@@ -325,7 +344,8 @@ mod on_the_heap {
     impl Drop for Parent<'_> {
         fn drop(&mut self) {
             if let Some(generations) = self.generations.checked_sub(1) {
-                let child = Parent::new(self.producer.clone(), generations, self.tally, self.closed);
+                let child =
+                    Parent::new(self.producer.clone(), generations, self.tally, self.closed);
                 let refused = self.producer.try_push(child).err();
                 let closed = refused.as_ref().is_some_and(TryPushError::is_closed);
                 self.closed.fetch_add(closed.into(), Ordering::Relaxed);
@@ -334,14 +354,16 @@ mod on_the_heap {
     }
 
     #[test]
-    fn items_dropped_on_the_consumer_thread_push_into_ring_and_bypass_and_every_child_is_dropped_once() {
+    fn items_dropped_on_the_consumer_thread_push_into_ring_and_bypass_and_every_child_is_dropped_once()
+     {
         for (capacity, bypass) in [(1, 0), (1, 1), (2, 2), (3, 1)] {
             let (tally, closed) = (Tally::new(), AtomicUsize::new(0));
             let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
             let parent = |generations| Parent::new(producer.clone(), generations, &tally, &closed);
             (0..capacity).for_each(|_| producer.try_push(parent(4)).ok().unwrap());
             while let Ok(item) = consumer.try_pop() {
-                // In the slot that was freed, so that the child has to go beside the ring, or is refused.
+                // In the slot that was freed, so that the child has to go beside the ring, or is
+                // refused.
                 if item.generations > 0 {
                     drop(producer.try_push(parent(0)));
                 }
@@ -370,7 +392,8 @@ mod on_the_heap {
     #[test]
     fn what_items_own_on_the_heap_is_freed() {
         let owned = Arc::new(());
-        let (producer, mut consumer) = five(|place| (Box::new(owned.clone()), "x".repeat(place * 100)));
+        let (producer, mut consumer) =
+            five(|place| (Box::new(owned.clone()), "x".repeat(place * 100)));
         assert_eq!(Arc::strong_count(&owned), 6);
         let (_, text) = consumer.drain().nth(3).unwrap();
         assert_eq!(text.len(), 300);

@@ -88,7 +88,10 @@ fn no_error_has_a_source() {
 
 #[test]
 fn an_error_without_a_timeout_becomes_one_with() {
-    assert_eq!(PushTimeoutError::from(PushError::WouldDeadlock(1)), PushTimeoutError::WouldDeadlock(1));
+    assert_eq!(
+        PushTimeoutError::from(PushError::WouldDeadlock(1)),
+        PushTimeoutError::WouldDeadlock(1)
+    );
     assert_eq!(PushTimeoutError::from(PushError::Closed(2)), PushTimeoutError::Closed(2));
     assert_eq!(PopTimeoutError::from(PopError), PopTimeoutError::Closed);
     assert_eq!(TryPopError::from(PopError), TryPopError::Closed);

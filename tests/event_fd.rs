@@ -1,5 +1,5 @@
-//! `event_fd` and `arm`: a consumer in an event loop. Nothing that was pushed after arming is missed, and nobody
-//! writes to the descriptor for nothing.
+//! `event_fd` and `arm`: a consumer in an event loop. Nothing that was pushed after arming is
+//! missed, and nobody writes to the descriptor for nothing.
 #![cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
 
 #[path = "support/handlers.rs"]
@@ -30,8 +30,12 @@ fn is_readable(descriptor: &OwnedFd) -> bool {
     poll(descriptor, 0)
 }
 
-/// A consumer's `pop` that never sleeps but in `poll`, and there for ever. `None` once the queue is closed.
-fn pop_by_poll<T, Q: Queue<Item = T>>(consumer: &mut Consumer<T, Q>, descriptor: &OwnedFd) -> Option<T> {
+/// A consumer's `pop` that never sleeps but in `poll`, and there for ever. `None` once the queue is
+/// closed.
+fn pop_by_poll<T, Q: Queue<Item = T>>(
+    consumer: &mut Consumer<T, Q>,
+    descriptor: &OwnedFd,
+) -> Option<T> {
     loop {
         match consumer.try_pop() {
             Ok(item) => return Some(item),
@@ -295,7 +299,9 @@ fn the_next_consumer_of_a_static_queue_has_the_same() {
 #[test]
 fn an_armed_consumer_may_as_well_pop() {
     let (producer, mut consumer, descriptor) = armed();
-    let popping = thread::spawn(move || (consumer.pop(), consumer.pop_timeout(Duration::from_millis(1)), consumer));
+    let popping = thread::spawn(move || {
+        (consumer.pop(), consumer.pop_timeout(Duration::from_millis(1)), consumer)
+    });
     settle();
     producer.push(1).unwrap();
     let (popped, nothing, _consumer) = popping.join().unwrap();
@@ -368,7 +374,8 @@ mod at_every_step {
     use bywash::steps::hooked;
     use std::cell::{Cell, RefCell};
 
-    /// Calls `run` with a queue and a hook that does `nested` before step `at`, for one step after the other.
+    /// Calls `run` with a queue and a hook that does `nested` before step `at`, for one step after
+    /// the other.
     fn interrupt(
         run: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>, &dyn Fn(), &OwnedFd),
         nested: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>),
@@ -392,20 +399,28 @@ mod at_every_step {
 
     #[test]
     fn a_push_while_it_is_armed_is_not_missed() {
-        let arm = |_: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), descriptor: &OwnedFd| {
+        let arm = |_: &Producer<usize>,
+                   consumer: &RefCell<Consumer<usize>>,
+                   hook: &dyn Fn(),
+                   descriptor: &OwnedFd| {
             let mut consumer = consumer.borrow_mut();
             let is_armed = hooked(hook, || consumer.arm());
             let is_there = consumer.try_iter().count() == 1;
             assert!(!(is_armed && is_there) || is_readable(descriptor), "missed");
         };
         interrupt(arm, |producer, _| producer.try_push(1).unwrap());
-        interrupt(arm, |producer, _| _ = thread::scope(|scope| scope.spawn(|| producer.try_push(1)).join().unwrap()));
+        interrupt(arm, |producer, _| {
+            _ = thread::scope(|scope| scope.spawn(|| producer.try_push(1)).join().unwrap())
+        });
     }
 
     #[test]
     fn arming_at_any_step_of_a_push_does_not_miss_it() {
         let is_armed = Cell::new(false);
-        let push = |producer: &Producer<usize>, consumer: &RefCell<_>, hook: &dyn Fn(), descriptor: &OwnedFd| {
+        let push = |producer: &Producer<usize>,
+                    consumer: &RefCell<_>,
+                    hook: &dyn Fn(),
+                    descriptor: &OwnedFd| {
             is_armed.set(false);
             hooked(hook, || producer.try_push(1).unwrap());
             assert!(!is_armed.get() || is_readable(descriptor), "missed");
@@ -418,7 +433,10 @@ mod at_every_step {
     /// The waker is stopped where it has claimed the wake and not written: the next one writes.
     #[test]
     fn a_push_on_top_of_a_stopped_waker_is_not_missed() {
-        let push = |producer: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), _: &OwnedFd| {
+        let push = |producer: &Producer<usize>,
+                    consumer: &RefCell<Consumer<usize>>,
+                    hook: &dyn Fn(),
+                    _: &OwnedFd| {
             assert!(consumer.borrow_mut().arm());
             hooked(hook, || producer.try_push(1).unwrap());
         };
@@ -433,7 +451,10 @@ mod at_every_step {
     /// Whatever comes between: another push, or a consumer that takes what there is and arms again.
     #[test]
     fn a_push_that_finds_it_armed_leaves_errno_alone() {
-        let push = |producer: &Producer<usize>, consumer: &RefCell<Consumer<usize>>, hook: &dyn Fn(), _: &OwnedFd| {
+        let push = |producer: &Producer<usize>,
+                    consumer: &RefCell<Consumer<usize>>,
+                    hook: &dyn Fn(),
+                    _: &OwnedFd| {
             assert!(consumer.borrow_mut().arm());
             set_errno(1234);
             hooked(hook, || producer.try_push(1).unwrap());

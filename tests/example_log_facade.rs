@@ -1,4 +1,5 @@
-//! The example `log_facade`: what it writes, and that neither a full disk nor a stuck reader freezes it.
+//! The example `log_facade`: what it writes, and that neither a full disk nor a stuck reader
+//! freezes it.
 #![cfg(all(feature = "std", not(loom)))]
 
 use std::ffi::OsStr;
@@ -20,11 +21,17 @@ ERROR main: done
 /// Runs the example, which `cargo test` has built, but not for ever.
 fn run(argument: Option<&OsStr>) -> Output {
     let test = env::current_exe().expect("a test knows its own path");
-    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/log_facade");
+    let example =
+        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/log_facade");
     let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "{} is missing: `cargo build --example log_facade` builds it", example.display());
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --example log_facade` builds it",
+        example.display()
+    );
     let mut command = Command::new(example);
-    let mut child = command.args(argument).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.args(argument).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let begin = Instant::now();
     while child.try_wait().unwrap().is_none() {
         if begin.elapsed() > Duration::from_secs(100) {
@@ -60,15 +67,25 @@ fn it_writes_every_line_to_the_end_of_a_file() {
 fn a_file_that_cannot_be_opened_is_an_error() {
     let output = run(Some(OsStr::new("no/such/file")));
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("Error: Os { code: "), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stderr).starts_with("Error: Os { code: "),
+        "{output:?}"
+    );
 }
 
 #[test]
 #[cfg(target_os = "linux")]
 fn on_a_full_disk_every_line_goes_to_the_standard_error() {
-    let failed: String =
-        LINES.lines().map(|line| format!("log: No space left on device (os error 28): {line}\n")).collect();
-    assert(&run(Some(OsStr::new("/dev/full"))), 0, "", &format!("{failed}log: all is written, 0 refused\n"));
+    let failed: String = LINES
+        .lines()
+        .map(|line| format!("log: No space left on device (os error 28): {line}\n"))
+        .collect();
+    assert(
+        &run(Some(OsStr::new("/dev/full"))),
+        0,
+        "",
+        &format!("{failed}log: all is written, 0 refused\n"),
+    );
 }
 
 #[test]
@@ -82,7 +99,8 @@ fn with_a_sink_that_is_stuck_it_ends_and_says_what_is_left() {
     // SAFETY: the name is valid for the call.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
     // Read by nobody, and full.
-    let options = fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    let options =
+        fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
     let mut pipe = options.unwrap();
     while pipe.write(&[b'.'; 4096]).is_ok() {}
     while pipe.write(b".").is_ok() {}

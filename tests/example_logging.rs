@@ -28,11 +28,17 @@ use text::Text;
 /// Runs the example, which `cargo test` has built, but not for ever.
 fn run(arguments: &[&str]) -> Output {
     let test = env::current_exe().expect("a test knows its own path");
-    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/logging");
+    let example =
+        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/logging");
     let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "{} is missing: `cargo build --example logging` builds it", example.display());
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --example logging` builds it",
+        example.display()
+    );
     let mut command = Command::new(example);
-    let child = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let child =
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     output_of(child)
 }
 
@@ -53,8 +59,12 @@ fn stdout(output: &Output) -> String {
 
 /// The first number on the line that starts with `name`.
 fn number(text: &str, name: &str) -> u64 {
-    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name} in {text}"));
-    let number = line[name.len()..].split_whitespace().next().expect("there is a number on the line");
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name))
+        .unwrap_or_else(|| panic!("no {name} in {text}"));
+    let number =
+        line[name.len()..].split_whitespace().next().expect("there is a number on the line");
     number.replace(',', "").parse().expect("it is a number")
 }
 
@@ -73,7 +83,11 @@ fn every_kind_of_producer_logs_through_ring_and_bypass_and_all_of_it_is_found() 
     assert!(output.status.success(), "{shown}");
     let verified = number(&shown, "verified: each of the");
     assert_eq!(KINDS.iter().map(|kind| number(&shown, kind)).sum::<u64>(), verified, "{shown}");
-    assert_eq!(number(&shown, "through the ring") + number(&shown, "through the bypass"), verified, "{shown}");
+    assert_eq!(
+        number(&shown, "through the ring") + number(&shown, "through the bypass"),
+        verified,
+        "{shown}"
+    );
     assert!(number(&shown, KINDS[0]) > number(&shown, KINDS[2]), "{shown}");
     assert!(number(&shown, KINDS[1]) > 0 && number(&shown, KINDS[2]) > 0, "{shown}");
     assert!(number(&shown, "through the bypass") > 0, "{shown}");
@@ -85,7 +99,8 @@ fn every_kind_of_producer_logs_through_ring_and_bypass_and_all_of_it_is_found() 
 #[test]
 fn the_log_that_was_asked_for_stays_and_has_all_lines() {
     let log = scratch("kept.log");
-    let output = run(&["--queue=bywash", "--seconds=0.2", "--output", log.to_str().unwrap(), file!()]);
+    let output =
+        run(&["--queue=bywash", "--seconds=0.2", "--output", log.to_str().unwrap(), file!()]);
     let shown = stdout(&output);
     let lines = fs::read_to_string(&log).unwrap().lines().count() as u64;
     fs::remove_file(log).unwrap();
@@ -108,7 +123,10 @@ fn is_found_frozen(queue: &str) {
     let shown = stdout(&output);
     assert_eq!(output.status.code(), Some(3), "{shown}");
     let verdict = shown.lines().last().unwrap();
-    assert!(verdict.starts_with("FROZEN after ") && verdict.contains("the consumer, in "), "{shown}");
+    assert!(
+        verdict.starts_with("FROZEN after ") && verdict.contains("the consumer, in "),
+        "{shown}"
+    );
     assert!(shown.contains("producer 4, in "), "{shown}");
 }
 
@@ -128,14 +146,26 @@ fn bad_options_get_a_message_and_exit_code_2() {
         let output = run(arguments);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
-        assert!(said.starts_with(&format!("logging: {message}")) && said.ends_with("See --help.\n"), "{said}");
+        assert!(
+            said.starts_with(&format!("logging: {message}")) && said.ends_with("See --help.\n"),
+            "{said}"
+        );
     }
 }
 
 #[test]
 fn help_names_every_option() {
     let shown = stdout(&run(&["--help"]));
-    for option in ["queue", "capacity", "bypass", "producers", "seconds", "signals-per-second", "output", "help"] {
+    for option in [
+        "queue",
+        "capacity",
+        "bypass",
+        "producers",
+        "seconds",
+        "signals-per-second",
+        "output",
+        "help",
+    ] {
         assert!(shown.contains(&format!("\n  --{option} ")), "{option}");
     }
 }
@@ -144,11 +174,12 @@ fn scratch(name: &str) -> PathBuf {
     env::temp_dir().join(format!("bywash-test-{}-{name}", std::process::id()))
 }
 
-/// A right log: lines of two producers, taking turns, with a tick and a finaliser between. Then what `damage` makes of it
-/// is verified.
+/// A right log: lines of two producers, taking turns, with a tick and a finaliser between. Then
+/// what `damage` makes of it is verified.
 fn faults_after(name: &str, damage: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<String> {
     let text = Text::read(&["Cargo.toml".into(), "rustfmt.toml".into()]).unwrap();
-    let places = |producer| text.sources_for(producer).flat_map(|source| text.places_in(source)).take(100);
+    let places =
+        |producer| text.sources_for(producer).flat_map(|source| text.places_in(source)).take(100);
     let mut log = Vec::new();
     for (sequence, (one, two)) in places(1).zip(places(2)).enumerate() {
         for (kind, thread, body) in [
@@ -158,14 +189,17 @@ fn faults_after(name: &str, damage: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Strin
             (Kind::Finaliser, 2, Body::Done(Range { first: two, last: two.line })),
         ] {
             let mut line = Vec::new();
-            Record { kind, thread, sequence: sequence as u64, body }.write(&text, &mut line).unwrap();
+            Record { kind, thread, sequence: sequence as u64, body }
+                .write(&text, &mut line)
+                .unwrap();
             log.push(line);
         }
     }
     damage(&mut log);
     let path = scratch(name);
     fs::write(&path, log.concat()).unwrap();
-    let findings = verify::verify(&path, &text, &[[0, 0, 100], [100, 0, 0], [100, 100, 0]]).unwrap();
+    let findings =
+        verify::verify(&path, &text, &[[0, 0, 100], [100, 0, 0], [100, 100, 0]]).unwrap();
     fs::remove_file(path).unwrap();
     assert_eq!((findings.records, findings.faults), (log.len() as u64, findings.told.len() as u64));
     findings.told
@@ -193,7 +227,10 @@ fn a_lost_last_line_is_found() {
 fn a_line_that_came_twice_is_found() {
     let faults = faults_after("twice", |log| log.push(log[4 * 50 + 3].clone()));
     assert_eq!(faults.len(), 1);
-    assert!(faults[0].contains(": number 100 should have come before: finaliser-2 50 "), "{faults:?}");
+    assert!(
+        faults[0].contains(": number 100 should have come before: finaliser-2 50 "),
+        "{faults:?}"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The small examples: what they print is what they show. For `logging` there is `example_logging.rs`.
+//! The small examples: what they print is what they show. For `logging` there is
+//! `example_logging.rs`.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -15,9 +16,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// An example, which `cargo test` has built.
 fn example(name: &str) -> Command {
     let test = env::current_exe().expect("a test knows its own path");
-    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
+    let example =
+        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
     let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(example.exists(), "{} is missing: `cargo build --example {name}` builds it", example.display());
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --example {name}` builds it",
+        example.display()
+    );
     Command::new(example)
 }
 
@@ -45,7 +51,9 @@ fn end(mut child: Child) -> Ended {
         }
         thread::sleep(Duration::from_millis(5));
     }
-    let text = |reader: Option<JoinHandle<String>>| reader.map_or_else(String::new, |reader| reader.join().unwrap());
+    let text = |reader: Option<JoinHandle<String>>| {
+        reader.map_or_else(String::new, |reader| reader.join().unwrap())
+    };
     let ended = Ended { code: child.wait().unwrap().code(), out: text(out), err: text(err) };
     assert!(begin.elapsed() <= LIMIT, "still running after {LIMIT:?}: {ended:?}");
     ended
@@ -78,11 +86,14 @@ fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
     numbers(lines[0])
 }
 
-/// Checks that each line is whole, and in its thread's order. Returns how many were written and dropped.
+/// Checks that each line is whole, and in its thread's order. Returns how many were written and
+/// dropped.
 #[track_caller]
 fn check_log(lines: &str, said: &str) -> (usize, usize) {
     assert_eq!(numbers_beside(said, "logged by"), [4000, 4], "{said}");
-    let [written, dropped, _bypassed] = numbers_beside(said, " lines written")[..] else { panic!("{said}") };
+    let [written, dropped, _bypassed] = numbers_beside(said, " lines written")[..] else {
+        panic!("{said}")
+    };
     let mut by_thread = BTreeMap::<usize, Vec<usize>>::new();
     let mut by_writer = 0;
     for line in lines.lines() {
@@ -94,7 +105,10 @@ fn check_log(lines: &str, said: &str) -> (usize, usize) {
             by_writer += 1;
         }
     }
-    assert!(by_thread.values().all(|numbers| numbers.is_sorted_by(|one, next| one < next)), "{lines}");
+    assert!(
+        by_thread.values().all(|numbers| numbers.is_sorted_by(|one, next| one < next)),
+        "{lines}"
+    );
     assert_eq!(by_thread.values().map(Vec::len).sum::<usize>() + by_writer, written);
     // The writer logs one line for each 768 that it has written.
     assert_eq!(written + dropped, 4000 + written / 768, "{said}");
@@ -159,11 +173,20 @@ fn tracing_writer_refuses_options_that_it_does_not_have() {
 #[test]
 fn profiler_counts_each_sample_and_finds_the_hot_phase() {
     let Ended { out, .. } = run(&mut example("profiler"));
-    let [taken, pushed, refused] = numbers_beside(&out, " samples taken: ")[..] else { panic!("{out}") };
-    assert_eq!((pushed + refused, numbers_beside(&out, " counted:")), (taken, vec![pushed]), "{out}");
+    let [taken, pushed, refused] = numbers_beside(&out, " samples taken: ")[..] else {
+        panic!("{out}")
+    };
+    assert_eq!(
+        (pushed + refused, numbers_beside(&out, " counted:")),
+        (taken, vec![pushed]),
+        "{out}"
+    );
     assert!(pushed >= 300, "{out}");
-    let phase = |name: &str| out.lines().find(|line| line.ends_with(name)).map_or(0, |line| numbers(line)[0]);
-    let (waiting, reading, compressing) = (phase(" waiting"), phase(" reading"), phase(" compressing"));
+    let phase = |name: &str| {
+        out.lines().find(|line| line.ends_with(name)).map_or(0, |line| numbers(line)[0])
+    };
+    let (waiting, reading, compressing) =
+        (phase(" waiting"), phase(" reading"), phase(" compressing"));
     assert_eq!(waiting + reading + compressing, pushed, "{out}");
     assert!(compressing > waiting.max(reading), "{out}");
     let (_, addresses) = out.split_once("hottest addresses:\n").expect("there is a second table");
@@ -177,7 +200,11 @@ fn finalisers_free_each_node_once_through_ring_and_bypass() {
     let Ended { out, .. } = run(&mut example("finalisers"));
     let count = |part| numbers_beside(&out, part)[0];
     let (ring, bypass) = (count(" through the ring"), count(" through the bypass"));
-    assert_eq!(count(" as roots, ") + ring + bypass + count(" at once, "), count(" nodes were built"), "{out}");
+    assert_eq!(
+        count(" as roots, ") + ring + bypass + count(" at once, "),
+        count(" nodes were built"),
+        "{out}"
+    );
     assert!(ring > 0 && bypass > 0, "{out}");
     assert!(out.ends_with("each was freed once\n"), "{out}");
 }
@@ -233,7 +260,8 @@ fn slow_sink_delivers_what_was_accepted_in_order() {
 #[test]
 fn slow_sink_keeps_what_it_cannot_deliver() {
     let (delivered, undelivered) = run_sink(example("slow_sink").arg("--down"));
-    // Of its first 10 calls 2 fail, and all later ones; the queue has accepted 16 before it refuses any.
+    // Of its first 10 calls 2 fail, and all later ones; the queue has accepted 16 before it refuses
+    // any.
     assert_eq!(delivered, 8);
     assert!(delivered + undelivered >= 16);
 }
@@ -249,7 +277,8 @@ fn no_std_builds_and_pushes_from_a_handler() {
         // Cargo leaves packages inside of a package out of what it publishes.
         return eprintln!("not tried: there is no {}", manifest.display());
     };
-    // A copy, so that nothing is written into the sources, with the versions that this one is built with.
+    // A copy, so that nothing is written into the sources, with the versions that this one is built
+    // with.
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_std");
     fs::create_dir_all(package.join("src")).unwrap();
     let (here, there) = (r#"path = "../..""#, format!("path = {source:?}"));
@@ -259,7 +288,10 @@ fn no_std_builds_and_pushes_from_a_handler() {
     let _ = fs::copy(source.join("Cargo.lock"), package.join("Cargo.lock"));
 
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--offline", "--quiet", "--target-dir"]).arg(package.join("target")).current_dir(&package);
+    cargo
+        .args(["run", "--offline", "--quiet", "--target-dir"])
+        .arg(package.join("target"))
+        .current_dir(&package);
     let Ended { out, .. } = run(cargo.env_remove("CARGO_BUILD_TARGET"));
     let four = "signal 15\nsignal 2\nsignal 15\nsignal 2\n";
     assert_eq!(out, format!("{four}0 of 4 refused\n{four}3 of 7 refused\n"));

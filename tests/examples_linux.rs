@@ -7,12 +7,18 @@ use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
-/// Runs an example, which `cargo test` has built, to its end. It has the watchdog of this process, and dies with it by then.
+/// Runs an example, which `cargo test` has built, to its end. It has the watchdog of this process,
+/// and dies with it by then.
 fn run(name: &str, arguments: &[&str]) -> (Output, String, String) {
     support::watch();
     let test = env::current_exe().expect("a test knows its own path");
-    let example = test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
-    assert!(example.exists(), "{} is missing: `cargo build --example {name}` builds it", example.display());
+    let example =
+        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
+    assert!(
+        example.exists(),
+        "{} is missing: `cargo build --example {name}` builds it",
+        example.display()
+    );
     let output = Command::new(example).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));

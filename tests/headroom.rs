@@ -21,7 +21,11 @@ fn as_many_as_the_limit_get_in_at_any_place_of_the_ring() {
         for limit in 0..=capacity + 2 {
             let (producer, mut consumer) = bounded(capacity);
             for _ in 0..3 * capacity {
-                assert_eq!(fill(&producer, limit), limit.min(capacity), "capacity {capacity}, limit {limit}");
+                assert_eq!(
+                    fill(&producer, limit),
+                    limit.min(capacity),
+                    "capacity {capacity}, limit {limit}"
+                );
                 assert_eq!(producer.len(), limit.min(capacity));
                 assert!(consumer.try_iter().eq(0..limit.min(capacity)));
                 // So that the next round begins one further on.
@@ -116,7 +120,8 @@ fn it_wakes_a_sleeping_consumer() {
     assert_eq!(sleeping.join().unwrap(), Ok(1));
 }
 
-/// Two producers race for the last place. The consumer's view is exact: on its thread nothing is released meanwhile.
+/// Two producers race for the last place. The consumer's view is exact: on its thread nothing is
+/// released meanwhile.
 #[test]
 fn racing_producers_never_come_past_the_limit_and_keep_their_order() {
     watch();
@@ -168,7 +173,8 @@ fn a_flood_leaves_the_rest_of_the_room() {
             });
         }
         for _ in 0..2_000 {
-            // Nobody else takes the fourth place, so it is free as often as the consumer has emptied the queue.
+            // Nobody else takes the fourth place, so it is free as often as the consumer has
+            // emptied the queue.
             assert_eq!(producer.try_push("error"), Ok(()));
             while consumer.try_pop() != Ok("error") {}
         }

@@ -1,5 +1,5 @@
-//! Threads record when each of their calls began and ended, and a checker reads afterwards whether the contract held.
-//! Some seconds of it, or as many as `BYWASH_HISTORY_SECONDS` says.
+//! Threads record when each of their calls began and ended, and a checker reads afterwards whether
+//! the contract held. Some seconds of it, or as many as `BYWASH_HISTORY_SECONDS` says.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
+use bywash::{
+    Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
+    TryPushError,
+};
 
 type Item = u64;
 
@@ -34,8 +37,8 @@ enum What {
     Dropped,
 }
 
-/// A call, from the tick before it to the tick after it. No two calls share a tick; a batch is an event for each item, and
-/// those share both.
+/// A call, from the tick before it to the tick after it. No two calls share a tick; a batch is an
+/// event for each item, and those share both.
 #[derive(Clone, Copy, Debug)]
 struct Event {
     what: What,
@@ -51,7 +54,8 @@ struct Life {
     pop: (usize, usize),
 }
 
-/// What a run has shown. All calls that pop are of one thread, and everything was popped in the end.
+/// What a run has shown. All calls that pop are of one thread, and everything was popped in the
+/// end.
 struct History {
     capacity: usize,
     bypass: usize,
@@ -77,11 +81,14 @@ impl History {
                 pushes.insert(item, (event.start, event.end));
             }
         }
-        let mut pops: Vec<_> = self.events.iter().filter(|event| matches!(event.what, What::Popped(_))).collect();
+        let mut pops: Vec<_> =
+            self.events.iter().filter(|event| matches!(event.what, What::Popped(_))).collect();
         pops.sort_by_key(|event| event.start);
         let life = |event: &&Event| match event.what {
             What::Popped(item) => match pushes.remove(&item) {
-                Some(push) if push.0 < event.end => Ok(Life { item, push, pop: (event.start, event.end) }),
+                Some(push) if push.0 < event.end => {
+                    Ok(Life { item, push, pop: (event.start, event.end) })
+                }
                 _ => Err(format!("popped what was not in the queue: {event:?}")),
             },
             _ => unreachable!("filtered"),
@@ -95,7 +102,10 @@ impl History {
         let mut earliest_end = usize::MAX;
         for life in lives.iter().rev() {
             if earliest_end < life.push.0 {
-                return Err(format!("pushed after {earliest_end} and popped before: {:?}", life.push));
+                return Err(format!(
+                    "pushed after {earliest_end} and popped before: {:?}",
+                    life.push
+                ));
             }
             earliest_end = earliest_end.min(life.push.1);
         }
@@ -105,13 +115,19 @@ impl History {
     /// The items of one batch are numbered in its order.
     fn check_batches(lives: &[Life]) -> Result<(), String> {
         let mut last = HashMap::new();
-        match lives.iter().find(|life| last.insert(life.push.0, life.item).is_some_and(|before| before > life.item)) {
-            Some(life) => Err(format!("after later ones of its batch: {}, pushed at {:?}", life.item, life.push)),
+        match lives.iter().find(|life| {
+            last.insert(life.push.0, life.item).is_some_and(|before| before > life.item)
+        }) {
+            Some(life) => Err(format!(
+                "after later ones of its batch: {}, pushed at {:?}",
+                life.item, life.push
+            )),
             None => Ok(()),
         }
     }
 
-    /// When a pop says that there is nothing, every push that had ended before it began has been popped.
+    /// When a pop says that there is nothing, every push that had ended before it began has been
+    /// popped.
     fn check_empty(&self) -> Result<(), String> {
         let mut ticks = Vec::new();
         for event in &self.events {
@@ -139,7 +155,9 @@ impl History {
 
     /// A push is refused only if at some tick of it as many slots could be in use as there are.
     fn check_full(&self, lives: &[Life]) -> Result<(), String> {
-        let in_use = self.count(lives.iter().zip(Self::slots_free_at(lives)).map(|(life, free)| (life.push.0, free)));
+        let in_use = self.count(
+            lives.iter().zip(Self::slots_free_at(lives)).map(|(life, free)| (life.push.0, free)),
+        );
         for event in self.events.iter().filter(|event| event.what == What::Full) {
             if in_use[event.start..=event.end].iter().all(|&count| count < self.capacity as isize) {
                 return Err(format!("{event:?} with room at any time"));
@@ -148,8 +166,9 @@ impl History {
         Ok(())
     }
 
-    /// The latest tick at which the slot of each item can be in use: an item may have been popped ahead of another, and
-    /// then its slot is in use until that one is popped, which claimed its slot before.
+    /// The latest tick at which the slot of each item can be in use: an item may have been popped
+    /// ahead of another, and then its slot is in use until that one is popped, which claimed its
+    /// slot before.
     fn slots_free_at(lives: &[Life]) -> Vec<usize> {
         let mut by_start: Vec<_> = lives.iter().map(|life| (life.push.0, life.pop.1)).collect();
         by_start.sort_unstable();
@@ -164,8 +183,15 @@ impl History {
 
     /// Never more in the queue than fit.
     fn check_bound(&self, lives: &[Life]) -> Result<(), String> {
-        let surely = lives.iter().filter(|life| life.push.1 < life.pop.0).map(|life| (life.push.1, life.pop.0));
-        match self.count(surely).iter().position(|&count| count > (self.capacity + self.bypass) as isize) {
+        let surely = lives
+            .iter()
+            .filter(|life| life.push.1 < life.pop.0)
+            .map(|life| (life.push.1, life.pop.0));
+        match self
+            .count(surely)
+            .iter()
+            .position(|&count| count > (self.capacity + self.bypass) as isize)
+        {
             Some(tick) => Err(format!("more than fit, at {tick}")),
             None => Ok(()),
         }
@@ -189,7 +215,8 @@ impl History {
 
     /// Nobody is refused before the queue is closed, and nothing is pushed after.
     fn check_close(&self) -> Result<(), String> {
-        let close = self.events.iter().find(|event| event.what == What::Close).expect("every run ends");
+        let close =
+            self.events.iter().find(|event| event.what == What::Close).expect("every run ends");
         let wrong = self.events.iter().find(|event| match event.what {
             What::Pushed(_) | What::Full => event.start > close.end,
             What::Refused | What::Finished => event.end < close.start,
@@ -220,9 +247,19 @@ mod forged {
     #[test]
     fn a_good_history_is_accepted() {
         // The pushes of 1 and 2 overlap, and 2 is popped first; the pop of 3 ends before its push.
-        let events = [(Empty, 0, 1), (Pushed(1), 2, 8), (Pushed(2), 3, 4), (Full, 5, 6), (Popped(2), 7, 9)];
-        let rest = [(Popped(1), 10, 11), (Pushed(3), 12, 15), (Popped(3), 13, 14), (Empty, 16, 17), (Close, 18, 19)];
-        assert_eq!(history(&[&events[..], &rest, &[(Refused, 20, 21), (Finished, 22, 23)]].concat()), Ok(()));
+        let events =
+            [(Empty, 0, 1), (Pushed(1), 2, 8), (Pushed(2), 3, 4), (Full, 5, 6), (Popped(2), 7, 9)];
+        let rest = [
+            (Popped(1), 10, 11),
+            (Pushed(3), 12, 15),
+            (Popped(3), 13, 14),
+            (Empty, 16, 17),
+            (Close, 18, 19),
+        ];
+        assert_eq!(
+            history(&[&events[..], &rest, &[(Refused, 20, 21), (Finished, 22, 23)]].concat()),
+            Ok(())
+        );
     }
 
     #[test]
@@ -232,7 +269,10 @@ mod forged {
 
     #[test]
     fn a_duplicated_item_is_found() {
-        rejected(&[(Pushed(1), 0, 1), (Popped(1), 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "not in the queue");
+        rejected(
+            &[(Pushed(1), 0, 1), (Popped(1), 2, 3), (Popped(1), 4, 5), (Close, 6, 7)],
+            "not in the queue",
+        );
     }
 
     #[test]
@@ -242,15 +282,26 @@ mod forged {
 
     #[test]
     fn a_wrong_order_is_found() {
-        let events = [(Pushed(1), 0, 1), (Pushed(2), 2, 3), (Popped(2), 4, 5), (Popped(1), 6, 7), (Close, 8, 9)];
+        let events = [
+            (Pushed(1), 0, 1),
+            (Pushed(2), 2, 3),
+            (Popped(2), 4, 5),
+            (Popped(1), 6, 7),
+            (Close, 8, 9),
+        ];
         rejected(&events, "popped before");
     }
 
     #[test]
     fn a_good_batch_is_accepted_and_a_wrong_order_in_it_is_found() {
         let batch = |first, second| {
-            let events =
-                [(Pushed(1), 0, 1), (Pushed(2), 0, 1), (Full, 0, 1), (Popped(first), 2, 3), (Popped(second), 2, 3)];
+            let events = [
+                (Pushed(1), 0, 1),
+                (Pushed(2), 0, 1),
+                (Full, 0, 1),
+                (Popped(first), 2, 3),
+                (Popped(second), 2, 3),
+            ];
             [&events[..], &[(Close, 4, 5)]].concat()
         };
         assert_eq!(history(&batch(1, 2)), Ok(()));
@@ -259,15 +310,27 @@ mod forged {
 
     #[test]
     fn a_false_empty_is_found() {
-        rejected(&[(Pushed(1), 0, 1), (Empty, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "in the queue");
-        rejected(&[(Close, 0, 3), (Pushed(1), 1, 2), (Finished, 4, 5), (Popped(1), 6, 7)], "in the queue");
+        rejected(
+            &[(Pushed(1), 0, 1), (Empty, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)],
+            "in the queue",
+        );
+        rejected(
+            &[(Close, 0, 3), (Pushed(1), 1, 2), (Finished, 4, 5), (Popped(1), 6, 7)],
+            "in the queue",
+        );
     }
 
     #[test]
     fn a_false_full_is_found() {
         rejected(&[(Pushed(1), 0, 1), (Full, 2, 3), (Popped(1), 4, 5), (Close, 6, 7)], "with room");
         // The slot of 1 was free before the refused push began.
-        let events = [(Pushed(1), 0, 1), (Pushed(2), 2, 3), (Popped(1), 4, 5), (Full, 6, 7), (Popped(2), 8, 9)];
+        let events = [
+            (Pushed(1), 0, 1),
+            (Pushed(2), 2, 3),
+            (Popped(1), 4, 5),
+            (Full, 6, 7),
+            (Popped(2), 8, 9),
+        ];
         rejected(&[&events[..], &[(Close, 10, 11)]].concat(), "with room");
     }
 
@@ -319,7 +382,10 @@ impl Recorder<'_> {
 
     /// Less than `n`.
     fn random(&mut self, n: u64) -> u64 {
-        self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random = self
+            .random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.random >> 33) % n
     }
 
@@ -346,7 +412,9 @@ impl Recorder<'_> {
             1 => self.record(|| match producer.push_timeout(item, SHORT) {
                 Ok(()) => What::Pushed(item),
                 Err(PushTimeoutError::Closed(_)) => What::Refused,
-                Err(PushTimeoutError::Timeout(_) | PushTimeoutError::WouldDeadlock(_)) => What::Full,
+                Err(PushTimeoutError::Timeout(_) | PushTimeoutError::WouldDeadlock(_)) => {
+                    What::Full
+                }
             }),
             _ => self.record(|| match producer.try_push(item) {
                 Ok(()) => What::Pushed(item),
@@ -357,18 +425,28 @@ impl Recorder<'_> {
     }
 
     /// `push` says why some are left, where that is known.
-    fn push_batch(&mut self, item: Item, push: impl FnOnce(&mut VecDeque<Item>) -> Option<What>) -> What {
+    fn push_batch(
+        &mut self,
+        item: Item,
+        push: impl FnOnce(&mut VecDeque<Item>) -> Option<What>,
+    ) -> What {
         let count = 1 + self.random(BATCH);
         let mut items: VecDeque<Item> = (item..item + count).collect();
         self.record_batch(|| {
             let why = push(&mut items).filter(|_| !items.is_empty());
             let pushed = count - items.len() as u64;
-            assert!(items.iter().copied().eq(item + pushed..item + count), "not the rest: {items:?}");
+            assert!(
+                items.iter().copied().eq(item + pushed..item + count),
+                "not the rest: {items:?}"
+            );
             (item..item + pushed).map(What::Pushed).chain(why).collect()
         })
     }
 
-    fn pop_batch(&mut self, pop: impl FnOnce(&mut Vec<Item>, usize) -> Result<usize, What>) -> What {
+    fn pop_batch(
+        &mut self,
+        pop: impl FnOnce(&mut Vec<Item>, usize) -> Result<usize, What>,
+    ) -> What {
         let limit = 1 + self.random(2 * BATCH) as usize;
         let mut items = Vec::new();
         self.record_batch(|| match pop(&mut items, limit) {
@@ -388,7 +466,9 @@ impl Recorder<'_> {
                     TryPopError::Closed => What::Finished,
                 })
             }),
-            9 if may_wait => self.pop_batch(|items, limit| consumer.pop_many(items, limit).map_err(|_| What::Finished)),
+            9 if may_wait => self.pop_batch(|items, limit| {
+                consumer.pop_many(items, limit).map_err(|_| What::Finished)
+            }),
             0 if may_wait => self.record(|| consumer.pop().map_or(What::Finished, What::Popped)),
             1 => self.record(|| match consumer.pop_timeout(SHORT) {
                 Ok(item) => What::Popped(item),
@@ -452,7 +532,8 @@ impl Plan {
                     scope.spawn(move || self.produce(recorder(thread), thread, producer))
                 })
                 .collect();
-            let events = scope.spawn(move || self.consume(recorder(0), consumer, producer)).join().unwrap();
+            let events =
+                scope.spawn(move || self.consume(recorder(0), consumer, producer)).join().unwrap();
             threads.into_iter().fold(events, |mut events, thread| {
                 events.extend(thread.join().unwrap());
                 events
@@ -461,13 +542,19 @@ impl Plan {
         if !events.iter().any(|event| event.what == What::Close) {
             // The last of the drops closed the queue.
             let drops = || events.iter().filter(|event| event.what == What::Dropped);
-            let (start, end) = (drops().map(|event| event.start).max(), drops().map(|event| event.end).max());
+            let (start, end) =
+                (drops().map(|event| event.start).max(), drops().map(|event| event.end).max());
             events.push(Event { what: What::Close, start: start.unwrap(), end: end.unwrap() });
         }
         History { capacity: self.capacity, bypass: self.bypass, events }
     }
 
-    fn produce(&self, mut recorder: Recorder<'_>, thread: u64, producer: Producer<Item>) -> Vec<Event> {
+    fn produce(
+        &self,
+        mut recorder: Recorder<'_>,
+        thread: u64,
+        producer: Producer<Item>,
+    ) -> Vec<Event> {
         for i in 0..self.pushes {
             match recorder.push(&producer, (thread << 32) | (i * BATCH)) {
                 What::Refused => break,
@@ -482,7 +569,12 @@ impl Plan {
         recorder.events
     }
 
-    fn consume(&self, mut recorder: Recorder<'_>, mut consumer: Consumer<Item>, own: Producer<Item>) -> Vec<Event> {
+    fn consume(
+        &self,
+        mut recorder: Recorder<'_>,
+        mut consumer: Consumer<Item>,
+        own: Producer<Item>,
+    ) -> Vec<Event> {
         consumer.bind();
         for i in 0..self.own_pushes {
             if self.close_at == Some(i) {
@@ -525,7 +617,8 @@ fn watch(limit: Duration) -> impl Drop {
 
 #[test]
 fn no_history_breaks_the_contract() {
-    let seconds = std::env::var("BYWASH_HISTORY_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
+    let seconds =
+        std::env::var("BYWASH_HISTORY_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
     let _watch = watch(Duration::from_secs(seconds + 120));
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut rounds, mut calls) = (0, 0);

@@ -1,4 +1,5 @@
-//! Who is the consumer: exactly the thread where it is bound, and those in its domain, whatever comes and goes.
+//! Who is the consumer: exactly the thread where it is bound, and those in its domain, whatever
+//! comes and goes.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -69,7 +70,8 @@ fn two_queues_know_their_own_threads() {
     assert!(one.is_consumer_thread() && other.is_consumer_thread());
 }
 
-/// What tells a thread from all others that run at the same time, and may come back when it has ended.
+/// What tells a thread from all others that run at the same time, and may come back when it has
+/// ended.
 fn address_of_own_memory() -> usize {
     thread_local!(static MEMORY: u8 = const { 0 });
     MEMORY.with(|memory| std::ptr::from_ref(memory).addr())
@@ -92,7 +94,10 @@ fn a_new_thread_in_the_memory_of_a_dead_one_is_not_the_consumers() {
         reused += usize::from(!memories.insert(memory));
     }
     // So that it is known to have been tried, where memory is known to come back.
-    assert!(reused > 0 || cfg!(not(all(target_os = "linux", target_env = "gnu"))), "no thread had old memory");
+    assert!(
+        reused > 0 || cfg!(not(all(target_os = "linux", target_env = "gnu"))),
+        "no thread had old memory"
+    );
 }
 
 #[test]
@@ -131,7 +136,8 @@ fn a_thread_knows_itself_until_its_very_end() {
     thread.join().unwrap();
 }
 
-/// The thread's specific data is destroyed after its thread-locals, in passes; in which place the queue's own is, is open.
+/// The thread's specific data is destroyed after its thread-locals, in passes; in which place the
+/// queue's own is, is open.
 #[cfg(unix)]
 #[test]
 fn a_push_does_not_wait_for_its_own_thread_while_the_specific_data_of_that_is_destroyed() {
@@ -152,8 +158,9 @@ fn a_push_does_not_wait_for_its_own_thread_while_the_specific_data_of_that_is_de
     let thread = thread::spawn(move || {
         let mut ends = queue();
         ends.1.bind();
+        let ends = Box::into_raw(Box::new(ends)).cast();
         // SAFETY: the key was created.
-        assert_eq!(unsafe { libc::pthread_setspecific(key, Box::into_raw(Box::new(ends)).cast()) }, 0);
+        assert_eq!(unsafe { libc::pthread_setspecific(key, ends) }, 0);
     });
     thread.join().unwrap();
     assert!(REFUSED.load(std::sync::atomic::Ordering::SeqCst));
@@ -179,7 +186,8 @@ fn nested_guards_keep_the_thread_inside_until_the_last_in_whatever_order_they_go
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let (producer, consumer) = queue();
         let domain = consumer.domain();
-        let mut guards = [domain.enter(), domain.clone().enter(), consumer.domain().enter()].map(Some);
+        let mut guards =
+            [domain.enter(), domain.clone().enter(), consumer.domain().enter()].map(Some);
         for i in order {
             assert!(producer.is_consumer_thread());
             guards[i] = None;

@@ -1,8 +1,8 @@
 //! Nested calls at every step of every method. Run with
 //! `RUSTFLAGS="--cfg bywash_steps" cargo test --release --test interrupted -- --nocapture`.
 //!
-//! A step is an atomic operation, an access to an item, or a system call on a word. What is nested is what a signal
-//! handler may do, or what other threads do while the interrupted one is stopped.
+//! A step is an atomic operation, an access to an item, or a system call on a word. What is nested
+//! is what a signal handler may do, or what other threads do while the interrupted one is stopped.
 #![cfg(all(bywash_steps, unix, feature = "std", not(loom)))]
 
 #[path = "support/checked.rs"]
@@ -81,7 +81,8 @@ impl Fill {
 /// On which thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum On {
-    /// On the interrupted one, by a signal handler; it makes no difference whether it is another producer's.
+    /// On the interrupted one, by a signal handler; it makes no difference whether it is another
+    /// producer's.
     Interrupted,
     /// On the consumer's, while the interrupted one is stopped.
     Consumer,
@@ -104,17 +105,49 @@ const BY_OTHERS: [Calls; 14] = [
     &[(On::Consumer, Op::TryPop)],
     &[(On::Consumer, Op::TryPop), (On::Consumer, Op::TryPush)],
     &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::TryPop)],
-    &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPop), (On::Interrupted, Op::TryPush)],
+    &[
+        (On::Interrupted, Op::TryPushUntilRefused),
+        (On::Consumer, Op::TryPop),
+        (On::Interrupted, Op::TryPush),
+    ],
     &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPopUntilEmpty)],
-    &[(On::Consumer, Op::Drain), (On::Consumer, Op::TryPushUntilRefused), (On::Consumer, Op::PopTimeout)],
-    &[(On::Interrupted, Op::TryPush), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopUntilEmpty)],
+    &[
+        (On::Consumer, Op::Drain),
+        (On::Consumer, Op::TryPushUntilRefused),
+        (On::Consumer, Op::PopTimeout),
+    ],
+    &[
+        (On::Interrupted, Op::TryPush),
+        (On::Consumer, Op::Close),
+        (On::Consumer, Op::TryPopUntilEmpty),
+    ],
     &[(On::Consumer, Op::TryPopMany(2)), (On::Interrupted, Op::TryPushMany(2))],
     &[(On::Interrupted, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::TryPopMany(usize::MAX))],
-    &[(On::Consumer, Op::TryPushMany(Op::TOO_MANY)), (On::Consumer, Op::Close), (On::Consumer, Op::TryPopMany(3))],
-    &[(On::Interrupted, Op::TryPushOrCount), (On::Consumer, Op::TryPop), (On::Consumer, Op::TakeLost)],
-    &[(On::Consumer, Op::TryPopUntilEmpty), (On::Consumer, Op::TakeLost), (On::Consumer, Op::TryPushUntilRefused)],
-    &[(On::Consumer, Op::TryPop), (On::Interrupted, Op::TryPushWithin(2)), (On::Consumer, Op::TryPushWithin(1))],
-    &[(On::Interrupted, Op::TryPushAndWait), (On::Consumer, Op::TryPopUntilEmpty), (On::Consumer, Op::TryPushAndWait)],
+    &[
+        (On::Consumer, Op::TryPushMany(Op::TOO_MANY)),
+        (On::Consumer, Op::Close),
+        (On::Consumer, Op::TryPopMany(3)),
+    ],
+    &[
+        (On::Interrupted, Op::TryPushOrCount),
+        (On::Consumer, Op::TryPop),
+        (On::Consumer, Op::TakeLost),
+    ],
+    &[
+        (On::Consumer, Op::TryPopUntilEmpty),
+        (On::Consumer, Op::TakeLost),
+        (On::Consumer, Op::TryPushUntilRefused),
+    ],
+    &[
+        (On::Consumer, Op::TryPop),
+        (On::Interrupted, Op::TryPushWithin(2)),
+        (On::Consumer, Op::TryPushWithin(1)),
+    ],
+    &[
+        (On::Interrupted, Op::TryPushAndWait),
+        (On::Consumer, Op::TryPopUntilEmpty),
+        (On::Consumer, Op::TryPushAndWait),
+    ],
 ];
 
 /// The interrupted call, and what is nested in it, and in that.
@@ -137,7 +170,12 @@ struct Run {
 impl Run {
     /// Does one of the nested calls, and the innermost one before step `j` of them all.
     fn perform_nested(&self, op: Op, j: u64) {
-        interrupt_at(j, &self.steps[1], || self.queue.perform(self.case.innermost), || self.queue.perform(op));
+        interrupt_at(
+            j,
+            &self.steps[1],
+            || self.queue.perform(self.case.innermost),
+            || self.queue.perform(op),
+        );
     }
 
     fn came_to(&self, depth: usize, step: u64) -> bool {
@@ -150,7 +188,8 @@ trait Consumer {
     fn run(&self, job: impl FnOnce() + Send + 'static);
 }
 
-/// The interrupted thread itself. As for what its pushes may do, it might as well be one that the consumer depends on.
+/// The interrupted thread itself. As for what its pushes may do, it might as well be one that the
+/// consumer depends on.
 struct Here;
 
 impl Consumer for Here {
@@ -191,7 +230,8 @@ struct Count {
 }
 
 impl Case {
-    /// With the nested calls at every step of the outer one, and the innermost at every step of those.
+    /// With the nested calls at every step of the outer one, and the innermost at every step of
+    /// those.
     fn run_all(self, consumer: &impl Consumer, count: &mut Count) {
         count.pairs += 1;
         for k in 0.. {
@@ -208,14 +248,22 @@ impl Case {
         }
     }
 
-    /// The other methods end in the same calls as these, and larger capacities bring nothing new two deep where others go on.
+    /// The other methods end in the same calls as these, and larger capacities bring nothing new
+    /// two deep where others go on.
     fn is_deep(self) -> bool {
         let others = self.nested.iter().any(|call| call.0 == On::Consumer);
         let simple = self.nested.iter().all(|call| !call.1.is_variant());
-        let one_call = matches!(self.outer, Op::TryPush | Op::TryPop | Op::Close | Op::Len | Op::IsEmpty | Op::IsFull);
+        let one_call = matches!(
+            self.outer,
+            Op::TryPush | Op::TryPop | Op::Close | Op::Len | Op::IsEmpty | Op::IsFull
+        );
         let variant = matches!(
             self.outer,
-            Op::TryPushMany(2) | Op::TryPopMany(2) | Op::TryPushWithin(2) | Op::TryPushOrCount | Op::TakeLost
+            Op::TryPushMany(2)
+                | Op::TryPopMany(2)
+                | Op::TryPushWithin(2)
+                | Op::TryPushOrCount
+                | Op::TakeLost
         );
         let is_small = self.fill.capacity <= 2;
         (one_call || self.outer == Op::Drain) && simple && (!others || is_small)
@@ -244,7 +292,9 @@ impl Case {
             }
         };
         interrupt_at(k, &run.steps[0], nested, || run.queue.perform(self.outer));
-        for op in [Op::TryPopUntilEmpty, Op::TakeLost, Op::TryPushUntilRefused, Op::TryPopUntilEmpty] {
+        for op in
+            [Op::TryPopUntilEmpty, Op::TakeLost, Op::TryPushUntilRefused, Op::TryPopUntilEmpty]
+        {
             on_consumer(|run, op, _| run.queue.perform(op), op);
         }
         run
@@ -252,14 +302,23 @@ impl Case {
 }
 
 /// Every case of `outers` and `nested` that is `legal`: that is, that could not wait for ever.
-fn run_all(consumer: &impl Consumer, fills: &[Fill], outers: &[Op], nested: &[Calls], legal: impl Fn(&Case) -> bool) {
+fn run_all(
+    consumer: &impl Consumer,
+    fills: &[Fill],
+    outers: &[Op],
+    nested: &[Calls],
+    legal: impl Fn(&Case) -> bool,
+) {
     watch();
     let mut count = Count::default();
     for &fill in fills {
         for &outer in outers {
             for &nested in nested {
-                let innermost: &[_] =
-                    if fill.capacity > 2 { &[Op::TryPush] } else { &[Op::TryPush, Op::TryPushUntilRefused] };
+                let innermost: &[_] = if fill.capacity > 2 {
+                    &[Op::TryPush]
+                } else {
+                    &[Op::TryPush, Op::TryPushUntilRefused]
+                };
                 for &innermost in innermost {
                     let case = Case { fill, outer, nested, innermost };
                     if legal(&case) && (case.is_deep() || innermost == Op::TryPush) {
@@ -341,9 +400,15 @@ fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
 fn a_push_nested_in_a_pop_that_is_about_to_sleep_wakes_it() {
     watch();
     let (producer, mut consumer) = bywash::bounded(2);
-    let until = steps_until_asleep(|| assert_eq!(consumer.pop(), Ok(0)), || producer.push(0).unwrap());
+    let until =
+        steps_until_asleep(|| assert_eq!(consumer.pop(), Ok(0)), || producer.push(0).unwrap());
     for at in 0..until {
-        interrupt_at(at, &AtomicU64::new(0), || producer.try_push(at).unwrap(), || assert_eq!(consumer.pop(), Ok(at)));
+        interrupt_at(
+            at,
+            &AtomicU64::new(0),
+            || producer.try_push(at).unwrap(),
+            || assert_eq!(consumer.pop(), Ok(at)),
+        );
     }
     println!("{until} steps");
 }
@@ -354,7 +419,8 @@ fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
     let (producer, mut consumer) = bywash::bounded(1);
     producer.push(0).unwrap();
     // Not on the thread of the pushes, which would be the consumer's then.
-    let until = steps_until_asleep(|| producer.push(1).unwrap(), || assert_eq!(consumer.pop(), Ok(0)));
+    let until =
+        steps_until_asleep(|| producer.push(1).unwrap(), || assert_eq!(consumer.pop(), Ok(0)));
     let remote = There::new();
     let consumer = Arc::new(std::sync::Mutex::new(consumer));
     for at in 0..until {
@@ -367,7 +433,8 @@ fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
     println!("{until} steps");
 }
 
-/// Two of three blocked pushes are stopped when they are woken, until `pop` has brought the third one's item.
+/// Two of three blocked pushes are stopped when they are woken, until `pop` has brought the third
+/// one's item.
 fn the_third_comes_in_past_two_stopped_heirs(pop: fn(&mut bywash::Consumer<u32>) -> Option<u32>) {
     watch();
     let (producer, mut consumer) = bywash::bounded(1);
@@ -434,7 +501,12 @@ fn what_is_pushed_while_the_consumer_of_a_static_queue_is_claimed_is_popped_by_i
                 drop(queue.consumer());
             }
             let mut consumer = None;
-            interrupt_at(at, steps, || accepted.set(fill(&queue, &item)), || consumer = queue.consumer());
+            interrupt_at(
+                at,
+                steps,
+                || accepted.set(fill(&queue, &item)),
+                || consumer = queue.consumer(),
+            );
             let mut consumer = consumer.unwrap();
             assert_eq!(consumer.try_iter().count(), accepted.get());
             assert_eq!(fill(&queue, &item), 3, "it is open, and this is its thread");
@@ -464,7 +536,8 @@ fn what_is_pushed_while_the_consumer_of_a_static_queue_is_dropped_is_dropped_wit
     }
 }
 
-/// The consumer of a static queue goes at any step of a push, and the next one comes. What the one has not dropped the other pops.
+/// The consumer of a static queue goes at any step of a push, and the next one comes. What the one
+/// has not dropped the other pops.
 #[test]
 fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
     type Push = fn(&Static, Arc<()>) -> Result<(), TryPushError<Arc<()>>>;
@@ -488,8 +561,15 @@ fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
                 consumer.replace(queue.consumer());
             };
             let mut accepted = 0;
-            interrupt_at(at, steps, replace, || accepted = usize::from(push(&queue, item.clone()).is_ok()));
-            let popped = consumer.take().unwrap().try_iter().filter(|popped| Arc::ptr_eq(popped, &item)).count();
+            interrupt_at(at, steps, replace, || {
+                accepted = usize::from(push(&queue, item.clone()).is_ok())
+            });
+            let popped = consumer
+                .take()
+                .unwrap()
+                .try_iter()
+                .filter(|popped| Arc::ptr_eq(popped, &item))
+                .count();
             assert_eq!(accepted, popped + dropped.get());
             assert_eq!((Arc::strong_count(&item), Arc::strong_count(&others)), (1, 1));
         });

@@ -3,8 +3,12 @@
 
 use bywash::{StaticQueue, TryPopError};
 
-/// States that the item that `number` stands for comes out as it went in, and lies where its type wants it.
-fn assert_comes_through<T, const N: usize, const BYPASS: usize>(make: impl Fn(u8) -> T, number: impl Fn(&T) -> u8) {
+/// States that the item that `number` stands for comes out as it went in, and lies where its type
+/// wants it.
+fn assert_comes_through<T, const N: usize, const BYPASS: usize>(
+    make: impl Fn(u8) -> T,
+    number: impl Fn(&T) -> u8,
+) {
     let check = |item: &T, i| {
         assert_eq!(number(item), i);
         assert_eq!(std::ptr::from_ref(item).addr() % align_of::<T>(), 0);
@@ -23,7 +27,9 @@ fn assert_comes_through<T, const N: usize, const BYPASS: usize>(make: impl Fn(u8
         assert!(matches!(consumer.try_pop(), Err(TryPopError::Empty)));
         for _ in 0..3 {
             let pushed = (0..20).take_while(|&i| producer.try_push(make(i)).is_ok()).count();
-            assert!((0..).zip(consumer.try_iter()).map(|(i, item)| check(&item, i)).count() == pushed);
+            assert!(
+                (0..).zip(consumer.try_iter()).map(|(i, item)| check(&item, i)).count() == pushed
+            );
         }
         producer.try_push(make(0)).ok().unwrap();
     }
@@ -99,8 +105,14 @@ fn items_without_a_size_are_counted_all_the_same() {
 
 #[test]
 fn trait_objects_and_closures() {
-    assert_comes_through::<Box<dyn Fn() -> u8 + Send>, 2, 1>(|i| Box::new(move || i), |item| item());
-    assert_comes_through::<Box<dyn std::any::Any + Send>, 2, 1>(|i| Box::new(i), |item| *item.downcast_ref().unwrap());
+    assert_comes_through::<Box<dyn Fn() -> u8 + Send>, 2, 1>(
+        |i| Box::new(move || i),
+        |item| item(),
+    );
+    assert_comes_through::<Box<dyn std::any::Any + Send>, 2, 1>(
+        |i| Box::new(i),
+        |item| *item.downcast_ref().unwrap(),
+    );
 }
 
 #[test]

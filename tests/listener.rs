@@ -1,4 +1,5 @@
-//! A listener handles everything once and in order, and neither its handler nor whoever waits for it can hang on it.
+//! A listener handles everything once and in order, and neither its handler nor whoever waits for
+//! it can hang on it.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -69,7 +70,9 @@ fn what_stop_refuses_is_handed_back_and_the_rest_is_handled() {
     let accepted = thread::scope(|scope| {
         let pushers = [0, 1].map(|id| {
             let producer = &producer;
-            scope.spawn(move || (0_u32..).take_while(|&i| producer.push((id, i)).is_ok()).count() as u32)
+            scope.spawn(move || {
+                (0_u32..).take_while(|&i| producer.push((id, i)).is_ok()).count() as u32
+            })
         });
         settle();
         listener.stop(LONG).unwrap();
@@ -502,7 +505,8 @@ fn a_static_queue_can_be_listened_to_and_the_next_consumer_is_let_alone() {
 
 #[test]
 fn error_predicates() {
-    let errors = [ListenerError::Timeout(0), ListenerError::WouldDeadlock(1), ListenerError::Closed(2)];
+    let errors =
+        [ListenerError::Timeout(0), ListenerError::WouldDeadlock(1), ListenerError::Closed(2)];
     let texts = [
         "timed out with 0 items left",
         "cannot wait on the listener's own thread, with 1 item left",
@@ -510,14 +514,20 @@ fn error_predicates() {
     ];
     for (i, error) in errors.into_iter().enumerate() {
         assert_eq!(error.left(), i);
-        assert_eq!([error.is_timeout(), error.is_would_deadlock(), error.is_closed()], [i == 0, i == 1, i == 2]);
+        assert_eq!(
+            [error.is_timeout(), error.is_would_deadlock(), error.is_closed()],
+            [i == 0, i == 1, i == 2]
+        );
         assert_eq!(error.to_string(), texts[i]);
     }
 }
 
 #[test]
 fn a_listener_can_be_shared() {
-    fn assert<T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe + std::fmt::Debug>() {}
+    fn assert<
+        T: Send + Sync + std::panic::UnwindSafe + std::panic::RefUnwindSafe + std::fmt::Debug,
+    >() {
+    }
     assert::<Listener>();
 }
 

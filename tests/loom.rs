@@ -1,7 +1,9 @@
-//! Models of the algorithm, explored by loom: `RUSTFLAGS="--cfg loom" cargo test --release --test loom`.
+//! Models of the algorithm, explored by loom: `RUSTFLAGS="--cfg loom" cargo test --release --test
+//! loom`.
 //!
-//! Each explores every schedule with up to [`PREEMPTIONS`] preemptions, and every value that a load may return. The names
-//! in brackets are those of the ordering table in `src/ring.rs`: the operations that the model fails without.
+//! Each explores every schedule with up to [`PREEMPTIONS`] preemptions, and every value that a load
+//! may return. The names in brackets are those of the ordering table in `src/ring.rs`: the
+//! operations that the model fails without.
 #![cfg(loom)]
 
 use bywash::{Builder, Consumer, PopError, Producer, PushError, TryPopError, TryPushError};
@@ -64,7 +66,9 @@ fn two_pushes_and_a_pop_lose_nothing() {
 fn a_slot_is_used_again() {
     model(PREEMPTIONS, || {
         let (producer, mut consumer) = queue(1, 0);
-        let thread = thread::spawn(move || (1..=3).filter(|&i| producer.try_push(item(i)).is_ok()).collect::<Vec<_>>());
+        let thread = thread::spawn(move || {
+            (1..=3).filter(|&i| producer.try_push(item(i)).is_ok()).collect::<Vec<_>>()
+        });
         let mut popped = drain(&mut consumer);
         popped.extend(drain(&mut consumer));
         let pushed = thread.join().unwrap();
@@ -88,14 +92,16 @@ fn a_limit_raised_by_another_is_good() {
             })
             .collect();
         let mut popped = drain(&mut consumer);
-        let accepted = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&ok| ok).count();
+        let accepted =
+            threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&ok| ok).count();
         popped.extend(drain(&mut consumer));
         assert_eq!(popped.len(), 2 + accepted);
         assert_eq!(popped[..2], [0, 1]);
     });
 }
 
-/// [limit:H] of a claim within a smaller bound, which holds whatever two producers and a consumer do.
+/// [limit:H] of a claim within a smaller bound, which holds whatever two producers and a consumer
+/// do.
 #[test]
 fn fewer_than_the_limit_are_in() {
     model(PREEMPTIONS, || {
@@ -108,7 +114,11 @@ fn fewer_than_the_limit_are_in() {
             .collect();
         let mut popped = Vec::from_iter(consumer.try_pop().map(number));
         let most = 1 + popped.len();
-        let pushed = threads.into_iter().map(|thread| thread.join().unwrap()).filter(|&pushed| pushed).count();
+        let pushed = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .filter(|&pushed| pushed)
+            .count();
         popped.extend(drain(&mut consumer));
         assert_eq!(popped.len(), pushed);
         assert!((1..=most).contains(&pushed));
@@ -128,7 +138,9 @@ fn full_and_empty_are_true() {
             let before = seen.load(Ordering::Acquire);
             match producer.try_push(item(3)) {
                 Ok(()) => {}
-                Err(TryPushError::Full(_)) => assert_eq!(before, 0, "refused though one had been popped"),
+                Err(TryPushError::Full(_)) => {
+                    assert_eq!(before, 0, "refused though one had been popped")
+                }
                 Err(TryPushError::Closed(_)) => panic!("nobody closed it"),
             }
         });
@@ -177,13 +189,15 @@ fn assert_order(popped: &[usize], earlier: usize, later: usize) {
     }
 }
 
-/// C3 while slots are skipped: one producer pushes 1 and then 2, with the claim of 0 anywhere. [look:S] B3
+/// C3 while slots are skipped: one producer pushes 1 and then 2, with the claim of 0 anywhere.
+/// [look:S] B3
 fn order_around_a_stopped_push(capacity: usize) {
     model(2, move || {
         let (producer, mut consumer) = queue(capacity, 0);
         let other = producer.clone();
         let stopped = thread::spawn(move || other.try_push(item(0)).is_ok());
-        let thread = thread::spawn(move || (1..=2).filter(|&i| producer.try_push(item(i)).is_ok()).count());
+        let thread =
+            thread::spawn(move || (1..=2).filter(|&i| producer.try_push(item(i)).is_ok()).count());
         let mut popped = Vec::new();
         for _ in 0..2 {
             popped.extend(consumer.try_pop().map(number));
@@ -233,7 +247,8 @@ fn the_bypass_keeps_order_with_another_producer() {
     });
 }
 
-/// [publish:S] [look:S] of batches: one claim for as many as fit, one release for all that lie in a row.
+/// [publish:S] [look:S] of batches: one claim for as many as fit, one release for all that lie in a
+/// row.
 #[test]
 fn batches_lose_nothing_and_keep_order() {
     model(2, || {
@@ -241,7 +256,8 @@ fn batches_lose_nothing_and_keep_order() {
         let other = producer.clone();
         let batch = thread::spawn(move || {
             let mut items = (1..=3).map(item).collect();
-            let pushed: usize = (0..2).map(|_| producer.try_push_many(&mut items).unwrap_or(0)).sum();
+            let pushed: usize =
+                (0..2).map(|_| producer.try_push_many(&mut items).unwrap_or(0)).sum();
             assert_eq!(pushed + items.len(), 3);
             assert_eq!(items.pop_front().map_or(4, number), pushed + 1);
             pushed
@@ -259,7 +275,8 @@ fn batches_lose_nothing_and_keep_order() {
     });
 }
 
-/// B3 for batches: a push into the bypass that has finished is not overtaken by any item of a batch.
+/// B3 for batches: a push into the bypass that has finished is not overtaken by any item of a
+/// batch.
 #[test]
 fn a_batch_does_not_overtake_the_bypass() {
     model(2, || {
@@ -307,7 +324,8 @@ fn a_batch_popped_wakes_a_push() {
     model(2, || {
         let (producer, mut consumer) = queue(2, 0);
         producer.try_push_many(&mut [item(0), item(1)].into()).unwrap();
-        let thread = thread::spawn(move || producer.push_many(&mut [item(2), item(3)].into()).unwrap());
+        let thread =
+            thread::spawn(move || producer.push_many(&mut [item(2), item(3)].into()).unwrap());
         let mut popped = Vec::new();
         assert_eq!(consumer.try_pop_many(&mut popped, 2), Ok(2));
         // No pop before: one that finds nothing would wake, too.
@@ -317,8 +335,8 @@ fn a_batch_popped_wakes_a_push() {
     });
 }
 
-/// As before, with the push into the bypass on another thread, inside the domain: finished before the ring push that
-/// the consumer may see first.
+/// As before, with the push into the bypass on another thread, inside the domain: finished before
+/// the ring push that the consumer may see first.
 #[test]
 fn a_push_from_the_domain_is_not_overtaken() {
     model(PREEMPTIONS, || {
@@ -359,7 +377,8 @@ fn a_rebound_consumer_shares_the_bypass_with_the_old_thread() {
         producer.try_push(item(0)).unwrap();
         let domain = consumer.domain();
         let old = producer.clone();
-        // What the old thread saw when it was the consumer's is what a thread inside the domain sees.
+        // What the old thread saw when it was the consumer's is what a thread inside the domain
+        // sees.
         let thread = thread::spawn(move || {
             let _guard = domain.enter();
             old.try_push(item(1)).unwrap();
@@ -391,7 +410,8 @@ fn a_push_wakes_a_pop() {
     });
 }
 
-/// As before, with two that push, so that one is stopped between claim and publish while the other wakes.
+/// As before, with two that push, so that one is stopped between claim and publish while the other
+/// wakes.
 #[test]
 fn one_of_two_pushes_wakes_a_pop() {
     model(2, || {
@@ -441,7 +461,8 @@ fn a_pop_wakes_a_push() {
     });
 }
 
-/// Two sleep; the consumer pops once and sleeps not on the queue but until somebody came in. Then it goes on.
+/// Two sleep; the consumer pops once and sleeps not on the queue but until somebody came in. Then
+/// it goes on.
 #[test]
 fn one_pop_lets_one_of_two_sleepers_in() {
     model(2, || {
@@ -499,7 +520,9 @@ fn closing_wakes_those_who_wait_for_room() {
         let threads: Vec<_> = (1..=2)
             .map(|i| {
                 let producer = producer.clone();
-                thread::spawn(move || assert!(matches!(producer.push(item(i)), Err(PushError::Closed(_)))))
+                thread::spawn(move || {
+                    assert!(matches!(producer.push(item(i)), Err(PushError::Closed(_))))
+                })
             })
             .collect();
         consumer.close();
@@ -523,7 +546,8 @@ fn a_push_beside_close_is_popped_or_refused() {
         consumer.close();
         // Waits for those who had claimed.
         let popped = consumer.iter().map(number).count();
-        let accepted = threads.into_iter().map(|thread| thread.join().unwrap() as usize).sum::<usize>();
+        let accepted =
+            threads.into_iter().map(|thread| thread.join().unwrap() as usize).sum::<usize>();
         assert_eq!(popped, accepted);
     });
 }
@@ -534,7 +558,10 @@ fn the_last_of_two_producers_closes() {
     model(2, || {
         let (producer, mut consumer) = queue(2, 1);
         let other = producer.clone();
-        let threads = [thread::spawn(move || producer.try_push(item(1)).unwrap()), thread::spawn(move || drop(other))];
+        let threads = [
+            thread::spawn(move || producer.try_push(item(1)).unwrap()),
+            thread::spawn(move || drop(other)),
+        ];
         assert_eq!(consumer.pop().map(number), Ok(1));
         assert_eq!(consumer.pop().map(number), Err(PopError));
         threads.into_iter().for_each(|thread| thread.join().unwrap());
@@ -556,7 +583,8 @@ fn what_is_left_is_dropped_once() {
     });
 }
 
-/// [close:C] [closed:L] [last:P]: who is told that the queue is closed sees what came before, from each producer.
+/// [close:C] [closed:L] [last:P]: who is told that the queue is closed sees what came before, from
+/// each producer.
 #[test]
 fn closed_tells_what_came_before() {
     model(2, || {

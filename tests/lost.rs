@@ -25,7 +25,8 @@ fn push_all(producer: &Producer<u64>, items: std::ops::Range<u64>) -> u64 {
 
 /// What a reader of the stream sees: each item, and how many are said to be lost right after it.
 fn read(consumer: &mut Consumer<u64>) -> Vec<(u64, u64)> {
-    std::iter::from_fn(|| consumer.try_pop().ok().map(|item| (item, consumer.take_lost()))).collect()
+    std::iter::from_fn(|| consumer.try_pop().ok().map(|item| (item, consumer.take_lost())))
+        .collect()
 }
 
 #[test]
@@ -34,7 +35,8 @@ fn a_run_is_told_after_the_item_that_it_stands_behind() {
         let (producer, mut consumer) = without_bypass(capacity as usize);
         for first in [0, 10, 20] {
             assert_eq!(push_all(&producer, first..first + capacity + 3), 3);
-            let told = (first..first + capacity).map(|item| (item, if item == first + capacity - 1 { 3 } else { 0 }));
+            let told = (first..first + capacity)
+                .map(|item| (item, if item == first + capacity - 1 { 3 } else { 0 }));
             assert!(read(&mut consumer).into_iter().eq(told), "capacity {capacity}, from {first}");
             assert_eq!(consumer.take_lost(), 0);
         }
@@ -57,7 +59,8 @@ fn runs_within_a_lap_are_told_where_the_first_would_have_stood() {
     let (producer, mut consumer) = without_bypass(2);
     assert_eq!(push_all(&producer, 0..3), 1);
     assert_eq!((consumer.try_pop(), consumer.take_lost()), (Ok(0), 0));
-    // In comes 3, and 4 and 5 are refused behind it; the consumer has not come to the first place yet.
+    // In comes 3, and 4 and 5 are refused behind it; the consumer has not come to the first place
+    // yet.
     assert_eq!(push_all(&producer, 3..6), 2);
     assert_eq!(read(&mut consumer), [(1, 3), (3, 0)]);
 }
@@ -79,7 +82,11 @@ fn only_refused_and_counted_pushes_count() {
     assert_eq!(producer.try_push(1), Err(TryPushError::Full(1)));
     assert_eq!(producer.try_push_within(2, 1), Err(TryPushError::Full(2)));
     assert!(
-        thread::scope(|scope| scope.spawn(|| producer.push_timeout(3, Default::default())).join().unwrap()).is_err()
+        thread::scope(|scope| scope
+            .spawn(|| producer.push_timeout(3, Default::default()))
+            .join()
+            .unwrap())
+        .is_err()
     );
     assert_eq!(producer.try_push_or_count(4), Err(TryPushError::Full(4)));
     consumer.close();
@@ -107,7 +114,8 @@ fn a_static_queue_counts_too() {
     assert_eq!((consumer.try_pop(), consumer.take_lost()), (Ok(0), 2));
 }
 
-/// Against one producer every place can be checked: the items are numbers in a row, so that gaps are what was lost.
+/// Against one producer every place can be checked: the items are numbers in a row, so that gaps
+/// are what was lost.
 #[test]
 fn the_place_is_right_to_a_lap_while_the_producer_goes_on() {
     watch();
@@ -130,12 +138,16 @@ fn the_place_is_right_to_a_lap_while_the_producer_goes_on() {
             assert_eq!(total, refused);
             (refused, told)
         });
-        let missing_before = |index: usize| told.get(index).map_or(refused, |&(item, _)| item - index as u64);
+        let missing_before =
+            |index: usize| told.get(index).map_or(refused, |&(item, _)| item - index as u64);
         let mut sum = 0;
         for (index, (item, lost)) in told.iter().enumerate() {
             sum += lost;
             let due = index.saturating_sub(capacity);
-            assert!(sum >= if due == 0 { 0 } else { missing_before(due) }, "told too late, at {item}");
+            assert!(
+                sum >= if due == 0 { 0 } else { missing_before(due) },
+                "told too late, at {item}"
+            );
             assert!(sum <= missing_before(index + 1 + capacity), "told too early, at {item}");
         }
     }
@@ -238,7 +250,8 @@ mod at_every_step {
             let mut refused = push_all(&producer, 0..3);
             let (step, told) = (Cell::new(0), Cell::new(0));
             let consumer = Mutex::new(consumer);
-            let take = || read(&mut consumer.lock().unwrap()).iter().map(|entry| entry.1).sum::<u64>();
+            let take =
+                || read(&mut consumer.lock().unwrap()).iter().map(|entry| entry.1).sum::<u64>();
             let hook = || {
                 if step.replace(step.get() + 1) == at {
                     told.set(thread::scope(|scope| scope.spawn(take).join().unwrap()));

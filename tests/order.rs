@@ -21,7 +21,8 @@ enum Step {
     PushOutside,
 }
 
-/// What the contract says of one thread at a time: all that was accepted is in one line, and each lane has its bound.
+/// What the contract says of one thread at a time: all that was accepted is in one line, and each
+/// lane has its bound.
 struct Model {
     line: VecDeque<(u32, bool)>,
     capacity: usize,
@@ -101,26 +102,36 @@ fn compare(capacity: usize, bypass: usize, steps: &[Step], elsewhere: &Elsewhere
         let same = match step {
             Step::Pop => consumer.try_pop() == model.pop(),
             Step::PushHere => producer.try_push(item) == model.push(item, true),
-            Step::PushInside => elsewhere.push(&producer, Some(consumer.domain()), item) == model.push(item, true),
+            Step::PushInside => {
+                elsewhere.push(&producer, Some(consumer.domain()), item) == model.push(item, true)
+            }
             Step::PushOutside => elsewhere.push(&producer, None, item) == model.push(item, false),
         };
-        let counts = (consumer.len(), producer.is_full()) == (model.line.len(), model.count(false) == capacity);
+        let counts = (consumer.len(), producer.is_full())
+            == (model.line.len(), model.count(false) == capacity);
         assert!(same && counts, "capacity {capacity}, bypass {bypass}, step {item} of {steps:?}");
     }
-    assert!(consumer.try_iter().eq(model.line.into_iter().map(|item| item.0)), "what {steps:?} left");
+    assert!(
+        consumer.try_iter().eq(model.line.into_iter().map(|item| item.0)),
+        "what {steps:?} left"
+    );
 }
 
 /// Every sequence of `depth` of these steps.
 fn sequences(steps: &[Step], depth: u32) -> impl Iterator<Item = Vec<Step>> {
-    (0..steps.len().pow(depth))
-        .map(move |number| (0..depth).map(|place| steps[number / steps.len().pow(place) % steps.len()]).collect())
+    (0..steps.len().pow(depth)).map(move |number| {
+        (0..depth).map(|place| steps[number / steps.len().pow(place) % steps.len()]).collect()
+    })
 }
 
 #[test]
 fn one_thread_sees_one_line_in_every_sequence_of_pushes_and_pops() {
     let elsewhere = Elsewhere::start();
-    for (capacity, bypass) in (1..=4).flat_map(|capacity| (0..=3).map(move |bypass| (capacity, bypass))) {
-        sequences(&[Step::Pop, Step::PushHere], 12).for_each(|steps| compare(capacity, bypass, &steps, &elsewhere));
+    for (capacity, bypass) in
+        (1..=4).flat_map(|capacity| (0..=3).map(move |bypass| (capacity, bypass)))
+    {
+        sequences(&[Step::Pop, Step::PushHere], 12)
+            .for_each(|steps| compare(capacity, bypass, &steps, &elsewhere));
     }
     elsewhere.stop();
 }
@@ -142,7 +153,8 @@ fn long_runs_past_full_keep_the_order_over_many_laps() {
     for (capacity, bypass) in [(1, 0), (1, 1), (2, 3), (3, 2), (4, 4), (5, 1)] {
         for period in 1..=capacity + bypass + 1 {
             // Fill by `period`, then pop as many but one: so both lanes go round and round.
-            let push_and_pop = [vec![Step::PushHere; period], vec![Step::Pop; period.max(2) - 1]].concat();
+            let push_and_pop =
+                [vec![Step::PushHere; period], vec![Step::Pop; period.max(2) - 1]].concat();
             compare(capacity, bypass, &push_and_pop.repeat(20), &elsewhere);
         }
     }
@@ -160,7 +172,8 @@ fn a_push_into_a_slot_freed_meanwhile_stands_behind_what_is_beside_the_ring() {
     assert!(consumer.try_iter().eq(1..5));
 }
 
-/// A thread of a chain: waits for its turn, pushes the number of the turn until accepted, and passes the turn on.
+/// A thread of a chain: waits for its turn, pushes the number of the turn until accepted, and
+/// passes the turn on.
 fn push_in_turn(producer: &Producer<u32>, turns: Receiver<u32>, next: &SyncSender<u32>, last: u32) {
     for turn in turns {
         while let Err(error) = producer.try_push(turn) {
@@ -175,7 +188,8 @@ fn push_in_turn(producer: &Producer<u32>, turns: Receiver<u32>, next: &SyncSende
     }
 }
 
-/// Lets threads push in turns, those for which `inside` is true from inside the domain, while the consumer pops.
+/// Lets threads push in turns, those for which `inside` is true from inside the domain, while the
+/// consumer pops.
 fn assert_turns_are_kept(capacity: usize, bypass: usize, inside: &[bool]) {
     const LAST: u32 = 1_000;
     let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
@@ -196,7 +210,10 @@ fn assert_turns_are_kept(capacity: usize, bypass: usize, inside: &[bool]) {
         }
         drop(senders);
         drop(producer);
-        assert!(consumer.iter().eq(0..=LAST), "capacity {capacity}, bypass {bypass}, inside {inside:?}");
+        assert!(
+            consumer.iter().eq(0..=LAST),
+            "capacity {capacity}, bypass {bypass}, inside {inside:?}"
+        );
     });
 }
 
@@ -204,8 +221,13 @@ fn assert_turns_are_kept(capacity: usize, bypass: usize, inside: &[bool]) {
 fn pushes_ordered_by_messages_between_threads_come_out_in_that_order() {
     watch();
     for capacity in 1..=3 {
-        for inside in [&[true, false][..], &[true, true], &[false, false], &[true, false, true], &[false, false, true]]
-        {
+        for inside in [
+            &[true, false][..],
+            &[true, true],
+            &[false, false],
+            &[true, false, true],
+            &[false, false, true],
+        ] {
             assert_turns_are_kept(capacity, 1, inside);
             assert_turns_are_kept(capacity, 3, inside);
         }
@@ -213,7 +235,12 @@ fn pushes_ordered_by_messages_between_threads_come_out_in_that_order() {
 }
 
 /// Pushes until refused, pops `pops` of them, and returns how far it got.
-fn fill_and_pop(producer: &Producer<u32>, consumer: &mut Consumer<u32>, next: &mut (u32, u32), pops: usize) {
+fn fill_and_pop(
+    producer: &Producer<u32>,
+    consumer: &mut Consumer<u32>,
+    next: &mut (u32, u32),
+    pops: usize,
+) {
     consumer.bind();
     while producer.try_push(next.0).is_ok() {
         next.0 += 1;

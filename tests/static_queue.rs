@@ -9,14 +9,18 @@ use std::thread;
 
 use bywash::{StaticQueue, TryPopError, TryPushError};
 
-/// Fills and empties a queue several times, from every place in it, and checks every count at each step.
+/// Fills and empties a queue several times, from every place in it, and checks every count at each
+/// step.
 fn assert_counts<const N: usize, const BYPASS: usize>() {
     let queue = StaticQueue::<_, N, BYPASS>::new();
     let mut consumer = queue.consumer().unwrap();
     assert_eq!((queue.capacity(), consumer.capacity()), (N, N));
     for fill in (1..=N).chain((1..=N).rev()) {
         for i in 0..fill {
-            assert_eq!((queue.len(), consumer.len(), queue.is_empty(), queue.is_full()), (i, i, i == 0, false));
+            assert_eq!(
+                (queue.len(), consumer.len(), queue.is_empty(), queue.is_full()),
+                (i, i, i == 0, false)
+            );
             assert_eq!(queue.try_push(i), Ok(()));
         }
         assert_eq!((queue.len(), queue.is_full()), (fill, fill == N));
@@ -25,7 +29,9 @@ fn assert_counts<const N: usize, const BYPASS: usize>() {
             assert_eq!(consumer.len(), fill - i - 1);
         }
         assert_eq!(consumer.try_pop(), Err(TryPopError::Empty));
-        assert!(queue.is_empty() && consumer.is_empty() && !queue.is_closed() && !consumer.is_closed());
+        assert!(
+            queue.is_empty() && consumer.is_empty() && !queue.is_closed() && !consumer.is_closed()
+        );
     }
 }
 
@@ -133,7 +139,10 @@ fn while_the_consumer_is_being_dropped_its_items_are_told_closed_and_cannot_clai
     NESTED.try_push(Claimer).ok().unwrap();
     NESTED.try_push(Claimer).ok().unwrap();
     drop(consumer);
-    assert_eq!((CLAIMED_IN_DROP.load(Ordering::Relaxed), REFUSED_IN_DROP.load(Ordering::Relaxed)), (0, 2));
+    assert_eq!(
+        (CLAIMED_IN_DROP.load(Ordering::Relaxed), REFUSED_IN_DROP.load(Ordering::Relaxed)),
+        (0, 2)
+    );
     assert!(NESTED.consumer().is_some());
 }
 
@@ -168,7 +177,10 @@ fn debug_shows_capacity_length_and_closed_whatever_the_items_are() {
     let queue = StaticQueue::<Plain, 3, 2>::new();
     queue.try_push(Plain).ok().unwrap();
     assert_eq!(format!("{queue:?}"), "StaticQueue { capacity: 3, len: 1, closed: false, .. }");
-    assert_eq!(format!("{:?}", queue.consumer().unwrap()), "Consumer { capacity: 3, len: 1, closed: false, .. }");
+    assert_eq!(
+        format!("{:?}", queue.consumer().unwrap()),
+        "Consumer { capacity: 3, len: 1, closed: false, .. }"
+    );
     assert_eq!(format!("{queue:?}"), "StaticQueue { capacity: 3, len: 0, closed: true, .. }");
 }
 
@@ -232,8 +244,14 @@ mod blocking {
             assert_eq!((0..).take_while(|&i| queue.push(i).is_ok()).count(), N + BYPASS);
             assert_eq!(queue.try_push(99), Err(TryPushError::Full(99)));
             assert_eq!(queue.push(99), Err(PushError::WouldDeadlock(99)));
-            assert_eq!(queue.push_timeout(99, Duration::MAX), Err(PushTimeoutError::WouldDeadlock(99)));
-            assert_eq!(queue.push_deadline(99, Instant::now()), Err(PushTimeoutError::WouldDeadlock(99)));
+            assert_eq!(
+                queue.push_timeout(99, Duration::MAX),
+                Err(PushTimeoutError::WouldDeadlock(99))
+            );
+            assert_eq!(
+                queue.push_deadline(99, Instant::now()),
+                Err(PushTimeoutError::WouldDeadlock(99))
+            );
             assert_eq!(queue.bypassed() as usize, lap * BYPASS);
             assert!(consumer.drain().eq(0..N + BYPASS));
         }
@@ -255,7 +273,10 @@ mod blocking {
         static QUEUE: StaticQueue<u8, 1, 1> = StaticQueue::new();
         QUEUE.push(1).unwrap();
         assert_eq!(QUEUE.push_timeout(2, SHORT), Err(PushTimeoutError::Timeout(2)));
-        assert_eq!(QUEUE.push_deadline(2, Instant::now() + SHORT), Err(PushTimeoutError::Timeout(2)));
+        assert_eq!(
+            QUEUE.push_deadline(2, Instant::now() + SHORT),
+            Err(PushTimeoutError::Timeout(2))
+        );
         thread::scope(|scope| {
             scope.spawn(|| QUEUE.push(2).unwrap());
             settle();

@@ -1,9 +1,10 @@
-//! Every call on a queue, interrupted at every machine instruction by a push, or by another thread. On x86-64 Linux;
-//! elsewhere skipped.
+//! Every call on a queue, interrupted at every machine instruction by a push, or by another thread.
+//! On x86-64 Linux; elsewhere skipped.
 //!
-//! The call is single-stepped. Before each instruction the process forks: the child does what interrupts the call, finishes it, and
-//! looks whether anything was lost, doubled, hidden, out of order, or refused without cause. A hang is a finding, with the
-//! instruction at which it began. What happens inside of system calls is left to the storms.
+//! The call is single-stepped. Before each instruction the process forks: the child does what
+//! interrupts the call, finishes it, and looks whether anything was lost, doubled, hidden, out of
+//! order, or refused without cause. A hang is a finding, with the instruction at which it began.
+//! What happens inside of system calls is left to the storms.
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
 #[allow(dead_code, reason = "some is for other tests")]
@@ -84,7 +85,9 @@ mod steps {
             self.findings.fetch_add(1, Ordering::Relaxed);
             let number = self.number.load(Ordering::Relaxed);
             let address = in_file(self.address.load(Ordering::Relaxed));
-            println!("FINDING: {scene:?}: {ending:?}; before instruction {number}, at {address:#x} in the file");
+            println!(
+                "FINDING: {scene:?}: {ending:?}; before instruction {number}, at {address:#x} in the file"
+            );
         }
     }
 
@@ -101,12 +104,17 @@ mod steps {
             }
             assert!(tally.findings.load(Ordering::Relaxed) < 5, "enough findings");
         }
-        let [steps, tried, findings] = [&tally.steps, &tally.tried, &tally.findings].map(|n| n.load(Ordering::Relaxed));
-        println!("  {} scenes, {steps} steps, {tried} interrupted, {findings} findings", scenes.len());
+        let [steps, tried, findings] =
+            [&tally.steps, &tally.tried, &tally.findings].map(|n| n.load(Ordering::Relaxed));
+        println!(
+            "  {} scenes, {steps} steps, {tried} interrupted, {findings} findings",
+            scenes.len()
+        );
         assert_eq!(findings, 0);
     }
 
-    /// Steps through the call of a scene, and forks at each step. A child comes back from here as well.
+    /// Steps through the call of a scene, and forks at each step. A child comes back from here as
+    /// well.
     fn play(scene: &Scene, tally: &Tally) {
         let play = Play::new(*scene);
         let mut sleeps = 0;
@@ -150,10 +158,21 @@ mod steps {
                     // A lap, for half of them.
                     let before = if in_bypass == 0 { capacity } else { 0 };
                     for who in [Who::Consumer, Who::Domain, Who::Other] {
-                        for nested in
-                            [Nested::PushOne, Nested::PushUntilRefused, Nested::OtherPushes, Nested::OtherPops]
-                        {
-                            scenes.push(Scene { capacity, in_ring, in_bypass, before, who, outer, nested });
+                        for nested in [
+                            Nested::PushOne,
+                            Nested::PushUntilRefused,
+                            Nested::OtherPushes,
+                            Nested::OtherPops,
+                        ] {
+                            scenes.push(Scene {
+                                capacity,
+                                in_ring,
+                                in_bypass,
+                                before,
+                                who,
+                                outer,
+                                nested,
+                            });
                         }
                     }
                 }
@@ -206,16 +225,23 @@ mod steps {
         outer || who
     }
 
-    /// On another thread than the one that sleeps. The nested push wakes it, whatever has become of the push beneath it.
+    /// On another thread than the one that sleeps. The nested push wakes it, whatever has become of
+    /// the push beneath it.
     fn a_push_that_wakes_the_consumer() {
-        for (what, call) in [("try_push", Call::TryPush), ("push", Call::Push), ("drop", Call::DropProducer)] {
+        for (what, call) in
+            [("try_push", Call::TryPush), ("push", Call::Push), ("drop", Call::DropProducer)]
+        {
             let tally = at_each_step(what, |stop| {
                 let (producer, mut consumer) = bounded(4);
                 let producer = Arc::new(producer);
                 let popped = Arc::new(AtomicUsize::new(0));
                 let sleeper = Sleeper::spawn({
                     let popped = popped.clone();
-                    move || consumer.iter().for_each(|item: usize| _ = popped.fetch_or(item, Ordering::SeqCst))
+                    move || {
+                        consumer
+                            .iter()
+                            .for_each(|item: usize| _ = popped.fetch_or(item, Ordering::SeqCst))
+                    }
                 });
                 sleeper.wait_until_asleep();
                 let nested = || {
@@ -241,7 +267,9 @@ mod steps {
     fn to_wake_is_one_system_call() {
         let system_calls = |producer: &Producer<u8>| {
             let mut calls = 0;
-            step(&mut |step| calls += usize::from(step.is_system_call()), || producer.try_push(1).unwrap());
+            step(&mut |step| calls += usize::from(step.is_system_call()), || {
+                producer.try_push(1).unwrap()
+            });
             calls
         };
         let (producer, mut consumer) = bounded(4);
@@ -268,7 +296,8 @@ mod steps {
         DropProducer,
     }
 
-    /// From call to return, of a call that neither waits nor wakes: for a push one locked instruction, for a pop none.
+    /// From call to return, of a call that neither waits nor wakes: for a push one locked
+    /// instruction, for a pop none.
     fn the_fast_paths_have_one_locked_instruction_and_none() {
         let (producer, mut consumer) = bounded(64);
         // The first ones find the limit, and bind.
@@ -280,7 +309,9 @@ mod steps {
         let (push, locked_in_push) = count(|| pushed = producer.try_push(8));
         let (pop, locked_in_pop) = count(|| popped = consumer.try_pop());
         assert_eq!((pushed, popped), (Ok(()), Ok(8)));
-        println!("  try_push: {push} instructions, {locked_in_push} locked; try_pop: {pop}, {locked_in_pop} locked");
+        println!(
+            "  try_push: {push} instructions, {locked_in_push} locked; try_pop: {pop}, {locked_in_pop} locked"
+        );
         assert_eq!((locked_in_push, locked_in_pop), (1, 0));
     }
 

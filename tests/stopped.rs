@@ -1,5 +1,5 @@
-//! Producers that are stopped inside a push, at every machine instruction of it: for ever, or until others have pushed
-//! and popped. On x86-64 Linux; elsewhere skipped.
+//! Producers that are stopped inside a push, at every machine instruction of it: for ever, or until
+//! others have pushed and popped. On x86-64 Linux; elsewhere skipped.
 //!
 //! Each stop is in a process of its own, so that a hang is a finding and does not hang the test.
 
@@ -34,7 +34,8 @@ mod stopped {
     const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 8];
     const BYPASS: usize = 3;
 
-    /// The item of the producer that is stopped, or the first of its batch. All others count from 0.
+    /// The item of the producer that is stopped, or the first of its batch. All others count from
+    /// 0.
     const ITS: u32 = 1000;
     const BATCH: usize = 3;
 
@@ -56,24 +57,34 @@ mod stopped {
             ("a_stopped_bypass_push_hides_its_own_item_only", || {
                 settle(a_stopped_bypass_push_hides_its_own_item_only())
             }),
-            ("a_stopped_batch_hides_its_own_items_only", || settle(a_stopped_batch_hides_its_own_items_only())),
+            ("a_stopped_batch_hides_its_own_items_only", || {
+                settle(a_stopped_batch_hides_its_own_items_only())
+            }),
             ("a_stopped_batch_in_the_bypass_hides_its_own_items_only", || {
                 settle(a_stopped_batch_in_the_bypass_hides_its_own_items_only())
             }),
             ("a_resumed_batch_disturbs_nothing", || settle(a_resumed_batch_disturbs_nothing())),
-            ("a_resumed_push_disturbs_nothing", || settle(with_each_push(a_resumed_push_disturbs_nothing))),
-            ("a_resumed_bypass_push_disturbs_nothing", || settle(a_resumed_bypass_push_disturbs_nothing())),
+            ("a_resumed_push_disturbs_nothing", || {
+                settle(with_each_push(a_resumed_push_disturbs_nothing))
+            }),
+            ("a_resumed_bypass_push_disturbs_nothing", || {
+                settle(a_resumed_bypass_push_disturbs_nothing())
+            }),
             ("a_stopped_count_is_short_of_its_own_item_only", || {
                 settle(a_stopped_count_is_short_of_its_own_item_only())
             }),
             ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
                 settle(the_sleeping_consumer_is_woken_past_a_stopped_waker())
             }),
-            ("a_blocked_push_goes_on_beside_a_stopped_one", || settle(a_blocked_push_goes_on_beside_a_stopped_one())),
+            ("a_blocked_push_goes_on_beside_a_stopped_one", || {
+                settle(a_blocked_push_goes_on_beside_a_stopped_one())
+            }),
             ("a_stopped_heir_of_the_wake_holds_nobody_up_for_long", || {
                 settle(a_stopped_heir_of_the_wake_holds_nobody_up_for_long())
             }),
-            ("close_works_beside_a_stopped_producer", || settle(close_works_beside_a_stopped_producer())),
+            ("close_works_beside_a_stopped_producer", || {
+                settle(close_works_beside_a_stopped_producer())
+            }),
         ]);
     }
 
@@ -82,7 +93,8 @@ mod stopped {
         assert_eq!(tally.findings, 0);
     }
 
-    /// `test` with a kind of push and the capacities of the ring. For most kinds small ones will do.
+    /// `test` with a kind of push and the capacities of the ring. For most kinds small ones will
+    /// do.
     fn with_each_push(test: fn(Push, &[usize]) -> Tally) -> Tally {
         let mut tally = test(TRY_PUSH, &CAPACITIES);
         OTHERS.into_iter().for_each(|push| tally += test(push, &CAPACITIES[..2]));
@@ -98,8 +110,9 @@ mod stopped {
         (*next - before) as usize
     }
 
-    /// Pops everything, and looks whether it is what was pushed: the numbers from `first` to `last`, and the item of the
-    /// stopped producer at any place or none. Returns whether that was there.
+    /// Pops everything, and looks whether it is what was pushed: the numbers from `first` to
+    /// `last`, and the item of the stopped producer at any place or none. Returns whether that was
+    /// there.
     fn drain(consumer: &mut Consumer<u32>, first: u32, last: u32) -> bool {
         let popped: Vec<u32> = consumer.try_iter().collect();
         let its = check_batch(popped, first, last);
@@ -107,7 +120,8 @@ mod stopped {
         its == 1
     }
 
-    /// As `drain`, for a stopped producer with a batch. Returns how many of it were there, the first ones.
+    /// As `drain`, for a stopped producer with a batch. Returns how many of it were there, the
+    /// first ones.
     fn drain_batch(consumer: &mut Consumer<u32>, first: u32, last: u32) -> usize {
         let mut popped = Vec::new();
         while consumer.try_pop_many(&mut popped, 2).is_ok() {}
@@ -182,7 +196,8 @@ mod stopped {
         for capacity in CAPACITIES {
             tally += at_each_step(&format!("capacity {capacity}"), |stop| {
                 let mut next = 0;
-                let (producer, mut consumer, _frozen) = stopped_in_the_bypass(capacity, stop, &mut next);
+                let (producer, mut consumer, _frozen) =
+                    stopped_in_the_bypass(capacity, stop, &mut next);
                 let claimed = producer.len() - capacity;
                 assert_eq!(fill(&producer, &mut next), BYPASS - claimed);
                 let was_there = drain(&mut consumer, 0, next);
@@ -216,7 +231,10 @@ mod stopped {
                     (0..filled).for_each(|_| push_next(&producer, &mut next));
                     pushes_batch(&producer, stop, None).wait();
                     let claimed = producer.len() - filled;
-                    assert!(claimed == 0 || claimed == (capacity - filled).min(BATCH), "not claimed at once");
+                    assert!(
+                        claimed == 0 || claimed == (capacity - filled).min(BATCH),
+                        "not claimed at once"
+                    );
                     // Nobody is the consumer's thread yet.
                     assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
                     let its = drain_batch(&mut consumer, 0, next);
@@ -236,26 +254,30 @@ mod stopped {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
             for room in 0..capacity.min(BATCH) {
-                tally += at_each_step(&format!("capacity {capacity}, room for {room} in the ring"), |stop| {
-                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
-                    consumer.bind();
-                    let producer = Arc::new(producer);
-                    let mut next = 0;
-                    (room..capacity).for_each(|_| push_next(&producer, &mut next));
-                    pushes_batch(&producer, stop, Some(consumer.domain())).wait();
-                    let claimed = producer.len() - (capacity - room);
-                    assert!([0, room, BATCH].contains(&claimed), "not claimed at once");
-                    assert_eq!(fill(&producer, &mut next), room + BYPASS - claimed);
-                    let its = drain_batch(&mut consumer, 0, next);
-                    let first = next;
-                    let room = match its {
-                        _ if its == claimed => capacity + BYPASS,
-                        _ if its < room => capacity - room + its + BYPASS,
-                        _ => capacity + its - room,
-                    };
-                    assert_eq!(fill(&producer, &mut next), room);
-                    assert_eq!(drain_batch(&mut consumer, first, next), 0);
-                });
+                tally += at_each_step(
+                    &format!("capacity {capacity}, room for {room} in the ring"),
+                    |stop| {
+                        let (producer, mut consumer) =
+                            Builder::new(capacity).bypass(BYPASS).build();
+                        consumer.bind();
+                        let producer = Arc::new(producer);
+                        let mut next = 0;
+                        (room..capacity).for_each(|_| push_next(&producer, &mut next));
+                        pushes_batch(&producer, stop, Some(consumer.domain())).wait();
+                        let claimed = producer.len() - (capacity - room);
+                        assert!([0, room, BATCH].contains(&claimed), "not claimed at once");
+                        assert_eq!(fill(&producer, &mut next), room + BYPASS - claimed);
+                        let its = drain_batch(&mut consumer, 0, next);
+                        let first = next;
+                        let room = match its {
+                            _ if its == claimed => capacity + BYPASS,
+                            _ if its < room => capacity - room + its + BYPASS,
+                            _ => capacity + its - room,
+                        };
+                        assert_eq!(fill(&producer, &mut next), room);
+                        assert_eq!(drain_batch(&mut consumer, first, next), 0);
+                    },
+                );
             }
         }
         tally
@@ -265,24 +287,28 @@ mod stopped {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
             for meanwhile in [0, 1, capacity, 2 * capacity] {
-                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
-                    let (producer, mut consumer) = Builder::new(capacity).bypass(BYPASS).build();
-                    let producer = Arc::new(producer);
-                    let frozen = pushes_batch(&producer, stop, None);
-                    frozen.wait();
-                    let (mut pushed, mut popped) = (0, Vec::new());
-                    for _ in 0..meanwhile {
-                        pushed += u32::from(producer.try_push(pushed).is_ok());
-                        let _ = consumer.try_pop_many(&mut popped, 2);
-                    }
-                    frozen.resume();
-                    while consumer.try_pop_many(&mut popped, 2).is_ok() {}
-                    let its = check_batch(popped, 0, pushed);
-                    assert!((capacity.min(BATCH)..=BATCH).contains(&its), "{its} of the batch");
-                    let first = pushed;
-                    assert_eq!(fill(&producer, &mut pushed), capacity + BYPASS);
-                    assert_eq!(drain_batch(&mut consumer, first, pushed), 0);
-                });
+                tally += at_each_step(
+                    &format!("capacity {capacity}, {meanwhile} pushed meanwhile"),
+                    |stop| {
+                        let (producer, mut consumer) =
+                            Builder::new(capacity).bypass(BYPASS).build();
+                        let producer = Arc::new(producer);
+                        let frozen = pushes_batch(&producer, stop, None);
+                        frozen.wait();
+                        let (mut pushed, mut popped) = (0, Vec::new());
+                        for _ in 0..meanwhile {
+                            pushed += u32::from(producer.try_push(pushed).is_ok());
+                            let _ = consumer.try_pop_many(&mut popped, 2);
+                        }
+                        frozen.resume();
+                        while consumer.try_pop_many(&mut popped, 2).is_ok() {}
+                        let its = check_batch(popped, 0, pushed);
+                        assert!((capacity.min(BATCH)..=BATCH).contains(&its), "{its} of the batch");
+                        let first = pushed;
+                        assert_eq!(fill(&producer, &mut pushed), capacity + BYPASS);
+                        assert_eq!(drain_batch(&mut consumer, first, pushed), 0);
+                    },
+                );
             }
         }
         tally
@@ -292,13 +318,16 @@ mod stopped {
         let mut tally = Tally::default();
         for &capacity in capacities {
             for meanwhile in 0..=2 * capacity {
-                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
-                    let (producer, consumer) = Builder::new(capacity).bypass(BYPASS).build();
-                    let producer = Arc::new(producer);
-                    let frozen = pushes(push, &producer, stop);
-                    frozen.wait();
-                    resume_after(meanwhile, &producer, consumer, 0, frozen);
-                });
+                tally += at_each_step(
+                    &format!("capacity {capacity}, {meanwhile} pushed meanwhile"),
+                    |stop| {
+                        let (producer, consumer) = Builder::new(capacity).bypass(BYPASS).build();
+                        let producer = Arc::new(producer);
+                        let frozen = pushes(push, &producer, stop);
+                        frozen.wait();
+                        resume_after(meanwhile, &producer, consumer, 0, frozen);
+                    },
+                );
             }
         }
         tally
@@ -308,18 +337,22 @@ mod stopped {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
             for meanwhile in 0..=2 * BYPASS {
-                tally += at_each_step(&format!("capacity {capacity}, {meanwhile} pushed meanwhile"), |stop| {
-                    let mut next = 0;
-                    let (producer, consumer, frozen) = stopped_in_the_bypass(capacity, stop, &mut next);
-                    resume_after(meanwhile, &producer, consumer, next, frozen);
-                });
+                tally += at_each_step(
+                    &format!("capacity {capacity}, {meanwhile} pushed meanwhile"),
+                    |stop| {
+                        let mut next = 0;
+                        let (producer, consumer, frozen) =
+                            stopped_in_the_bypass(capacity, stop, &mut next);
+                        resume_after(meanwhile, &producer, consumer, next, frozen);
+                    },
+                );
             }
         }
         tally
     }
 
-    /// Pushes and pops so many items, as far as there is room, resumes the stopped push, and looks whether all is there,
-    /// and whether all slots are in use again.
+    /// Pushes and pops so many items, as far as there is room, resumes the stopped push, and looks
+    /// whether all is there, and whether all slots are in use again.
     fn resume_after(
         meanwhile: usize,
         producer: &Producer<u32>,
@@ -335,7 +368,10 @@ mod stopped {
         }
         stopped.resume();
         popped.extend(consumer.try_iter());
-        let its = popped.iter().position(|&item| item == ITS).expect("the stopped producer's item is lost");
+        let its = popped
+            .iter()
+            .position(|&item| item == ITS)
+            .expect("the stopped producer's item is lost");
         assert!(its >= next as usize, "it overtook what had been pushed before it");
         popped.remove(its);
         assert_eq!(popped, (0..pushed).collect::<Vec<_>>());
@@ -403,7 +439,8 @@ mod stopped {
             tally += at_each_step(&format!("capacity {capacity}"), |stop| {
                 let (producer, mut consumer) = bounded(capacity);
                 let producer = Arc::new(producer);
-                // In the last slot but for capacity 1, where the blocked push would wait for the stopped one.
+                // In the last slot but for capacity 1, where the blocked push would wait for the
+                // stopped one.
                 (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
                 let stopped = pushes(TRY_PUSH, &producer, stop);
                 stopped.wait();
@@ -423,10 +460,12 @@ mod stopped {
         tally
     }
 
-    /// Of two that are blocked the first is woken, and stopped. The consumer wakes the other before it sleeps.
+    /// Of two that are blocked the first is woken, and stopped. The consumer wakes the other before
+    /// it sleeps.
     fn a_stopped_heir_of_the_wake_holds_nobody_up_for_long() -> Tally {
         if cfg!(bywash_portable) {
-            // There are no wakes, but naps, and those are over before a stepped thread comes to them.
+            // There are no wakes, but naps, and those are over before a stepped thread comes to
+            // them.
             return Tally::default();
         }
         at_each_step("two blocked", |stop| {

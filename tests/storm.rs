@@ -1,5 +1,5 @@
-//! Storms of real signals, thousands a second on every thread, whose handlers push; allocator and panic hooks that push;
-//! forks in the middle. On Linux; elsewhere skipped.
+//! Storms of real signals, thousands a second on every thread, whose handlers push; allocator and
+//! panic hooks that push; forks in the middle. On Linux; elsewhere skipped.
 //!
 //! Each storm lasts two seconds, or as many as the variable `BYWASH_STORM_SECONDS` says.
 
@@ -49,11 +49,16 @@ mod storm {
             ("a_storm_at_capacity_1", || storm(&STORM, 1)),
             ("a_storm_at_capacity_2", || storm(&STORM, 2)),
             ("a_storm_at_capacity_64", || storm(&STORM, 64)),
-            ("a_storm_on_threads_that_are_not_pinned", || storm(&Storm { pinned: false, ..STORM }, 2)),
+            ("a_storm_on_threads_that_are_not_pinned", || {
+                storm(&Storm { pinned: false, ..STORM }, 2)
+            }),
             ("a_storm_with_hooks_that_push_at_capacity_1", || storm(&HOOKS, 1)),
             ("a_storm_with_hooks_that_push_at_capacity_64", || storm(&HOOKS, 64)),
             ("forks_while_producers_push", forks_while_producers_push),
-            ("try_push_makes_no_system_call_but_to_wake", try_push_makes_no_system_call_but_to_wake),
+            (
+                "try_push_makes_no_system_call_but_to_wake",
+                try_push_makes_no_system_call_but_to_wake,
+            ),
         ]);
     }
 
@@ -84,7 +89,8 @@ mod storm {
         std::process::abort()
     }
 
-    /// Aborts when a handler allocates or frees; pushes at every allocation and at every release, if hooked.
+    /// Aborts when a handler allocates or frees; pushes at every allocation and at every release,
+    /// if hooked.
     struct Allocator;
 
     impl Allocator {
@@ -132,7 +138,8 @@ mod storm {
     static TARGETS: [AtomicI32; ledger::THREADS] = [const { AtomicI32::new(0) }; ledger::THREADS];
 
     fn duration() -> Duration {
-        let seconds = std::env::var("BYWASH_STORM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+        let seconds =
+            std::env::var("BYWASH_STORM_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
         Duration::from_secs_f64(seconds.unwrap_or(2.0))
     }
 
@@ -140,8 +147,8 @@ mod storm {
         OVER.load(Ordering::Relaxed)
     }
 
-    /// Every thread pushes, and is hit by signals from a timer of its own and from another thread. In the end, what was
-    /// popped is what was accepted.
+    /// Every thread pushes, and is hit by signals from a timer of its own and from another thread.
+    /// In the end, what was popped is what was accepted.
     fn storm(storm: &Storm, capacity: usize) {
         let _watchdog = Watchdog::new();
         handle(libc::SIGUSR1, on_signal);
@@ -198,14 +205,24 @@ mod storm {
                 for target in &TARGETS {
                     // No thread has number 0, and one that has ended is not found.
                     // SAFETY: it takes no addresses.
-                    unsafe { libc::syscall(libc::SYS_tgkill, process, target.load(Ordering::Relaxed), libc::SIGUSR1) };
+                    unsafe {
+                        libc::syscall(
+                            libc::SYS_tgkill,
+                            process,
+                            target.load(Ordering::Relaxed),
+                            libc::SIGUSR1,
+                        )
+                    };
                     thread::sleep(Duration::from_micros(1));
                 }
             }
         }
     }
 
-    fn consume(producer: &Producer<Item>, mut consumer: Consumer<Item>) -> (Consumer<Item>, Reader) {
+    fn consume(
+        producer: &Producer<Item>,
+        mut consumer: Consumer<Item>,
+    ) -> (Consumer<Item>, Reader) {
         let mut reader = Reader::default();
         for round in 0_u64.. {
             let item = match round % 4 {
@@ -280,7 +297,9 @@ mod storm {
             let (sender, receiver) = mpsc::channel();
             thread::spawn(move || {
                 let mut before = None;
-                while receiver.recv_timeout(Duration::from_secs(30)) == Err(RecvTimeoutError::Timeout) {
+                while receiver.recv_timeout(Duration::from_secs(30))
+                    == Err(RecvTimeoutError::Timeout)
+                {
                     let now = Some(PROGRESS.load(Ordering::Relaxed));
                     if now == before {
                         ledger::print_state();
@@ -295,7 +314,8 @@ mod storm {
 
     // --- forks ---
 
-    /// A child has the queue as it was, with the producers' threads gone in the middle of what they did.
+    /// A child has the queue as it was, with the producers' threads gone in the middle of what they
+    /// did.
     fn forks_while_producers_push() {
         let _watchdog = Watchdog::new();
         OVER.store(false, Ordering::Relaxed);
@@ -315,7 +335,10 @@ mod storm {
             while start.elapsed() < duration() {
                 (0..97).for_each(|_| reader.read(&consumer.pop().unwrap()));
                 PROGRESS.fetch_add(1, Ordering::Relaxed);
-                assert_eq!(in_child(|| use_the_copy(&producer, &mut consumer, reader.clone())), Ending::Exit(0));
+                assert_eq!(
+                    in_child(|| use_the_copy(&producer, &mut consumer, reader.clone())),
+                    Ending::Exit(0)
+                );
                 forks += 1;
             }
             OVER.store(true, Ordering::SeqCst);
@@ -329,8 +352,13 @@ mod storm {
         ledger::close();
     }
 
-    /// In the child: everything that was accepted is there, in order, and neither end hangs. What was half pushed stays so.
-    fn use_the_copy(producer: &Producer<Item>, consumer: &mut Consumer<Item>, mut reader: Reader) -> i32 {
+    /// In the child: everything that was accepted is there, in order, and neither end hangs. What
+    /// was half pushed stays so.
+    fn use_the_copy(
+        producer: &Producer<Item>,
+        consumer: &mut Consumer<Item>,
+        mut reader: Reader,
+    ) -> i32 {
         consumer.try_iter().for_each(|item| reader.read(&item));
         // The last push of a thread may be over, and not counted yet.
         reader.check(1);
@@ -347,9 +375,11 @@ mod storm {
 
     // --- system calls ---
 
-    /// From here on this thread may leave, and wake if `may_wake` says so. Any other system call ends the process.
+    /// From here on this thread may leave, and wake if `may_wake` says so. Any other system call
+    /// ends the process.
     fn forbid_system_calls(may_wake: bool) {
-        let statement = |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
+        let statement =
+            |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
         let jump = |value: u32, jt: u8, jf: u8| libc::sock_filter {
             code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
             jt,
@@ -358,11 +388,17 @@ mod storm {
         };
         let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
         let mut filter = [
-            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, mem::offset_of!(libc::seccomp_data, nr) as u32),
+            statement(
+                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+                mem::offset_of!(libc::seccomp_data, nr) as u32,
+            ),
             jump(libc::SYS_exit_group as u32, 4, 0),
             jump(if may_wake { libc::SYS_futex as u32 } else { u32::MAX }, 0, 2),
             // The second argument is the operation; its low half, on these machines.
-            statement(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, mem::offset_of!(libc::seccomp_data, args) as u32 + 8),
+            statement(
+                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+                mem::offset_of!(libc::seccomp_data, args) as u32 + 8,
+            ),
             jump(wake as u32, 1, 0),
             statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS),
             statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
@@ -370,8 +406,9 @@ mod storm {
         let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
         // SAFETY: it takes no addresses.
         assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
         // SAFETY: the address is valid for the call.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &program) }, 0);
+        assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &program) }, 0);
     }
 
     fn try_push_makes_no_system_call_but_to_wake() {
@@ -401,7 +438,8 @@ mod storm {
         assert_eq!(on_the_consumers_thread, Ending::Exit(0));
         assert_eq!(in_child(|| wake_under_a_filter(true)), Ending::Exit(0));
         // The filter does its work.
-        let without = if cfg!(bywash_portable) { Ending::Exit(0) } else { Ending::Crash(libc::SIGSYS) };
+        let without =
+            if cfg!(bywash_portable) { Ending::Exit(0) } else { Ending::Crash(libc::SIGSYS) };
         assert_eq!(in_child(|| wake_under_a_filter(false)), without);
     }
 

@@ -1,4 +1,5 @@
-//! Many producers, small and large queues, every face: each item comes out once, in its producer's order.
+//! Many producers, small and large queues, every face: each item comes out once, in its producer's
+//! order.
 //!
 //! Short by default; `BYWASH_STRESS_SECONDS=60` makes each test go on for that long.
 #![cfg(all(feature = "std", not(loom)))]
@@ -9,7 +10,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
+use bywash::{
+    Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
+    TryPushError,
+};
 use support::{pin, stress_time, watch};
 
 /// How many items go through a queue in one round.
@@ -34,7 +38,11 @@ impl Ledger {
     }
 
     fn enter(&mut self, item: Item) {
-        assert_eq!(item.number, self.0[item.producer], "the next item of producer {}", item.producer);
+        assert_eq!(
+            item.number, self.0[item.producer],
+            "the next item of producer {}",
+            item.producer
+        );
         self.0[item.producer] += 1;
     }
 
@@ -100,12 +108,15 @@ impl Face {
     }
 }
 
-/// Runs `round` for every number of producers and every capacity, once or for as long as was asked for.
+/// Runs `round` for every number of producers and every capacity, once or for as long as was asked
+/// for.
 fn for_every_queue(round: impl Fn(usize, usize)) {
     watch();
     let start = Instant::now();
     loop {
-        CAPACITIES.iter().for_each(|&capacity| PRODUCERS.iter().for_each(|&producers| round(producers, capacity)));
+        CAPACITIES.iter().for_each(|&capacity| {
+            PRODUCERS.iter().for_each(|&producers| round(producers, capacity))
+        });
         if start.elapsed() >= stress_time() {
             return;
         }
@@ -113,7 +124,12 @@ fn for_every_queue(round: impl Fn(usize, usize)) {
 }
 
 /// Lets `producers` threads push all their items while `consume` pops them.
-fn run(producers: usize, capacity: usize, face: Face, consume: impl FnOnce(Producer<Item>, Consumer<Item>, u32)) {
+fn run(
+    producers: usize,
+    capacity: usize,
+    face: Face,
+    consume: impl FnOnce(Producer<Item>, Consumer<Item>, u32),
+) {
     let (producer, consumer) = Builder::new(capacity).bypass(4).build();
     let each = ITEMS / producers as u32;
     thread::scope(|scope| {
@@ -184,7 +200,9 @@ fn nothing_is_lost_while_the_consumer_pushes_too() {
                 ledger.enter(item);
                 // More than it pops, so that the bypass fills up.
                 for _ in 0..3 {
-                    if own.as_ref().is_some_and(|own| push_own(own, &consumer, Item { producer: producers, number })) {
+                    if own.as_ref().is_some_and(|own| {
+                        push_own(own, &consumer, Item { producer: producers, number })
+                    }) {
                         number += 1;
                     }
                     own.take_if(|_| number == each);
@@ -198,8 +216,9 @@ fn nothing_is_lost_while_the_consumer_pushes_too() {
 /// The consumer on its way, and what it has seen.
 type Turn = (Consumer<Item>, Ledger);
 
-/// One of the threads that hand the consumer round. Between its turns it pushes, so that it may be in the middle of a
-/// push beside the ring when the consumer is bound elsewhere. Returns the ledger where it found the queue closed.
+/// One of the threads that hand the consumer round. Between its turns it pushes, so that it may be
+/// in the middle of a push beside the ring when the consumer is bound elsewhere. Returns the ledger
+/// where it found the queue closed.
 fn hand_round(
     turns: Receiver<Turn>,
     next: Sender<Turn>,
@@ -212,7 +231,8 @@ fn hand_round(
         match turns.try_recv() {
             Ok((mut consumer, mut ledger)) => {
                 consumer.try_iter().take(1 + turn % 7).for_each(|item| ledger.enter(item));
-                if let Err(TryPopError::Closed) = consumer.try_pop().map(|item| ledger.enter(item)) {
+                if let Err(TryPopError::Closed) = consumer.try_pop().map(|item| ledger.enter(item))
+                {
                     return Some(ledger);
                 }
                 next.send((consumer, ledger)).unwrap();

@@ -65,7 +65,8 @@ fn no_wake_up_is_lost_when_both_ends_sleep_now_and_then() {
     }
 }
 
-/// Does `f`, and, each time that `i` comes round, waits first, as long as it takes others to fall asleep.
+/// Does `f`, and, each time that `i` comes round, waits first, as long as it takes others to fall
+/// asleep.
 fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
     if i.is_multiple_of(period * 50) {
         thread::sleep(Duration::from_millis(3));
@@ -76,8 +77,14 @@ fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Blocks `producers` in `push` on a full queue, lets `act` do its part, and states that just `entered` of them get in.
-fn assert_entered(capacity: usize, producers: usize, entered: usize, act: impl FnOnce(&mut Consumer<usize>)) {
+/// Blocks `producers` in `push` on a full queue, lets `act` do its part, and states that just
+/// `entered` of them get in.
+fn assert_entered(
+    capacity: usize,
+    producers: usize,
+    entered: usize,
+    act: impl FnOnce(&mut Consumer<usize>),
+) {
     watch();
     let (producer, mut consumer) = bounded(capacity);
     (0..capacity).for_each(|i| producer.push(i).unwrap());
@@ -130,12 +137,20 @@ fn a_wake_that_went_to_a_producer_out_of_time_is_passed_on() {
             let stays = scope.spawn(|| producer.push(2).unwrap());
             // These leave at about the time of the pop, and may have been woken for it.
             let leave: Vec<_> = (0..3)
-                .map(|i| scope.spawn(move || producer.push_timeout(1, Duration::from_micros(5_000 + 100 * i))))
+                .map(|i| {
+                    scope.spawn(move || {
+                        producer.push_timeout(1, Duration::from_micros(5_000 + 100 * i))
+                    })
+                })
                 .collect();
             thread::sleep(Duration::from_micros(4_900 + 10 * round));
             assert_eq!(consumer.try_pop(), Ok(0));
-            let entered = leave.into_iter().filter_map(|thread| thread.join().unwrap().ok()).count();
-            assert_eq!(consumer.try_iter().take(entered).filter(|&item| item == 1).count(), entered);
+            let entered =
+                leave.into_iter().filter_map(|thread| thread.join().unwrap().ok()).count();
+            assert_eq!(
+                consumer.try_iter().take(entered).filter(|&item| item == 1).count(),
+                entered
+            );
             stays.join().unwrap();
             assert_eq!(consumer.try_pop(), Ok(2));
         });
@@ -245,8 +260,12 @@ mod in_handlers {
         assert_eq!(error, 0);
     }
 
-    /// Sends `count` signals, one at a time, to a thread that sleeps in `pop`, each of which pushes one item there.
-    fn assert_each_signal_wakes(count: usize, pop: fn(&mut bywash::StaticConsumer<'static, usize, 4, 4>) -> usize) {
+    /// Sends `count` signals, one at a time, to a thread that sleeps in `pop`, each of which pushes
+    /// one item there.
+    fn assert_each_signal_wakes(
+        count: usize,
+        pop: fn(&mut bywash::StaticConsumer<'static, usize, 4, 4>) -> usize,
+    ) {
         let popped = &*Box::leak(Box::new(AtomicUsize::new(0)));
         let mut consumer = QUEUE.consumer().unwrap();
         let before = ACCEPTED.load(Ordering::SeqCst);
@@ -277,7 +296,9 @@ mod in_handlers {
         for flags in [0, libc::SA_RESTART] {
             install(flags);
             assert_each_signal_wakes(300, |consumer| consumer.pop().unwrap());
-            assert_each_signal_wakes(300, |consumer| consumer.pop_timeout(Duration::from_secs(3_600)).unwrap());
+            assert_each_signal_wakes(300, |consumer| {
+                consumer.pop_timeout(Duration::from_secs(3_600)).unwrap()
+            });
         }
     }
 }

@@ -56,7 +56,8 @@ fn find<'a>(results: &'a [Results], workload: &crate::workloads::Workload) -> Op
 
 /// A queue keeps its colour in all charts.
 fn colour(name: &str) -> RGBColor {
-    let position = crate::workloads::contestants().iter().position(|contestant| contestant.name == name);
+    let position =
+        crate::workloads::contestants().iter().position(|contestant| contestant.name == name);
     COLOURS[position.unwrap_or(0) % COLOURS.len()]
 }
 
@@ -66,16 +67,22 @@ fn ratio(results: &[Results], path: &Path) -> Drawn {
     const TOP: i32 = 118;
     const CELL: (i32, i32) = (78, 24);
 
-    let rows: Vec<_> =
-        plan::targets().into_iter().filter_map(|t| Some((find(results, &t.workload)?, t.name))).collect();
+    let rows: Vec<_> = plan::targets()
+        .into_iter()
+        .filter_map(|t| Some((find(results, &t.workload)?, t.name)))
+        .collect();
     let contestants = crate::workloads::contestants();
-    let columns: Vec<_> =
-        contestants.iter().filter(|c| matches!(c.role, Role::Ours | Role::Peer)).map(|c| c.name).collect();
+    let columns: Vec<_> = contestants
+        .iter()
+        .filter(|c| matches!(c.role, Role::Ours | Role::Peer))
+        .map(|c| c.name)
+        .collect();
     let size = (LEFT + CELL.0 * columns.len() as i32 + 20, TOP + CELL.1 * rows.len() as i32 + 40);
     let area = SVGBackend::new(path, (size.0 as u32, size.1 as u32)).into_drawing_area();
     area.fill(&WHITE)?;
     area.draw(&Text::new("Time per item as a multiple of bywash's", (20, 18), text(21, INK)))?;
-    let note = "bywash itself in nanoseconds; green: slower than bywash; red: faster; empty: cannot do it";
+    let note =
+        "bywash itself in nanoseconds; green: slower than bywash; red: faster; empty: cannot do it";
     area.draw(&Text::new(note, (20, 48), text(13, PALE)))?;
     for (x, name) in columns.iter().enumerate() {
         let style = anchored(12, INK, HPos::Center, VPos::Bottom);
@@ -90,7 +97,12 @@ fn ratio(results: &[Results], path: &Path) -> Drawn {
         area.draw(&Text::new(name.replace('`', ""), (LEFT - 10, top + CELL.1 / 2), style))?;
         for (x, column) in columns.iter().enumerate() {
             let left = LEFT + CELL.0 * x as i32;
-            ratio_cell(&area, results, column, [(left + 1, top + 1), (left + CELL.0 - 1, top + CELL.1 - 1)])?;
+            ratio_cell(
+                &area,
+                results,
+                column,
+                [(left + 1, top + 1), (left + CELL.0 - 1, top + CELL.1 - 1)],
+            )?;
         }
     }
     Ok(area.present()?)
@@ -100,7 +112,9 @@ fn ratio_cell(area: &Area<'_>, results: &Results, name: &str, corners: [(i32, i3
     let (Some(ours), line) = (results.ours(), results.line(name)) else { return Ok(()) };
     let (fill, ink, label) = match line {
         None => (RGBColor(0xf6, 0xf8, 0xfa), INK, String::new()),
-        Some(line) if line.role() == Role::Ours => (INK, WHITE, format!("{} ns", nanos(line.median()))),
+        Some(line) if line.role() == Role::Ours => {
+            (INK, WHITE, format!("{} ns", nanos(line.median())))
+        }
         Some(line) => {
             let ratio = line.median() / ours.median();
             let decimals = usize::from(ratio < 9.95) + usize::from(ratio < 0.995);
@@ -134,7 +148,11 @@ fn throughput(results: &[Results], path: &Path) -> Drawn {
     let mut all: Vec<Series> = Vec::new();
     for producers in PRODUCERS {
         let found = find(results, &blocking(producers));
-        for line in found.iter().flat_map(|results| &results.lines).filter(|line| line.role() != Role::Batches) {
+        for line in found
+            .iter()
+            .flat_map(|results| &results.lines)
+            .filter(|line| line.role() != Role::Batches)
+        {
             let point = (producers as f64, 1e3 / line.median());
             match all.iter_mut().find(|series| series.name == line.name()) {
                 Some(series) => series.points.push(point),
@@ -142,7 +160,8 @@ fn throughput(results: &[Results], path: &Path) -> Drawn {
             }
         }
     }
-    let highest = all.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max);
+    let highest =
+        all.iter().flat_map(|series| &series.points).map(|point| point.1).fold(0.0, f64::max);
     let area = SVGBackend::new(path, (860, 480)).into_drawing_area();
     area.fill(&WHITE)?;
     let plot = titled(&area, "Throughput by number of producers", "blocking, u64, capacity 1024")?;
@@ -166,9 +185,13 @@ fn throughput(results: &[Results], path: &Path) -> Drawn {
     for series in all.iter().rev() {
         let style = stroke(series.name);
         chart.draw_series(LineSeries::new(series.points.iter().copied(), style))?;
-        chart.draw_series(series.points.iter().map(|&point| Circle::new(point, 3, style.filled())))?;
+        chart.draw_series(
+            series.points.iter().map(|&point| Circle::new(point, 3, style.filled())),
+        )?;
     }
-    let ends = all.iter().map(|series| (series.name, chart.backend_coord(&series.points[series.points.len() - 1])));
+    let ends = all
+        .iter()
+        .map(|series| (series.name, chart.backend_coord(&series.points[series.points.len() - 1])));
     name_ends(&area, ends.collect())?;
     Ok(area.present()?)
 }
@@ -201,20 +224,27 @@ fn name_ends(area: &Area<'_>, mut ends: Vec<(&str, (i32, i32))>) -> Drawn {
     for ((name, (x, y)), place) in ends.into_iter().zip(places) {
         let pointer = [(x + 5, y), (x + 14, place), (x + 22, place)];
         area.draw(&PathElement::new(pointer, colour(name).stroke_width(1)))?;
-        area.draw(&Text::new(name, (x + 27, place), anchored(14, colour(name), HPos::Left, VPos::Center)))?;
+        area.draw(&Text::new(
+            name,
+            (x + 27, place),
+            anchored(14, colour(name), HPos::Left, VPos::Center),
+        ))?;
     }
     Ok(())
 }
 
 /// A panel for each kind of latency.
 fn latency(results: &[Results], path: &Path) -> Drawn {
-    let panels: Vec<_> =
-        LATENCIES.iter().filter_map(|(name, workload)| Some((*name, find(results, workload)?))).collect();
+    let panels: Vec<_> = LATENCIES
+        .iter()
+        .filter_map(|(name, workload)| Some((*name, find(results, workload)?)))
+        .collect();
     let area = SVGBackend::new(path, (860, 400 * panels.len() as u32 + 70)).into_drawing_area();
     area.fill(&WHITE)?;
     titled(&area, "Latency", "so many of all took at most so long; both axes are logarithmic")?;
     let (_, rest) = area.split_vertically(68);
-    for ((name, results), panel) in panels.into_iter().zip(rest.split_evenly((LATENCIES.len(), 1))) {
+    for ((name, results), panel) in panels.into_iter().zip(rest.split_evenly((LATENCIES.len(), 1)))
+    {
         latency_panel(&panel, name, results)?;
     }
     Ok(area.present()?)
@@ -223,17 +253,24 @@ fn latency(results: &[Results], path: &Path) -> Drawn {
 fn latency_panel(panel: &Area<'_>, name: &str, results: &Results) -> Drawn {
     /// One of so many is slower.
     const RARITIES: [f64; 4] = [2.0, 10.0, 100.0, 1000.0];
-    let steps = (0..=45).map(|i| RARITIES[0] * (RARITIES[3] / RARITIES[0]).powf(f64::from(i) / 45.0));
+    let steps =
+        (0..=45).map(|i| RARITIES[0] * (RARITIES[3] / RARITIES[0]).powf(f64::from(i) / 45.0));
     let rarities: Vec<_> = steps.collect();
-    let at =
-        |line: &crate::rounds::Line, rarity: f64| line.histogram.value_at_quantile(1.0 - 1.0 / rarity).max(1) as f64;
+    let at = |line: &crate::rounds::Line, rarity: f64| {
+        line.histogram.value_at_quantile(1.0 - 1.0 / rarity).max(1) as f64
+    };
     let series = results.lines.iter().map(|line| Series {
         name: line.name(),
         points: rarities.iter().map(|&rarity| (rarity, at(line, rarity))).collect(),
     });
     let all: Vec<_> = series.collect();
     let mut chart = ChartBuilder::on(panel);
-    chart.margin_left(15).margin_right(190).margin_bottom(12).x_label_area_size(40).y_label_area_size(65);
+    chart
+        .margin_left(15)
+        .margin_right(190)
+        .margin_bottom(12)
+        .x_label_area_size(40)
+        .y_label_area_size(65);
     chart.caption(name, text(16, INK));
     let x = (RARITIES[0]..RARITIES[3]).log_scale().with_key_points(RARITIES.into());
     let mut chart = chart.build_cartesian_2d(x, extent(&all).log_scale())?;
@@ -249,7 +286,9 @@ fn latency_panel(panel: &Area<'_>, name: &str, results: &Results) -> Drawn {
     for series in all.iter().rev() {
         chart.draw_series(LineSeries::new(series.points.iter().copied(), stroke(series.name)))?;
     }
-    let ends = all.iter().map(|series| (series.name, chart.backend_coord(&series.points[series.points.len() - 1])));
+    let ends = all
+        .iter()
+        .map(|series| (series.name, chart.backend_coord(&series.points[series.points.len() - 1])));
     let top = panel.get_base_pixel();
     name_ends(panel, ends.map(|(name, (x, y))| (name, (x - top.0, y - top.1))).collect())
 }

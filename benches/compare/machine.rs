@@ -33,7 +33,8 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn look() -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-        let cpu = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+        let cpu =
+            cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let versions = locked_versions();
         let version = |name| versions.get(name).cloned().unwrap_or_else(|| "?".into());
@@ -48,7 +49,8 @@ impl Machine {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let crates: Vec<_> = self.crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
+        let crates: Vec<_> =
+            self.crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
         format!(
             "- {}, {} cores; {}; load before the run {}\n- {}; {}\n",
             self.cpu,
@@ -63,13 +65,19 @@ impl Machine {
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
-    output.map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
+    output
+        .map_or_else(|_| "?".into(), |output| String::from_utf8_lossy(&output.stdout).trim().into())
 }
 
 /// From `Cargo.lock`: a version stands on the line after its name.
 fn locked_versions() -> BTreeMap<String, String> {
-    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap_or_default();
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock"))
+        .unwrap_or_default();
     let value = |line: &str, key| Some(line.strip_prefix(key)?.trim_matches('"').to_string());
     let pairs = lock.lines().zip(lock.lines().skip(1));
-    pairs.filter_map(|(first, second)| Some((value(first, "name = ")?, value(second, "version = ")?))).collect()
+    pairs
+        .filter_map(|(first, second)| {
+            Some((value(first, "name = ")?, value(second, "version = ")?))
+        })
+        .collect()
 }

@@ -1,7 +1,8 @@
 //! All queues beside one another in one process: `cargo bench --bench compare`.
 //!
-//! The rounds go through all workloads, and for each workload through all queues in turn, so that whatever else happens on
-//! the machine meets all of them. It writes `benches/RESULTS.md` and the charts in `benches/charts/`.
+//! The rounds go through all workloads, and for each workload through all queues in turn, so that
+//! whatever else happens on the machine meets all of them. It writes `benches/RESULTS.md` and the
+//! charts in `benches/charts/`.
 
 #[path = "../rivals/mod.rs"]
 mod rivals;
@@ -21,7 +22,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (plan, folder) = match options::parse()? {
         Command::Nothing => return Ok(()),
-        Command::Run { workload, queue, items } => return upkeep::run_one(&workload, &queue, items),
+        Command::Run { workload, queue, items } => {
+            return upkeep::run_one(&workload, &queue, items);
+        }
         Command::Only { plan, pattern } => {
             report::print(&rounds::measure(&plan, &pattern));
             return Ok(());

@@ -71,7 +71,10 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
     plan.rounds = rounds.unwrap_or(plan.rounds);
     Ok(match only {
         Some(pattern) => Command::Only { plan, pattern },
-        None if quick => Command::Everything { plan, folder: concat!(env!("CARGO_TARGET_TMPDIR"), "/compare").into() },
+        None if quick => Command::Everything {
+            plan,
+            folder: concat!(env!("CARGO_TARGET_TMPDIR"), "/compare").into(),
+        },
         None => Command::Everything { plan, folder: env!("CARGO_MANIFEST_DIR").into() },
     })
 }

@@ -81,13 +81,16 @@ pub(crate) fn targets() -> Vec<Target> {
 }
 
 fn blocking_targets(kind: Kind, ratio: fn(f64) -> f64) -> impl Iterator<Item = Target> {
-    let producers = [1, 2, 4, 16].map(|n| (count(n), 0.5, Workload::new(kind, n, Payload::U64, 1024)));
+    let producers =
+        [1, 2, 4, 16].map(|n| (count(n), 0.5, Workload::new(kind, n, Payload::U64, 1024)));
     let others = [
         (", capacity 8", 0.5, Payload::U64, 8),
         (", 64-byte items", 0.8, Payload::Bytes64, 1024),
         (", `Box`", 0.9, Payload::Boxed, 1024),
     ]
-    .map(|(what, ratio, payload, capacity)| (count(2) + what, ratio, Workload::new(kind, 2, payload, capacity)));
+    .map(|(what, ratio, payload, capacity)| {
+        (count(2) + what, ratio, Workload::new(kind, 2, payload, capacity))
+    });
     let busy = if kind == Kind::BlockingBusy { ", a core busy" } else { "" };
     producers.into_iter().chain(others).map(move |(what, most, workload)| Target {
         name: format!("blocking{busy}, {what}"),
@@ -107,11 +110,15 @@ pub(crate) fn workloads() -> Vec<Workload> {
     all.push(Workload::new(Kind::Try, 16, Payload::U64, 1024));
     all.push(LATENCIES[2].1);
     for (kind, producers) in [(Kind::Uncontended, 1), (Kind::Try, 2), (Kind::Blocking, 2)] {
-        all.extend([1, 8, 65536].map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)));
+        all.extend(
+            [1, 8, 65536].map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)),
+        );
         let payloads = [Payload::Bytes64, Payload::Boxed, Payload::Record];
         all.extend(payloads.map(|payload| Workload::new(kind, producers, payload, 1024)));
     }
-    all.sort_by_key(|w| (w.kind as u8, w.payload as u8, w.capacity != 1024, w.capacity, w.producers));
+    all.sort_by_key(|w| {
+        (w.kind as u8, w.payload as u8, w.capacity != 1024, w.capacity, w.producers)
+    });
     all.dedup();
     all
 }

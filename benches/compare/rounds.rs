@@ -66,7 +66,8 @@ pub(crate) fn quantile(values: &[f64], quantile: f64) -> f64 {
 
 /// Measures what `pattern` is part of the name of.
 pub(crate) fn measure(plan: &Plan, pattern: &str) -> Vec<Results> {
-    let mut all: Vec<_> = workloads().into_iter().map(|workload| entrants(workload, pattern)).collect();
+    let mut all: Vec<_> =
+        workloads().into_iter().map(|workload| entrants(workload, pattern)).collect();
     all.retain(|results| !results.lines.is_empty());
     let steps = (plan.rounds + 1) * all.len();
     let mut progress = Progress { start: Instant::now(), steps, done: 0, step: String::new() };
@@ -90,8 +91,14 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> Vec<Results> {
 fn entrants(workload: Workload, pattern: &str) -> Results {
     let mut lines = Vec::new();
     for contestant in contestants() {
-        if contestant.fits(&workload) && format!("{workload}/{}", contestant.name).contains(pattern) {
-            lines.push(Line { contestant, items: 0, rounds: Vec::new(), histogram: new_histogram() });
+        if contestant.fits(&workload) && format!("{workload}/{}", contestant.name).contains(pattern)
+        {
+            lines.push(Line {
+                contestant,
+                items: 0,
+                rounds: Vec::new(),
+                histogram: new_histogram(),
+            });
         }
     }
     Results { workload, lines }
@@ -109,7 +116,8 @@ fn enough_items(contestant: &Contestant, workload: &Workload, duration: Duration
     }
 }
 
-/// A sample, and the time it took: without that to start the threads, where it was not among what was measured.
+/// A sample, and the time it took: without that to start the threads, where it was not among what
+/// was measured.
 fn run(contestant: &Contestant, workload: &Workload, items: u64) -> (Sample, Duration) {
     let start = Instant::now();
     let sample = contestant.run(workload, items);
@@ -149,7 +157,10 @@ impl Progress {
     fn step(&mut self, what: &str) {
         let left = match self.done {
             0 => String::new(),
-            done => format!(", {} s left", (self.start.elapsed() * (self.steps - done) as u32 / done as u32).as_secs()),
+            done => format!(
+                ", {} s left",
+                (self.start.elapsed() * (self.steps - done) as u32 / done as u32).as_secs()
+            ),
         };
         self.step = format!("{:3} %{left}: {what}", 100 * self.done / self.steps);
         if !stderr().is_terminal() {

@@ -38,9 +38,12 @@ impl Upkeep {
             watchers.map(|watcher| watcher.join().expect("no rival panics"))
         });
         let mut lines = Vec::new();
-        for ((name, memory), idle) in for_each_queue!(name).into_iter().map(|name| name()).zip(memory).zip(idle) {
+        for ((name, memory), idle) in
+            for_each_queue!(name).into_iter().map(|name| name()).zip(memory).zip(idle)
+        {
             eprintln!("counting system calls of {name}");
-            let futex_calls = COUNTED_PRODUCERS.map(|producers| futex_calls(name, &blocking(producers), plan));
+            let futex_calls =
+                COUNTED_PRODUCERS.map(|producers| futex_calls(name, &blocking(producers), plan));
             lines.push(Line { name, memory, idle, futex_calls: futex_calls.into() });
         }
         Self { lines, watched: plan.watch }
@@ -54,8 +57,10 @@ fn name<Q: Queue>() -> &'static str {
 /// Runs one queue on one workload, and nothing else.
 pub(crate) fn run_one(workload: &str, queue: &str, items: u64) -> Result<(), Box<dyn Error>> {
     let workloads = crate::plan::workloads();
-    let workload = workloads.iter().find(|known| known.to_string() == workload).ok_or("no such workload")?;
-    let contestant = contestants().into_iter().find(|known| known.name == queue).ok_or("no such queue")?;
+    let workload =
+        workloads.iter().find(|known| known.to_string() == workload).ok_or("no such workload")?;
+    let contestant =
+        contestants().into_iter().find(|known| known.name == queue).ok_or("no such queue")?;
     contestant.run(workload, items);
     Ok(())
 }
@@ -112,7 +117,8 @@ fn idle<Q: Queue>(watch: Duration) -> Option<Idle> {
         thread::sleep(watch);
         empty_senders[0].put(0);
         full.take();
-        let time = |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("no rival panics");
+        let time =
+            |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("no rival panics");
         Some(Idle { consumer: time(consumer), producer: time(producer) })
     })
 }

@@ -51,7 +51,12 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
-    pub(crate) const fn new(kind: Kind, producers: usize, payload: Payload, capacity: usize) -> Self {
+    pub(crate) const fn new(
+        kind: Kind,
+        producers: usize,
+        payload: Payload,
+        capacity: usize,
+    ) -> Self {
         Self { kind, producers, payload, capacity }
     }
 }
@@ -109,7 +114,8 @@ impl Contestant {
         (self.fits)(workload)
     }
 
-    /// Measures with about so many items. Where that does not end, the process does, after a minute.
+    /// Measures with about so many items. Where that does not end, the process does, after a
+    /// minute.
     pub(crate) fn run(&self, workload: &Workload, items: u64) -> Sample {
         end_after(60);
         let sample = (self.run)(workload, items);
@@ -152,8 +158,13 @@ fn contestant<Q: Queue>() -> Contestant {
 }
 
 fn fits<Q: Queue>(workload: &Workload) -> bool {
-    let awake = matches!(workload.kind, Kind::Uncontended | Kind::Full | Kind::Try | Kind::RoundTripSpinning);
-    (awake || Q::SLEEPS) && workload.capacity >= Q::LEAST_CAPACITY && workload.producers <= Q::MOST_PRODUCERS
+    let awake = matches!(
+        workload.kind,
+        Kind::Uncontended | Kind::Full | Kind::Try | Kind::RoundTripSpinning
+    );
+    (awake || Q::SLEEPS)
+        && workload.capacity >= Q::LEAST_CAPACITY
+        && workload.producers <= Q::MOST_PRODUCERS
 }
 
 fn run<Q: Queue>(workload: &Workload, items: u64) -> Sample {
@@ -212,7 +223,13 @@ struct Record {
 
 impl Item for Record {
     fn number(number: u64) -> Self {
-        Self { _time: number, _target: "workloads", _level: 3, _len: 168, _message: [number as u8; 168] }
+        Self {
+            _time: number,
+            _target: "workloads",
+            _level: 3,
+            _len: 168,
+            _message: [number as u8; 168],
+        }
     }
 }
 
@@ -281,7 +298,12 @@ fn compare_exchange(items: u64) -> Sample {
     let word = AtomicU64::new(0);
     let start = Instant::now();
     for i in 0..items {
-        let _ = black_box(black_box(&word).compare_exchange(i, i + 1, Ordering::SeqCst, Ordering::Relaxed));
+        let _ = black_box(black_box(&word).compare_exchange(
+            i,
+            i + 1,
+            Ordering::SeqCst,
+            Ordering::Relaxed,
+        ));
     }
     Sample::of(start.elapsed(), items)
 }
@@ -357,7 +379,8 @@ fn batches(workload: &Workload, items: u64) -> Sample {
         let start = starters.start();
         let (mut batch, mut left) = (Vec::with_capacity(BATCH as usize), calls * BATCH);
         while left > 0 {
-            left -= consumer.pop_many(&mut batch, BATCH as usize).expect("a producer is held") as u64;
+            left -=
+                consumer.pop_many(&mut batch, BATCH as usize).expect("a producer is held") as u64;
             batch.drain(..).for_each(|item: u64| _ = black_box(item));
         }
         start.elapsed()
@@ -406,7 +429,8 @@ fn beside_a_busy_thread<R>(run: impl FnOnce() -> R) -> R {
     })
 }
 
-/// One part of the trips is timed as a whole, then a smaller part one by one, which adds the time to look at the clock.
+/// One part of the trips is timed as a whole, then a smaller part one by one, which adds the time
+/// to look at the clock.
 fn round_trip<Q: Queue, W: Waiting>(workload: &Workload, items: u64) -> Sample {
     let (mut there, mut away) = Q::bounded::<u64>(workload.capacity, 1);
     let (mut back, mut home) = Q::bounded::<u64>(workload.capacity, 1);

@@ -1,4 +1,5 @@
-//! The logger of the whole program: a producer in a `static`, where destructors and signal handlers find it.
+//! The logger of the whole program: a producer in a `static`, where destructors and signal handlers
+//! find it.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -7,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::queues::{Refused, Sink};
 use crate::record::{Body, Kind, Record};
 
-/// Set before any thread or handler is there that uses it. A handler must not be the one to initialise it.
+/// Set before any thread or handler is there that uses it. A handler must not be the one to
+/// initialise it.
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 thread_local! {
@@ -54,8 +56,8 @@ pub(crate) fn enter(number: usize) -> &'static Thread {
     me
 }
 
-/// Logs from the calling thread. With `Kind::Signal` this may be called in a signal handler: there it reads the static
-/// and the thread-local, counts in atomics, and calls `try_push`.
+/// Logs from the calling thread. With `Kind::Signal` this may be called in a signal handler: there
+/// it reads the static and the thread-local, counts in atomics, and calls `try_push`.
 ///
 /// Returns whether the queue took it.
 pub(crate) fn log(kind: Kind, body: Body) -> bool {
@@ -91,13 +93,20 @@ impl Logger {
 
     /// How many records were accepted, by thread and kind.
     pub(crate) fn accepted(&self) -> Vec<[u64; 3]> {
-        self.threads.iter().map(|thread| Kind::ALL.map(|kind| thread.context(kind).pushed())).collect()
+        self.threads
+            .iter()
+            .map(|thread| Kind::ALL.map(|kind| thread.context(kind).pushed()))
+            .collect()
     }
 
     /// How many signals have been handled: each tried to log.
     pub(crate) fn handled(&self) -> u64 {
         let signals = self.threads.iter().map(|thread| thread.context(Kind::Signal));
-        signals.map(|signal| signal.pushed() + Refused::ALL.map(|how| signal.refused(how)).iter().sum::<u64>()).sum()
+        signals
+            .map(|signal| {
+                signal.pushed() + Refused::ALL.map(|how| signal.refused(how)).iter().sum::<u64>()
+            })
+            .sum()
     }
 }
 
@@ -121,8 +130,16 @@ impl Thread {
 
     /// Which thread is doing what.
     pub(crate) fn activity(&self) -> String {
-        let who = if self.is_consumer() { "the consumer".into() } else { format!("producer {}", self.number) };
-        let handler = if self.is_pushing(Kind::Signal) { "a signal handler's try_push, on top of " } else { "" };
+        let who = if self.is_consumer() {
+            "the consumer".into()
+        } else {
+            format!("producer {}", self.number)
+        };
+        let handler = if self.is_pushing(Kind::Signal) {
+            "a signal handler's try_push, on top of "
+        } else {
+            ""
+        };
         let what = match self.is_pushing(Kind::Finaliser) {
             true if self.is_consumer() => "a finaliser's push into the queue that only it drains",
             true => "a finaliser's push",

@@ -1,13 +1,14 @@
-//! A logger on a bounded queue, on real text, with everything that freezes other queues: the records have finalisers
-//! that log when the consumer drops them, and signal handlers log on every thread, the consumer's included.
+//! A logger on a bounded queue, on real text, with everything that freezes other queues: the
+//! records have finalisers that log when the consumer drops them, and signal handlers log on every
+//! thread, the consumer's included.
 //!
 //! ```text
 //! cargo run --release --example logging
 //! cargo run --release --example logging -- --help
 //! ```
 //!
-//! To see how bywash is used, read `queues.rs` (its methods), `logger.rs` (a producer for the whole program), `consume`
-//! in `workload.rs` (the consumer's thread), and `signals.rs` (a handler).
+//! To see how bywash is used, read `queues.rs` (its methods), `logger.rs` (a producer for the whole
+//! program), `consume` in `workload.rs` (the consumer's thread), and `signals.rs` (a handler).
 
 mod logger;
 mod options;
@@ -69,13 +70,16 @@ fn main() -> ExitCode {
 
 /// `None` if help was asked for.
 fn prepare() -> Result<Option<Job>, String> {
-    let Some(options) = Options::parse(lexopt::Parser::from_env()).map_err(|error| error.to_string())? else {
+    let Some(options) =
+        Options::parse(lexopt::Parser::from_env()).map_err(|error| error.to_string())?
+    else {
         return Ok(None);
     };
     let text = Arc::new(Text::read(&options.files)?);
     let temporary = || env::temp_dir().join(format!("bywash-logging-{}.log", process::id()));
     let output = options.output.clone().unwrap_or_else(temporary);
-    let log = File::create(&output).map_err(|error| format!("cannot write {}: {error}", output.display()))?;
+    let log = File::create(&output)
+        .map_err(|error| format!("cannot write {}: {error}", output.display()))?;
     Ok(Some(Job { options, text, output, log }))
 }
 
@@ -88,7 +92,10 @@ fn work(job: Job) -> io::Result<ExitCode> {
     let Outcome { verdict, code } = outcome?;
     println!("{verdict}");
     if job.options.queue.is_none() {
-        println!("\nIn short, and the same on other queues:\n  {:<10} {verdict}", Queue::Bywash.name());
+        println!(
+            "\nIn short, and the same on other queues:\n  {:<10} {verdict}",
+            Queue::Bywash.name()
+        );
         for queue in [Queue::Std, Queue::Crossbeam] {
             println!("  {:<10} {}", queue.name(), rivals::run(queue, &job.options)?);
         }

@@ -62,11 +62,18 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("queue") => options.queue = queue(&parser.value()?.string()?)?,
-                Long("capacity") => options.capacity = number(&mut parser, "--capacity", 1, 1 << 24)?,
-                Long("bypass") => options.bypass = Some(number(&mut parser, "--bypass", 0, 1 << 24)?),
-                Long("producers") => options.producers = number(&mut parser, "--producers", 1, 256)?,
+                Long("capacity") => {
+                    options.capacity = number(&mut parser, "--capacity", 1, 1 << 24)?
+                }
+                Long("bypass") => {
+                    options.bypass = Some(number(&mut parser, "--bypass", 0, 1 << 24)?)
+                }
+                Long("producers") => {
+                    options.producers = number(&mut parser, "--producers", 1, 256)?
+                }
                 Long("seconds") => {
-                    options.seconds = Duration::from_secs_f64(number(&mut parser, "--seconds", 0.1, 86_400.0)?);
+                    options.seconds =
+                        Duration::from_secs_f64(number(&mut parser, "--seconds", 0.1, 86_400.0)?);
                 }
                 Long("signals-per-second") => {
                     options.signals = number(&mut parser, "--signals-per-second", 0, 50_000)?;
@@ -85,8 +92,9 @@ impl Options {
         }
     }
 
-    /// What the consumer logs beside a full ring waits there for the whole ring to pass. So if one record in so many has
-    /// a finaliser, the bypass needs that part of the capacity, and some room for its signal handlers.
+    /// What the consumer logs beside a full ring waits there for the whole ring to pass. So if one
+    /// record in so many has a finaliser, the bypass needs that part of the capacity, and some room
+    /// for its signal handlers.
     pub(crate) fn bypass(&self) -> usize {
         self.bypass.unwrap_or(self.capacity.max(16))
     }
@@ -101,18 +109,29 @@ impl Options {
             self.producers,
             self.signals
         );
-        options.split(' ').map(OsString::from).chain(self.files.iter().map(OsString::from)).collect()
+        options
+            .split(' ')
+            .map(OsString::from)
+            .chain(self.files.iter().map(OsString::from))
+            .collect()
     }
 }
 
 fn queue(name: &str) -> Result<Option<Queue>, lexopt::Error> {
     match Queue::ALL.into_iter().find(|queue| queue.name() == name) {
-        None if name != "all" => Err(format!("--queue must be bywash, std, crossbeam or all, not {name:?}").into()),
+        None if name != "all" => {
+            Err(format!("--queue must be bywash, std, crossbeam or all, not {name:?}").into())
+        }
         queue => Ok(queue),
     }
 }
 
-fn number<N>(parser: &mut lexopt::Parser, option: &str, least: N, most: N) -> Result<N, lexopt::Error>
+fn number<N>(
+    parser: &mut lexopt::Parser,
+    option: &str,
+    least: N,
+    most: N,
+) -> Result<N, lexopt::Error>
 where
     N: FromStr + PartialOrd + Display,
 {

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use crate::logger;
 use crate::text::{Place, Text};
 
-/// What kind of code logs. Each kind, on each thread, is a producer of its own: it interrupts the others there.
+/// What kind of code logs. Each kind, on each thread, is a producer of its own: it interrupts the
+/// others there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Line,
@@ -31,7 +32,8 @@ pub(crate) struct Record {
     pub(crate) body: Body,
 }
 
-/// Only `Line` has a destructor. The others are plain numbers, so a signal handler may make and drop them.
+/// Only `Line` has a destructor. The others are plain numbers, so a signal handler may make and
+/// drop them.
 pub(crate) enum Body {
     Line {
         place: Place,
@@ -51,8 +53,9 @@ pub(crate) struct Range {
     pub(crate) last: u32,
 }
 
-/// A part of a file that is being logged. When it is dropped, on whatever thread, it logs that the part is done: this is
-/// the finaliser that makes queues freeze when it runs on the consumer's thread.
+/// A part of a file that is being logged. When it is dropped, on whatever thread, it logs that the
+/// part is done: this is the finaliser that makes queues freeze when it runs on the consumer's
+/// thread.
 pub(crate) struct Part(pub(crate) Range);
 
 impl Drop for Part {
@@ -68,10 +71,22 @@ impl Record {
         write!(out, "{}-{} {} ", self.kind.name(), self.thread, self.sequence)?;
         match &self.body {
             Body::Line { place, .. } => {
-                writeln!(out, "{}:{} {}", text.source(place.source).name, place.line + 1, text.line(*place).text)
+                writeln!(
+                    out,
+                    "{}:{} {}",
+                    text.source(place.source).name,
+                    place.line + 1,
+                    text.line(*place).text
+                )
             }
             Body::Done(Range { first, last }) => {
-                writeln!(out, "{}:{}-{} is done", text.source(first.source).name, first.line + 1, last + 1)
+                writeln!(
+                    out,
+                    "{}:{}-{} is done",
+                    text.source(first.source).name,
+                    first.line + 1,
+                    last + 1
+                )
             }
             Body::Signal => writeln!(out, "tick"),
             Body::End => writeln!(out, "end"),

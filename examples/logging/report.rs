@@ -11,17 +11,32 @@ use crate::record::Kind;
 use crate::verify::Findings;
 
 /// What is going to run.
-pub(crate) fn heading(queue: Queue, options: &Options, (files, lines): (usize, usize), output: &Path) {
+pub(crate) fn heading(
+    queue: Queue,
+    options: &Options,
+    (files, lines): (usize, usize),
+    output: &Path,
+) {
     let Options { capacity, producers, seconds, signals, .. } = options;
     println!("{}, capacity {capacity}", queue.title());
-    println!("{producers} producers log the {} lines of {files} files for {seconds:?},", grouped(lines as u64));
-    println!("interrupted by {} signals a second, into {}", grouped((*signals).into()), output.display());
+    println!(
+        "{producers} producers log the {} lines of {files} files for {seconds:?},",
+        grouped(lines as u64)
+    );
+    println!(
+        "interrupted by {} signals a second, into {}",
+        grouped((*signals).into()),
+        output.display()
+    );
 }
 
 /// What was pushed and refused, by each kind of producer.
 pub(crate) fn table(logger: &Logger) {
     let (consumer, producers) = logger.threads.split_at(1);
-    println!("\n{:<30}{:>14}{:>14}{:>16}{:>10}", "", "pushed", "refused: full", "would deadlock", "closed");
+    println!(
+        "\n{:<30}{:>14}{:>14}{:>16}{:>10}",
+        "", "pushed", "refused: full", "would deadlock", "closed"
+    );
     row("lines by the producers", producers, Kind::Line);
     row("finalisers on the producers", producers, Kind::Finaliser);
     row("finalisers on the consumer", consumer, Kind::Finaliser);
@@ -59,7 +74,9 @@ pub(crate) fn totals(logger: &Logger, busy: Duration, bytes: u64) {
 pub(crate) fn verdict(findings: &Findings) -> String {
     let records = grouped(findings.records);
     match findings.faults {
-        0 => format!("verified: each of the {records} records accepted was written once, and in its producer's order"),
+        0 => format!(
+            "verified: each of the {records} records accepted was written once, and in its producer's order"
+        ),
         faults => format!("NOT verified: {} faults in {records} records", grouped(faults)),
     }
 }
@@ -69,8 +86,13 @@ pub(crate) fn frozen(logger: &Logger) -> String {
     for thread in &logger.threads {
         println!("  {}", thread.activity());
     }
-    let culprit = logger.threads.iter().find(|thread| thread.is_nested()).unwrap_or(logger.consumer());
-    format!("FROZEN after {} messages: {}", grouped(logger.consumer().received.load(Relaxed)), culprit.activity())
+    let culprit =
+        logger.threads.iter().find(|thread| thread.is_nested()).unwrap_or(logger.consumer());
+    format!(
+        "FROZEN after {} messages: {}",
+        grouped(logger.consumer().received.load(Relaxed)),
+        culprit.activity()
+    )
 }
 
 pub(crate) fn grouped(number: u64) -> String {

@@ -1,4 +1,5 @@
-//! The same program on other queues, each in a process of its own, because it will not end by itself.
+//! The same program on other queues, each in a process of its own, because it will not end by
+//! itself.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -16,7 +17,8 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Runs the program on `queue`, and returns the last line of what it says.
 pub(crate) fn run(queue: Queue, options: &Options) -> io::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
-    let mut child = command.args(options.for_rival(queue, SECONDS)).stdout(Stdio::piped()).spawn()?;
+    let mut child =
+        command.args(options.for_rival(queue, SECONDS)).stdout(Stdio::piped()).spawn()?;
     if !ends(&mut child)? {
         child.kill()?;
         child.wait()?;

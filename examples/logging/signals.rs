@@ -17,7 +17,8 @@ mod system {
         logger::log(Kind::Signal, Body::Signal);
     }
 
-    /// Sets the handler up. The calling thread, and those that it starts, do not run it before they have a [`Timer`].
+    /// Sets the handler up. The calling thread, and those that it starts, do not run it before they
+    /// have a [`Timer`].
     pub(crate) fn install() -> Result<()> {
         mask(libc::SIG_BLOCK)?;
         // SAFETY: all zeros is a valid one.
@@ -60,14 +61,17 @@ mod system {
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = SIGNAL;
             // SAFETY: it has no preconditions.
-            event.sigev_notify_thread_id = unsafe { libc::syscall(libc::SYS_gettid) } as libc::c_int;
+            event.sigev_notify_thread_id =
+                unsafe { libc::syscall(libc::SYS_gettid) } as libc::c_int;
             let mut timer = ptr::null_mut();
             // SAFETY: the addresses are valid.
             check(unsafe { libc::timer_create(libc::CLOCK_MONOTONIC, &mut event, &mut timer) })?;
             let timer = Self(timer);
             let period = (1e9 / per_second) as i64;
-            let period =
-                libc::timespec { tv_sec: (period / 1_000_000_000) as _, tv_nsec: (period % 1_000_000_000) as _ };
+            let period = libc::timespec {
+                tv_sec: (period / 1_000_000_000) as _,
+                tv_nsec: (period % 1_000_000_000) as _,
+            };
             let times = libc::itimerspec { it_interval: period, it_value: period };
             // SAFETY: the timer exists, and the address is valid.
             check(unsafe { libc::timer_settime(timer.0, 0, &times, ptr::null_mut()) })?;

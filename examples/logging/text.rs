@@ -34,9 +34,14 @@ impl Text {
             [] => rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))?,
             _ => files.to_vec(),
         };
-        let mut sources = sources.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
+        let mut sources =
+            sources.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
         sources.retain(|source| !source.lines.is_empty());
-        if sources.is_empty() { Err("there is not a line in any of the files".into()) } else { Ok(Self { sources }) }
+        if sources.is_empty() {
+            Err("there is not a line in any of the files".into())
+        } else {
+            Ok(Self { sources })
+        }
     }
 
     /// The files in the order in which a producer logs them, round and round.
@@ -90,7 +95,8 @@ fn split(text: &str) -> Vec<Line> {
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-    let mut entries: Vec<_> = entries.map_err(|error| cannot_read(folder, &error))?.iter().map(|e| e.path()).collect();
+    let mut entries: Vec<_> =
+        entries.map_err(|error| cannot_read(folder, &error))?.iter().map(|e| e.path()).collect();
     entries.sort();
     let mut files = Vec::new();
     for path in entries {

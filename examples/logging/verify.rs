@@ -28,9 +28,11 @@ struct Expected<'a> {
     places: Option<Box<dyn Iterator<Item = Place> + 'a>>,
 }
 
-/// Checks the log against the text and against the numbers of records that were accepted, by thread and kind.
+/// Checks the log against the text and against the numbers of records that were accepted, by thread
+/// and kind.
 pub(crate) fn verify(log: &Path, text: &Text, accepted: &[[u64; 3]]) -> io::Result<Findings> {
-    let mut expected: Vec<_> = (0..accepted.len()).map(|thread| expect(text, thread, accepted[thread])).collect();
+    let mut expected: Vec<_> =
+        (0..accepted.len()).map(|thread| expect(text, thread, accepted[thread])).collect();
     let mut findings = Findings::default();
     let mut file = BufReader::with_capacity(1 << 16, File::open(log)?);
     let (mut line, mut scratch) = (Vec::new(), Vec::new());
@@ -43,7 +45,10 @@ pub(crate) fn verify(log: &Path, text: &Text, accepted: &[[u64; 3]]) -> io::Resu
     }
     for one in expected.iter().flatten().filter(|one| one.next != one.accepted) {
         let Expected { kind, thread, accepted, next, .. } = one;
-        findings.fault(format!("{}-{thread}: {accepted} were accepted, {next} have arrived", kind.name()));
+        findings.fault(format!(
+            "{}-{thread}: {accepted} were accepted, {next} have arrived",
+            kind.name()
+        ));
     }
     Ok(findings)
 }
@@ -51,15 +56,22 @@ pub(crate) fn verify(log: &Path, text: &Text, accepted: &[[u64; 3]]) -> io::Resu
 fn expect(text: &Text, thread: usize, accepted: [u64; 3]) -> [Expected<'_>; 3] {
     Kind::ALL.map(|kind| {
         let places = text.sources_for(thread).flat_map(|source| text.places_in(source));
-        let places = (kind == Kind::Line).then(|| Box::new(places) as Box<dyn Iterator<Item = Place>>);
+        let places =
+            (kind == Kind::Line).then(|| Box::new(places) as Box<dyn Iterator<Item = Place>>);
         Expected { kind, thread, accepted: accepted[kind as usize], next: 0, places }
     })
 }
 
 /// Checks one line of the log.
-fn check(line: &[u8], text: &Text, expected: &mut [[Expected; 3]], scratch: &mut Vec<u8>) -> Result<(), String> {
+fn check(
+    line: &[u8],
+    text: &Text,
+    expected: &mut [[Expected; 3]],
+    scratch: &mut Vec<u8>,
+) -> Result<(), String> {
     let shown = || String::from_utf8_lossy(line).trim_end().to_owned();
-    let (kind, thread, sequence) = parse(line).ok_or_else(|| format!("not a record: {}", shown()))?;
+    let (kind, thread, sequence) =
+        parse(line).ok_or_else(|| format!("not a record: {}", shown()))?;
     let one = expected.get_mut(thread).ok_or_else(|| format!("from nobody: {}", shown()))?;
     let one = &mut one[kind as usize];
     if sequence != one.next {
@@ -83,7 +95,8 @@ fn check(line: &[u8], text: &Text, expected: &mut [[Expected; 3]], scratch: &mut
 /// The start of a line of the log, as `line-1 23 `.
 fn parse(line: &[u8]) -> Option<(Kind, usize, u64)> {
     let mut words = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
-    let (who, sequence) = (str::from_utf8(words.next()?).ok()?, str::from_utf8(words.next()?).ok()?);
+    let (who, sequence) =
+        (str::from_utf8(words.next()?).ok()?, str::from_utf8(words.next()?).ok()?);
     let (name, thread) = who.split_once('-')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
     Some((kind, thread.parse().ok()?, sequence.parse().ok()?))

@@ -17,7 +17,12 @@ const PATIENCE: u32 = 3 * TICKS_A_SECOND;
 const GRACE: Duration = Duration::from_secs(60);
 
 /// Waits for `conductor`. Returns false if the threads are frozen, and it will never come.
-pub(crate) fn watch<R>(conductor: &JoinHandle<R>, logger: &Logger, seconds: Duration, output: &Path) -> bool {
+pub(crate) fn watch<R>(
+    conductor: &JoinHandle<R>,
+    logger: &Logger,
+    seconds: Duration,
+    output: &Path,
+) -> bool {
     let begin = Instant::now();
     let (mut tick, mut idle, mut last) = (0, 0, 0);
     while !conductor.is_finished() {

@@ -14,7 +14,8 @@ use crate::record::{Body, Kind, Part, Range, Record};
 use crate::signals::{self, Timer};
 use crate::text::{Place, Text};
 
-/// How long the consumer has nothing to do at the end: it sleeps, and is woken by its own thread's signal handlers alone.
+/// How long the consumer has nothing to do at the end: it sleeps, and is woken by its own thread's
+/// signal handlers alone.
 const QUIET: Duration = Duration::from_millis(300);
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -27,8 +28,8 @@ struct Workload {
     signals_per_thread: f64,
 }
 
-/// Opens the queue, and starts all threads. The one that is returned waits for the others, and says how long the
-/// producers were busy.
+/// Opens the queue, and starts all threads. The one that is returned waits for the others, and says
+/// how long the producers were busy.
 pub(crate) fn start(
     options: &Options,
     queue: Queue,
@@ -49,9 +50,11 @@ pub(crate) type Conductor = JoinHandle<io::Result<Duration>>;
 impl Workload {
     fn conduct(self, source: Box<dyn Source>, file: File) -> io::Result<Duration> {
         let begin = Instant::now();
-        let consumer = self.spawn(move |this| this.consume(source, BufWriter::with_capacity(1 << 16, file)));
-        let producers: Vec<_> =
-            (1..self.logger.threads.len()).map(|number| self.spawn(move |this| this.produce(number))).collect();
+        let consumer =
+            self.spawn(move |this| this.consume(source, BufWriter::with_capacity(1 << 16, file)));
+        let producers: Vec<_> = (1..self.logger.threads.len())
+            .map(|number| self.spawn(move |this| this.produce(number)))
+            .collect();
         while begin.elapsed() < self.seconds && !consumer.is_finished() {
             thread::sleep(Duration::from_millis(10));
         }
@@ -66,7 +69,10 @@ impl Workload {
         Ok(busy)
     }
 
-    fn spawn(&self, run: impl FnOnce(&Self) -> io::Result<()> + Send + 'static) -> JoinHandle<io::Result<()>> {
+    fn spawn(
+        &self,
+        run: impl FnOnce(&Self) -> io::Result<()> + Send + 'static,
+    ) -> JoinHandle<io::Result<()>> {
         let this = self.clone();
         thread::spawn(move || run(&this))
     }
@@ -107,7 +113,8 @@ impl Workload {
                 self.write(me, record, &mut file)?;
             }
         }
-        // No handler runs here any more. What is left are the last records of finalisers and handlers.
+        // No handler runs here any more. What is left are the last records of finalisers and
+        // handlers.
         while let Some(record) = source.try_pop() {
             self.write(me, record, &mut file)?;
         }
@@ -123,7 +130,11 @@ impl Workload {
 }
 
 /// The next record. Before it waits for one, all that was logged so far reaches the file.
-fn next(me: &Thread, source: &mut dyn Source, file: &mut BufWriter<File>) -> io::Result<Option<Record>> {
+fn next(
+    me: &Thread,
+    source: &mut dyn Source,
+    file: &mut BufWriter<File>,
+) -> io::Result<Option<Record>> {
     let record = during(&me.is_popping, || source.try_pop());
     if record.is_some() {
         return Ok(record);

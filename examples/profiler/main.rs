@@ -1,17 +1,18 @@
-//! A sampling profiler. The system interrupts the program again and again, as it uses processor time, and the handler,
-//! on whatever thread and at whatever instruction, pushes what it finds there into a static queue: see `sampler.rs`.
+//! A sampling profiler. The system interrupts the program again and again, as it uses processor
+//! time, and the handler, on whatever thread and at whatever instruction, pushes what it finds
+//! there into a static queue: see `sampler.rs`.
 //!
 //! ```text
 //! cargo run --release --example profiler
 //! ```
 //!
-//! Prints the samples by phase of the program, and the addresses that were hit most, each as a command that tells what
-//! is there. For Unix; addresses are known on Linux on x86-64 and AArch64.
+//! Prints the samples by phase of the program, and the addresses that were hit most, each as a
+//! command that tells what is there. For Unix; addresses are known on Linux on x86-64 and AArch64.
 //!
-//! A sample is a phase and the address of the interrupted instruction. Callers are not recorded: the C library's
-//! `backtrace` may allocate and lock, so it is not for handlers; and to follow the frame pointers is right only where
-//! all code was built with them, and safe only if each is checked against the bounds of the thread's stack before it is
-//! read.
+//! A sample is a phase and the address of the interrupted instruction. Callers are not recorded:
+//! the C library's `backtrace` may allocate and lock, so it is not for handlers; and to follow the
+//! frame pointers is right only where all code was built with them, and safe only if each is
+//! checked against the bounds of the thread's stack before it is read.
 
 mod sampler;
 
@@ -68,7 +69,10 @@ fn main() -> io::Result<()> {
     }
     println!("hottest addresses:");
     for (address, count) in count(samples.iter().map(|sample| sample.address)).into_iter().take(5) {
-        println!("{count:>6} {}", sampler::command(address).unwrap_or_else(|| format!("{address:#x}")));
+        println!(
+            "{count:>6} {}",
+            sampler::command(address).unwrap_or_else(|| format!("{address:#x}"))
+        );
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Takes the samples: a queue, a handler that pushes into it, and the timer that has the handler called.
+//! Takes the samples: a queue, a handler that pushes into it, and the timer that has the handler
+//! called.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -15,8 +16,8 @@ static PUSHED: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// What the thread does. Constant and without a destructor, so for handlers, but not in a library loaded at run
-    /// time.
+    /// What the thread does. Constant and without a destructor, so for handlers, but not in a
+    /// library loaded at run time.
     static PHASE: AtomicUsize = const { AtomicUsize::new(0) };
 }
 
@@ -76,7 +77,11 @@ mod system {
 
     fn set(microseconds: libc::suseconds_t, handler: libc::sighandler_t) -> Result<()> {
         unsafe extern "C" {
-            fn setitimer(which: c_int, new: *const libc::itimerval, old: *mut libc::itimerval) -> c_int;
+            fn setitimer(
+                which: c_int,
+                new: *const libc::itimerval,
+                old: *mut libc::itimerval,
+            ) -> c_int;
         }
         let check = |result| if result == 0 { Ok(()) } else { Err(Error::last_os_error()) };
         // SAFETY: all zeros is a valid one.

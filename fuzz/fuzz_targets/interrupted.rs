@@ -1,5 +1,6 @@
-//! Calls with calls nested in them, two deep, at steps that the fuzzer chooses. `tests/interrupted.rs` tries every step
-//! of every method, but one outer call at a time; here one follows on another.
+//! Calls with calls nested in them, two deep, at steps that the fuzzer chooses.
+//! `tests/interrupted.rs` tries every step of every method, but one outer call at a time; here one
+//! follows on another.
 #![no_main]
 
 #[path = "../../tests/support/checked.rs"]
@@ -29,7 +30,8 @@ struct Interrupted {
 }
 
 impl Interrupted {
-    /// A handler must not pop, and whoever goes on while the consumer is stopped cannot: `may_consume`.
+    /// A handler must not pop, and whoever goes on while the consumer is stopped cannot:
+    /// `may_consume`.
     fn perform(&self, queue: &Checked, depth: usize, may_consume: bool) {
         let op = match Op::from_byte(self.op) {
             // It would sleep.

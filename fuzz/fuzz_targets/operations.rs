@@ -1,4 +1,5 @@
-//! Any sequence of every public method, one after another, with items whose destructors push and panic.
+//! Any sequence of every public method, one after another, with items whose destructors push and
+//! panic.
 #![no_main]
 
 use std::cell::RefCell;
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use bywash::{
-    Builder, Consumer, Domain, DomainGuard, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
-    TryPushError,
+    Builder, Consumer, Domain, DomainGuard, PopTimeoutError, Producer, PushError, PushTimeoutError,
+    TryPopError, TryPushError,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -21,8 +22,9 @@ struct Input {
     calls: Vec<Step>,
 }
 
-/// A call of one item, or of a batch. What chooses among the former are the high bits of four bytes; one where the first of
-/// these has a certain value is a batch. So seeds from before there were batches mean what they did, but for few.
+/// A call of one item, or of a batch. What chooses among the former are the high bits of four
+/// bytes; one where the first of these has a certain value is a batch. So seeds from before there
+/// were batches mean what they did, but for few.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     One(Call),
@@ -88,7 +90,8 @@ struct Item {
     kind: Kind,
 }
 
-/// What a destructor panics with. It takes no memory, as the queue leaks what it must not drop: a second panic's payload.
+/// What a destructor panics with. It takes no memory, as the queue leaks what it must not drop: a
+/// second panic's payload.
 struct Expected;
 
 impl Drop for Item {
@@ -166,7 +169,9 @@ fn try_push(producer: &Producer<Item>, item: Item) -> Result<(), (Item, Pushed)>
 
 fn push_timeout(result: Result<(), PushTimeoutError<Item>>) -> Result<(), (Item, Pushed)> {
     result.map_err(|error| {
-        assert!(!error.is_closed() && error.is_would_deadlock() == is_inside() || error.is_closed());
+        assert!(
+            !error.is_closed() && error.is_would_deadlock() == is_inside() || error.is_closed()
+        );
         let pushed = if error.is_closed() { Pushed::Closed } else { Pushed::Full };
         (error.into_inner(), pushed)
     })
@@ -174,7 +179,8 @@ fn push_timeout(result: Result<(), PushTimeoutError<Item>>) -> Result<(), (Item,
 
 /// Pushes with the first producer, if there is one.
 fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item, Pushed)>) {
-    // A clone would be dropped here; the last of the producers must be dropped where it is expected.
+    // A clone would be dropped here; the last of the producers must be dropped where it is
+    // expected.
     let Some(producer) = WORLD.with_borrow_mut(|world| world.producers.pop()) else { return };
     let (id, expected) = WORLD.with_borrow_mut(World::push);
     let refused = match push(&producer, Item { id, kind }) {
@@ -188,8 +194,13 @@ fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item
     }
 }
 
-/// Pushes a batch with the first producer, if there is one. `push` says whether all were pushed, or why the rest was not.
-fn push_batch(kind: Kind, count: usize, push: impl FnOnce(&Producer<Item>, &mut VecDeque<Item>) -> Pushed) {
+/// Pushes a batch with the first producer, if there is one. `push` says whether all were pushed, or
+/// why the rest was not.
+fn push_batch(
+    kind: Kind,
+    count: usize,
+    push: impl FnOnce(&Producer<Item>, &mut VecDeque<Item>) -> Pushed,
+) {
     let Some(producer) = WORLD.with_borrow_mut(|world| world.producers.pop()) else { return };
     let (mut items, mut accepted, mut expected) = (VecDeque::new(), 0, Pushed::Done);
     for _ in 0..count {
@@ -240,10 +251,11 @@ fn expect(item: Option<&Item>) {
     assert_eq!(item.map(|item| item.id), expected.map(|item| item.0));
 }
 
-/// Checks a batch that was popped, and drops it: at least one of so many in the ring, and all where nothing was ever beside
-/// it and the queue is open.
+/// Checks a batch that was popped, and drops it: at least one of so many in the ring, and all where
+/// nothing was ever beside it and the queue is open.
 fn popped_batch(items: Vec<Item>, limit: usize) {
-    let (in_ring, in_a_row) = WORLD.with_borrow(|world| (world.in_ring(), world.bypassed == 0 && !world.closed));
+    let (in_ring, in_a_row) =
+        WORLD.with_borrow(|world| (world.in_ring(), world.bypassed == 0 && !world.closed));
     let least = limit.min(if in_a_row { in_ring } else { 1 });
     assert!((least..=limit).contains(&items.len()), "{} of {limit}", items.len());
     // They leave before their destructors push.
@@ -292,10 +304,16 @@ fn consume(consumer: &mut Consumer<Item>, call: Call) {
         _ => bind(),
     }
     match call {
-        Call::TryPop => popped(consumer.try_pop().map_or_else(|error| nothing(error == TryPopError::Closed), Some)),
+        Call::TryPop => popped(
+            consumer.try_pop().map_or_else(|error| nothing(error == TryPopError::Closed), Some),
+        ),
         Call::Pop if may_pop() => popped(consumer.pop().ok()),
-        Call::PopTimeout => popped(consumer.pop_timeout(Duration::ZERO).map_or_else(timed_out, Some)),
-        Call::PopDeadline => popped(consumer.pop_deadline(Instant::now()).map_or_else(timed_out, Some)),
+        Call::PopTimeout => {
+            popped(consumer.pop_timeout(Duration::ZERO).map_or_else(timed_out, Some))
+        }
+        Call::PopDeadline => {
+            popped(consumer.pop_deadline(Instant::now()).map_or_else(timed_out, Some))
+        }
         Call::TryIter(n) => {
             let mut iter = consumer.try_iter();
             (0..n % 8).for_each(|_| popped(iter.next()));
@@ -364,8 +382,12 @@ impl Queue {
         match call {
             Call::TryPush(kind) => push(kind, try_push),
             Call::Push(kind) => self.push(kind),
-            Call::PushTimeout(kind) => push(kind, |to, item| push_timeout(to.push_timeout(item, Duration::ZERO))),
-            Call::PushDeadline(kind) => push(kind, |to, item| push_timeout(to.push_deadline(item, Instant::now()))),
+            Call::PushTimeout(kind) => {
+                push(kind, |to, item| push_timeout(to.push_timeout(item, Duration::ZERO)))
+            }
+            Call::PushDeadline(kind) => {
+                push(kind, |to, item| push_timeout(to.push_deadline(item, Instant::now())))
+            }
             Call::CloneProducer => WORLD.with_borrow_mut(|world| {
                 let clone = world.producers.last().filter(|_| world.producers.len() < 4).cloned();
                 world.producers.extend(clone);
@@ -400,7 +422,8 @@ impl Queue {
             Batch::TryPush(count, kind) => push_batch(kind, usize::from(count % 16), try_push_many),
             Batch::Push(count, kind) => {
                 let count = usize::from(count % 16);
-                let room = WORLD.with_borrow(|world| world.closed || world.in_ring() + count <= world.capacity);
+                let room = WORLD
+                    .with_borrow(|world| world.closed || world.in_ring() + count <= world.capacity);
                 // It would wait for ever otherwise.
                 if room || is_inside() {
                     push_batch(kind, count, push_many);
@@ -429,15 +452,30 @@ impl Queue {
         WORLD.with_borrow(|world| {
             let ring = world.in_ring();
             if let Some(producer) = world.producers.last() {
-                let seen = (producer.len(), producer.is_empty(), producer.is_full(), producer.is_closed());
-                assert_eq!(seen, (world.items.len(), world.items.is_empty(), ring == world.capacity, world.closed));
-                assert_eq!((producer.capacity(), producer.bypassed()), (world.capacity, world.bypassed));
+                let seen =
+                    (producer.len(), producer.is_empty(), producer.is_full(), producer.is_closed());
+                assert_eq!(
+                    seen,
+                    (
+                        world.items.len(),
+                        world.items.is_empty(),
+                        ring == world.capacity,
+                        world.closed
+                    )
+                );
+                assert_eq!(
+                    (producer.capacity(), producer.bypassed()),
+                    (world.capacity, world.bypassed)
+                );
                 assert_eq!(producer.is_consumer_thread(), world.bound || world.guards > 0);
             }
             if let Some(consumer) = &self.consumer {
                 let seen = (consumer.len(), consumer.is_empty(), consumer.is_closed());
                 assert_eq!(seen, (world.items.len(), world.items.is_empty(), world.closed));
-                assert_eq!((consumer.capacity(), consumer.bypassed()), (world.capacity, world.bypassed));
+                assert_eq!(
+                    (consumer.capacity(), consumer.bypassed()),
+                    (world.capacity, world.bypassed)
+                );
             }
         });
     }
@@ -461,7 +499,8 @@ fuzz_target!(|input: Input| {
     let (capacity, bypass) = (1 + usize::from(input.capacity % 8), usize::from(input.bypass % 4));
     let (producer, consumer) = Builder::new(capacity).bypass(bypass).build();
     WORLD.set(World { capacity, bypass, producers: vec![producer], ..World::default() });
-    let mut queue = Queue { domain: consumer.domain(), consumer: Some(consumer), guards: Vec::new() };
+    let mut queue =
+        Queue { domain: consumer.domain(), consumer: Some(consumer), guards: Vec::new() };
     input.calls.iter().take(256).for_each(|&step| match step {
         Step::One(call) => queue.call(call),
         Step::Many(batch) => queue.call_batch(batch),

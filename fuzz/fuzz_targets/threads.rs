@@ -55,7 +55,8 @@ impl Schedule {
 
 impl Gate {
     fn new(turns: Vec<u8>) -> Self {
-        let mut schedule = Schedule { turn: 0, turns: turns.into_iter(), finished: [false; THREADS], left: 0 };
+        let mut schedule =
+            Schedule { turn: 0, turns: turns.into_iter(), finished: [false; THREADS], left: 0 };
         schedule.next();
         Self { schedule: Mutex::new(schedule), changed: Condvar::new() }
     }
@@ -109,8 +110,10 @@ fuzz_target!(|input: Input| {
     thread::scope(|scope| {
         let (queue, gate) = (&queue, &gate);
         let start = |(me, calls)| scope.spawn(move || perform_all(queue, gate, me, calls));
-        let threads: Vec<_> = input.calls.iter().map(Vec::as_slice).enumerate().map(start).collect();
-        // The end of the scope would not wait for them to be gone, and what they still hold would seem to leak.
+        let threads: Vec<_> =
+            input.calls.iter().map(Vec::as_slice).enumerate().map(start).collect();
+        // The end of the scope would not wait for them to be gone, and what they still hold would
+        // seem to leak.
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     queue.perform(Op::TryPopUntilEmpty);

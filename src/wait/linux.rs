@@ -1,6 +1,7 @@
 //! Linux: the futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
 //!
-//! `syscall` is used as it is: neither call here can fail on the way of a wake, so `errno` stays, see [`Futex::wake`].
+//! `syscall` is used as it is: neither call here can fail on the way of a wake, so `errno` stays,
+//! see [`Futex::wake`].
 
 use core::ptr;
 use core::time::Duration;
@@ -31,16 +32,20 @@ impl Futex {
 
     /// Sleeps while the word is `seen`, for `timeout` at most; may return early for no reason.
     pub(crate) fn wait(&self, seen: u64, timeout: Option<Duration>) {
-        // As this system call has it on 32 bits too, whatever libc's `timespec` is. Nobody waits longer to see it cut short.
-        let timeout = timeout
-            .map(|timeout| [timeout.as_secs().min(1 << 30) as libc::c_long, timeout.subsec_nanos() as libc::c_long]);
+        // As this system call has it on 32 bits too, whatever libc's `timespec` is. Nobody waits
+        // longer to see it cut short.
+        let timeout = timeout.map(|timeout| {
+            [timeout.as_secs().min(1 << 30) as libc::c_long, timeout.subsec_nanos() as libc::c_long]
+        });
         let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: both addresses are valid for the call. Whatever it returns, the caller looks again.
+        // SAFETY: both addresses are valid for the call. Whatever it returns, the caller looks
+        // again.
         unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, seen as u32, timeout) };
     }
 
-    /// Wakes up to `count` sleepers. With a valid address this cannot fail, so `errno` stays as it is.
+    /// Wakes up to `count` sleepers. With a valid address this cannot fail, so `errno` stays as it
+    /// is.
     pub(crate) fn wake(&self, count: i32) {
         let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: the address is valid for the call.
@@ -48,22 +53,26 @@ impl Futex {
     }
 }
 
-/// Orders what this thread did before with what it does after, for whoever issues a [`heavy_barrier`].
+/// Orders what this thread did before with what it does after, for whoever issues a
+/// [`heavy_barrier`].
 #[inline]
 pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
-/// A sequentially consistent fence in every running thread of the process, or `false` where the system has none.
+/// A sequentially consistent fence in every running thread of the process, or `false` where the
+/// system has none.
 pub(crate) fn heavy_barrier() -> bool {
     const EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
     // SAFETY: the system call takes no addresses.
-    let membarrier = |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
+    let membarrier =
+        |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
     membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
 }
 
-/// Sleeps for a moment. For signal handlers too: it is one system call, whose error is returned and not in `errno`.
+/// Sleeps for a moment. For signal handlers too: it is one system call, whose error is returned and
+/// not in `errno`.
 pub(crate) fn doze() {
     // On 32 bits it may be either width.
     #[allow(clippy::useless_conversion)]

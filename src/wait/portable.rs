@@ -1,4 +1,5 @@
-//! Any system: sleepers look again and again, in naps that grow to a millisecond, and to wake is to change the word.
+//! Any system: sleepers look again and again, in naps that grow to a millisecond, and to wake is to
+//! change the word.
 //!
 //! No system is known to lack a better way, but few of those ways may be used in a signal handler.
 

@@ -26,8 +26,8 @@ pub extern "C" fn queue_is_inside() -> bool {
     QUEUE.is_consumer_thread()
 }
 
-/// Claims the consumer, binds it to the calling thread and enters the domain there; then calls back, with the sum of
-/// what is left afterwards as the result.
+/// Claims the consumer, binds it to the calling thread and enters the domain there; then calls
+/// back, with the sum of what is left afterwards as the result.
 #[unsafe(no_mangle)]
 pub extern "C" fn queue_consume(meanwhile: extern "C" fn()) -> u32 {
     let mut consumer = QUEUE.consumer().unwrap();

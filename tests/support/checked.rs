@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use bywash::{Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError, TryPushError};
+use bywash::{
+    Builder, Consumer, PopTimeoutError, Producer, PushError, PushTimeoutError, TryPopError,
+    TryPushError,
+};
 
 use super::model::{Answer, Call, Item, MOST, Model, Then};
 
@@ -66,7 +69,8 @@ impl Op {
         Self::TakeLost,
     ];
 
-    /// The one that a fuzzer means. What had its bytes before there were others has most of them still, so that seeds last.
+    /// The one that a fuzzer means. What had its bytes before there were others has most of them
+    /// still, so that seeds last.
     #[allow(dead_code, reason = "the tests try all of them")]
     pub(crate) fn from_byte(byte: u8) -> Self {
         let ops = match byte {
@@ -80,13 +84,26 @@ impl Op {
     /// Whether it is a variant of another, or ends in the calls of another.
     #[allow(dead_code, reason = "the fuzzers do not ask")]
     pub(crate) fn is_variant(self) -> bool {
-        use Op::{TakeLost, TryPopMany, TryPushAndWait, TryPushMany, TryPushOrCount, TryPushWithin};
-        matches!(self, TakeLost | TryPopMany(_) | TryPushAndWait | TryPushMany(_) | TryPushOrCount | TryPushWithin(_))
+        use Op::{
+            TakeLost, TryPopMany, TryPushAndWait, TryPushMany, TryPushOrCount, TryPushWithin,
+        };
+        matches!(
+            self,
+            TakeLost
+                | TryPopMany(_)
+                | TryPushAndWait
+                | TryPushMany(_)
+                | TryPushOrCount
+                | TryPushWithin(_)
+        )
     }
 
     pub(crate) fn is_consumers(self) -> bool {
         use Op::{Close, Drain, Pop, PopTimeout, TakeLost, TryPop, TryPopMany, TryPopUntilEmpty};
-        matches!(self, Close | Drain | Pop | PopTimeout | TakeLost | TryPop | TryPopMany(_) | TryPopUntilEmpty)
+        matches!(
+            self,
+            Close | Drain | Pop | PopTimeout | TakeLost | TryPop | TryPopMany(_) | TryPopUntilEmpty
+        )
     }
 }
 
@@ -129,10 +146,14 @@ impl Checked {
             Op::PushMany(count) => self.push_many(count),
             Op::TryPopMany(limit) => self.try_pop_many(limit),
             Op::TryPushWithin(limit) => self.push_within(limit),
-            Op::TryPushOrCount => self.push_then(Then::Count, |item| answer(self.producer.try_push_or_count(item))),
+            Op::TryPushOrCount => {
+                self.push_then(Then::Count, |item| answer(self.producer.try_push_or_count(item)))
+            }
             Op::TryPushAndWait => self.push_and_wait(),
             Op::TakeLost => {
-                self.check(Call::TakeLost, || [Answer::Count(self.consumer().take_lost() as usize)]);
+                self.check(Call::TakeLost, || {
+                    [Answer::Count(self.consumer().take_lost() as usize)]
+                });
             }
             Op::Push => self.push(|item| match self.producer.push(item) {
                 Ok(()) => Answer::Done,
@@ -142,7 +163,8 @@ impl Checked {
             Op::PushTimeout => self.push_timeout(),
             Op::TryPop => drop(self.try_pop()),
             Op::TryPopUntilEmpty => while self.try_pop() {},
-            Op::Pop => self.check(Call::Pop, || [self.consumer().pop().map_or(Answer::Closed, Answer::Item)]),
+            Op::Pop => self
+                .check(Call::Pop, || [self.consumer().pop().map_or(Answer::Closed, Answer::Item)]),
             Op::PopTimeout => self.pop_timeout(),
             Op::Drain => self.drain(),
             Op::Close => self.check(Call::Close, || {
@@ -173,7 +195,8 @@ impl Checked {
     }
 
     fn push_and_wait(&self) {
-        let timeout = if self.producer.is_consumer_thread() { Duration::MAX } else { Duration::ZERO };
+        let timeout =
+            if self.producer.is_consumer_thread() { Duration::MAX } else { Duration::ZERO };
         self.push_then(Then::Look, |item| match self.producer.try_push_and_wait(item, timeout) {
             Ok(popped) => Answer::Is(popped),
             Err(error) => answer(Err(error)),
@@ -230,12 +253,20 @@ impl Checked {
         });
     }
 
-    fn push_batch(&self, count: usize, waits: bool, push: impl FnOnce(&mut VecDeque<Item>) -> Answer) {
+    fn push_batch(
+        &self,
+        count: usize,
+        waits: bool,
+        push: impl FnOnce(&mut VecDeque<Item>) -> Answer,
+    ) {
         let first = self.pushed.fetch_add(count as u32, Ordering::Relaxed);
         let inside = self.producer.is_consumer_thread();
         let mut items: VecDeque<_> = (first..).take(count).collect();
         self.check(Call::PushMany { first, count, inside, waits }, || [push(&mut items)]);
-        assert!(items.iter().copied().eq((first..).take(count).skip(count - items.len())), "not the rest: {items:?}");
+        assert!(
+            items.iter().copied().eq((first..).take(count).skip(count - items.len())),
+            "not the rest: {items:?}"
+        );
     }
 
     fn try_pop_many(&self, limit: usize) {

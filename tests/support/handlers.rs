@@ -16,7 +16,8 @@ extern "C" fn run_job(_signal: libc::c_int) {
     }
 }
 
-/// From here on `signal` ends nobody. Before a thread that sends it to another may find that one without its job.
+/// From here on `signal` ends nobody. Before a thread that sends it to another may find that one
+/// without its job.
 pub(crate) fn install(signal: libc::c_int) {
     // SAFETY: all zeros are an empty mask and no flags.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -4,7 +4,8 @@
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
-/// Ends the process, loudly, if it still runs long after it should have ended: a hang is a failure, not a stuck run.
+/// Ends the process, loudly, if it still runs long after it should have ended: a hang is a failure,
+/// not a stuck run.
 pub(crate) fn watch() {
     static STARTED: Once = Once::new();
     STARTED.call_once(|| {
@@ -20,17 +21,19 @@ pub(crate) fn watch() {
 /// How long the stress tests are to go on; without the option each does one short round.
 pub(crate) fn stress_time() -> Duration {
     let seconds = std::env::var("BYWASH_STRESS_SECONDS").ok();
-    Duration::from_secs(seconds.map_or(0, |s| s.parse().expect("BYWASH_STRESS_SECONDS is a number of seconds")))
+    Duration::from_secs(
+        seconds.map_or(0, |s| s.parse().expect("BYWASH_STRESS_SECONDS is a number of seconds")),
+    )
 }
 
-/// Gives other threads the time to go to sleep where they wait. What a test states holds either way; but only after this
-/// is it likely to be about sleepers.
+/// Gives other threads the time to go to sleep where they wait. What a test states holds either
+/// way; but only after this is it likely to be about sleepers.
 pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(30));
 }
 
-/// Pins the calling thread to a core, where that is possible: the scheduler may pack threads that wake each other onto
-/// one, and a race that needs two then never happens.
+/// Pins the calling thread to a core, where that is possible: the scheduler may pack threads that
+/// wake each other onto one, and a race that needs two then never happens.
 pub(crate) fn pin(core: usize) {
     #[cfg(target_os = "linux")]
     {

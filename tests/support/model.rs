@@ -1,7 +1,9 @@
-//! What the contract allows: a queue as a sequential program that is in all the states it may be in.
+//! What the contract allows: a queue as a sequential program that is in all the states it may be
+//! in.
 //!
-//! A call takes effect at a few moments between its invocation and its response, and the model does not know when they
-//! are. So it keeps every state that some choice of moments leads to. A response that none of them allows is a violation.
+//! A call takes effect at a few moments between its invocation and its response, and the model does
+//! not know when they are. So it keeps every state that some choice of moments leads to. A response
+//! that none of them allows is a violation.
 
 use std::collections::BTreeSet;
 
@@ -16,14 +18,16 @@ pub(crate) type Items = [Option<Item>; MOST];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
-    /// `inside`: where the bypass may be used. `limit`: how many there may be in the ring with this one.
+    /// `inside`: where the bypass may be used. `limit`: how many there may be in the ring with this
+    /// one.
     Push {
         item: Item,
         inside: bool,
         limit: usize,
         then: Then,
     },
-    /// The items from `first` on, so many. `waits`: tries one by itself where it would wait, which it must not.
+    /// The items from `first` on, so many. `waits`: tries one by itself where it would wait, which
+    /// it must not.
     PushMany {
         first: Item,
         count: usize,
@@ -216,15 +220,16 @@ impl State {
         }
     }
 
-    /// Takes the next step of the call at `place`; false where it has none. A batch that may take a row takes one item instead
-    /// if `few`.
+    /// Takes the next step of the call at `place`; false where it has none. A batch that may take a
+    /// row takes one item instead if `few`.
     fn advance(&mut self, place: usize, few: bool) -> bool {
         let (_, call, phase) = self.calls[place];
         if let Phase::End(_) = phase {
             return false;
         }
         self.calls[place].2 = match call {
-            Call::Push { item, inside, limit, then } => match self.push(item, inside, limit, phase) {
+            Call::Push { item, inside, limit, then } => match self.push(item, inside, limit, phase)
+            {
                 Phase::Published(..) if then != Then::Look => Phase::End(Answer::Done),
                 Phase::Refused if then != Then::Count => Phase::End(Answer::Full),
                 phase => phase,
@@ -251,7 +256,9 @@ impl State {
                 Phase::Published(lane, index)
             }
             // What goes beside the ring is not waited for.
-            Phase::Published(lane, index) => Phase::End(Answer::Is(lane == Lane::Ring && self.ring.is_taken(index))),
+            Phase::Published(lane, index) => {
+                Phase::End(Answer::Is(lane == Lane::Ring && self.ring.is_taken(index)))
+            }
             Phase::Refused => Phase::RefusedAfter(self.ring.claimed()),
             Phase::RefusedAfter(tail) => {
                 self.lost.after.get_or_insert(tail);
@@ -265,14 +272,17 @@ impl State {
             Phase::SawFull(_) if self.bypass.is_full() => Phase::Refused,
             Phase::SawFull(after) => Phase::Claimed(Lane::Bypass, self.bypass.claim(after)),
             _ if self.ring.closed => Phase::End(Answer::Closed),
-            _ if self.ring.used.len() < limit.min(self.ring.capacity) => Phase::Claimed(Lane::Ring, self.ring.claim(0)),
+            _ if self.ring.used.len() < limit.min(self.ring.capacity) => {
+                Phase::Claimed(Lane::Ring, self.ring.claim(0))
+            }
             _ if inside => Phase::SawFull(self.ring.claimed()),
             _ => Phase::Refused,
         }
     }
 
-    /// Takes all or nothing: nothing while an item can be popped that stands before the first that was lost. Place and count are
-    /// taken one after the other, so that what is lost in between may be told with those before it or after.
+    /// Takes all or nothing: nothing while an item can be popped that stands before the first that
+    /// was lost. Place and count are taken one after the other, so that what is lost in between may
+    /// be told with those before it or after.
     fn take_lost(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::TakingPlace => {
@@ -280,7 +290,9 @@ impl State {
                 Phase::TakingCount
             }
             Phase::TakingCount => Phase::End(Answer::Count(std::mem::take(&mut self.lost.count))),
-            _ if self.lost.count == 0 || self.lost.after.is_some_and(|tail| self.has_before(tail)) => {
+            _ if self.lost.count == 0
+                || self.lost.after.is_some_and(|tail| self.has_before(tail)) =>
+            {
                 Phase::End(Answer::Count(0))
             }
             _ => Phase::TakingPlace,
@@ -291,7 +303,9 @@ impl State {
     fn has_before(&self, tail: usize) -> bool {
         match self.next() {
             Some((Lane::Ring, index, _)) => index < tail,
-            Some((Lane::Bypass, index, _)) => self.bypass.used[index - self.bypass.released].0 <= tail,
+            Some((Lane::Bypass, index, _)) => {
+                self.bypass.used[index - self.bypass.released].0 <= tail
+            }
             None => false,
         }
     }
@@ -299,15 +313,25 @@ impl State {
     /// The item that is next in order, and where it is.
     fn next(&self) -> Option<(Lane, usize, Item)> {
         match (self.ring.first(), self.bypass.first()) {
-            (Some((index, _, item)), Some((_, after, _))) if index < after => Some((Lane::Ring, index, item)),
+            (Some((index, _, item)), Some((_, after, _))) if index < after => {
+                Some((Lane::Ring, index, item))
+            }
             (Some((index, _, item)), None) => Some((Lane::Ring, index, item)),
             (_, beside) => beside.map(|(index, _, item)| (Lane::Bypass, index, item)),
         }
     }
 
-    /// Looks how much room there is, claims it at once if nobody else has claimed since, publishes them one by one, and goes on with the rest: in the ring,
-    /// or in the bypass where the ring was full.
-    fn push_many(&mut self, mut batch: Batch, first: Item, count: usize, inside: bool, waits: bool) -> Phase {
+    /// Looks how much room there is, claims it at once if nobody else has claimed since, publishes
+    /// them one by one, and goes on with the rest: in the ring, or in the bypass where the ring was
+    /// full.
+    fn push_many(
+        &mut self,
+        mut batch: Batch,
+        first: Item,
+        count: usize,
+        inside: bool,
+        waits: bool,
+    ) -> Phase {
         if let Some((lane, index)) = batch.place {
             self.lane(lane).set(index, Slot::Published(first + batch.published as Item));
             batch.published += 1;
@@ -329,7 +353,11 @@ impl State {
             });
         }
         if room == 0 && lane == Lane::Ring && inside {
-            return Phase::Pushing(Batch { saw_full: Some(slots.claimed()), saw_room: None, ..batch });
+            return Phase::Pushing(Batch {
+                saw_full: Some(slots.claimed()),
+                saw_room: None,
+                ..batch
+            });
         }
         if room == 0 {
             return match batch.claimed {
@@ -351,8 +379,8 @@ impl State {
         Phase::Pushing(Batch { claimed, published, place: Some((lane, index)), ..Batch::default() })
     }
 
-    /// Counts how many lie in a row at the head of the ring. If nothing is in the bypass after that, takes them all and
-    /// frees their slots at once, or else takes what is next.
+    /// Counts how many lie in a row at the head of the ring. If nothing is in the bypass after
+    /// that, takes them all and frees their slots at once, or else takes what is next.
     fn pop_many(&mut self, most: usize, few: bool, phase: Phase) -> Phase {
         let count = |row: Items| row.iter().flatten().count();
         match phase {
@@ -399,7 +427,8 @@ impl State {
         if half { Phase::End(Answer::Done) } else { Phase::Half }
     }
 
-    /// Each lane's length is how many had been claimed at one moment, less how many had been released at an earlier one.
+    /// Each lane's length is how many had been claimed at one moment, less how many had been
+    /// released at an earlier one.
     fn count(&self, phase: Phase) -> Phase {
         let length = |lane: &Slots, released: usize| (lane.claimed() - released).min(lane.capacity);
         match phase {
@@ -479,7 +508,8 @@ impl Model {
         }
     }
 
-    /// Leaves the states that the calls in flight may lead to when `id` has just come to its end with one of `answers`.
+    /// Leaves the states that the calls in flight may lead to when `id` has just come to its end
+    /// with one of `answers`.
     fn let_time_pass(&mut self, id: Id, answers: &[Answer]) {
         let mut todo = std::mem::take(&mut self.states);
         let mut seen: BTreeSet<_> = todo.iter().cloned().collect();
@@ -493,7 +523,11 @@ impl Model {
                 continue;
             }
             for (place, &(_, _, phase)) in state.calls.iter().enumerate() {
-                for few in [false, true].into_iter().take(if matches!(phase, Phase::SawRow(_)) { 2 } else { 1 }) {
+                for few in [false, true].into_iter().take(if matches!(phase, Phase::SawRow(_)) {
+                    2
+                } else {
+                    1
+                }) {
                     let mut next = state.clone();
                     if next.advance(place, few) && seen.insert(next.clone()) {
                         todo.push(next);

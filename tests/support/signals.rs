@@ -18,7 +18,8 @@ pub(crate) fn set_errno(value: i32) {
     unsafe { *place = value }
 }
 
-/// Has `handler` called for `signal`, on the thread's stack for handlers if it has one. Calls are restarted.
+/// Has `handler` called for `signal`, on the thread's stack for handlers if it has one. Calls are
+/// restarted.
 pub(crate) fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     install(signal, handler as *const () as usize, libc::SA_RESTART | libc::SA_ONSTACK);
 }
@@ -29,7 +30,8 @@ pub(crate) fn install(signal: libc::c_int, handler: usize, flags: libc::c_int) {
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags;
-    // SAFETY: both addresses are valid or null; the callers' handlers take what they are called with.
+    // SAFETY: both addresses are valid or null; the callers' handlers take what they are called
+    // with.
     let result = unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
     assert_eq!(result, 0);
 }
@@ -65,8 +67,8 @@ impl Drop for Timer {
     }
 }
 
-/// Gives this thread a stack for handlers with room for `frames` signals and `bytes` besides, and below it a page that must
-/// not be touched. Never freed.
+/// Gives this thread a stack for handlers with room for `frames` signals and `bytes` besides, and
+/// below it a page that must not be touched. Never freed.
 pub(crate) fn use_small_stack(frames: usize, bytes: usize) {
     const PAGE: usize = 4096;
     // SAFETY: it has no preconditions.
@@ -74,12 +76,15 @@ pub(crate) fn use_small_stack(frames: usize, bytes: usize) {
     let size = (frames * frame + bytes).next_multiple_of(PAGE);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping harms nobody.
-    let mapping = unsafe { libc::mmap(ptr::null_mut(), PAGE + size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let mapping = unsafe {
+        libc::mmap(ptr::null_mut(), PAGE + size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
+    };
     assert_ne!(mapping, libc::MAP_FAILED);
     // SAFETY: the mapping is this function's own.
     let result = unsafe { libc::mprotect(mapping, PAGE, libc::PROT_NONE) };
     assert_eq!(result, 0);
-    let stack = libc::stack_t { ss_sp: mapping.wrapping_byte_add(PAGE), ss_flags: 0, ss_size: size };
+    let stack =
+        libc::stack_t { ss_sp: mapping.wrapping_byte_add(PAGE), ss_flags: 0, ss_size: size };
     // SAFETY: the stack is never unmapped.
     let result = unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
     assert_eq!(result, 0);

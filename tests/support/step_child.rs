@@ -19,8 +19,8 @@ pub(crate) enum Ending {
 /// The exit code of a child that panicked.
 pub(crate) const PANICKED: i32 = 101;
 
-/// Forks, and returns 0 in the child, which is killed when it hangs. Without the library's help, which would take locks
-/// that an interrupted call may hold.
+/// Forks, and returns 0 in the child, which is killed when it hangs. Without the library's help,
+/// which would take locks that an interrupted call may hold.
 pub(crate) fn fork() -> libc::pid_t {
     // SAFETY: the child goes on as this thread; the tests fork where it needs no other.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as libc::pid_t;
@@ -31,7 +31,8 @@ pub(crate) fn fork() -> libc::pid_t {
     child
 }
 
-/// Has this process killed if it is still there, and does not call this again, when the time is over.
+/// Has this process killed if it is still there, and does not call this again, when the time is
+/// over.
 pub(crate) fn watch() {
     // SAFETY: it has no preconditions.
     unsafe { libc::alarm(LIMIT_SECONDS) };

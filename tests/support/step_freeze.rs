@@ -1,4 +1,5 @@
-//! Threads that are stopped before one machine instruction of what they do, for ever or until they are resumed.
+//! Threads that are stopped before one machine instruction of what they do, for ever or until they
+//! are resumed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -7,8 +8,8 @@ use std::time::Duration;
 use super::child::{Ending, in_child, in_file, shared};
 use super::trap::{Step, step};
 
-/// How many steps lie between two that are tried: all in a release build; more than the machine can do are left out in
-/// a debug build, which has ten times the steps.
+/// How many steps lie between two that are tried: all in a release build; more than the machine can
+/// do are left out in a debug build, which has ten times the steps.
 const STRIDE: usize = if cfg!(debug_assertions) { 61 } else { 1 };
 
 /// What a child says when the call was over before the step at which to stop it.
@@ -150,7 +151,9 @@ pub(crate) fn at_each_step(what: &str, body: impl Fn(Stop)) -> Tally {
         if ending != Ending::Exit(0) {
             tally.findings += 1;
             let address = in_file(progress.address.load(Ordering::SeqCst));
-            println!("FINDING: {what}: {ending:?}; stopped before instruction {number}, at {address:#x} in the file");
+            println!(
+                "FINDING: {what}: {ending:?}; stopped before instruction {number}, at {address:#x} in the file"
+            );
         }
     }
     tally

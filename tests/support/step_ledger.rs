@@ -1,4 +1,5 @@
-//! Who pushed how many: each source numbers its items, and a reader checks that none is missing, doubled or out of order.
+//! Who pushed how many: each source numbers its items, and a reader checks that none is missing,
+//! doubled or out of order.
 //!
 //! Everything here may run in handlers and hooks.
 
@@ -22,7 +23,8 @@ pub(crate) enum Kind {
 }
 
 const KINDS: usize = 5;
-const NAMES: [&str; KINDS] = ["threads", "handlers", "nested handlers", "the allocator", "panic hooks"];
+const NAMES: [&str; KINDS] =
+    ["threads", "handlers", "nested handlers", "the allocator", "panic hooks"];
 
 #[derive(Debug)]
 pub(crate) struct Item {
@@ -130,11 +132,15 @@ impl Reader {
         *next += 1;
     }
 
-    /// Whether all was read that was accepted, and nothing else but `more` of a source, which may not have been counted.
+    /// Whether all was read that was accepted, and nothing else but `more` of a source, which may
+    /// not have been counted.
     pub(crate) fn check(&self, more: u64) {
         for (number, (source, &read)) in SOURCES.iter().zip(&self.read).enumerate() {
             let accepted = source.accepted.load(Ordering::SeqCst);
-            assert!((accepted..=accepted + more).contains(&read), "{read} of {accepted} of source {number}");
+            assert!(
+                (accepted..=accepted + more).contains(&read),
+                "{read} of {accepted} of source {number}"
+            );
         }
     }
 
@@ -143,7 +149,8 @@ impl Reader {
         let mut text = String::from("pushed");
         for (kind, name) in NAMES.iter().enumerate() {
             let of_kind = || SOURCES.iter().skip(kind).step_by(KINDS);
-            let accepted: u64 = of_kind().map(|source| source.accepted.load(Ordering::Relaxed)).sum();
+            let accepted: u64 =
+                of_kind().map(|source| source.accepted.load(Ordering::Relaxed)).sum();
             let refused: u64 = of_kind().map(|source| source.refused.load(Ordering::Relaxed)).sum();
             if accepted + refused != 0 {
                 text += &format!(" {accepted} by {name} ({refused} refused)");
@@ -156,7 +163,10 @@ impl Reader {
 /// Prints what is known of each source and thread; for when nothing goes on.
 pub(crate) fn print_state() {
     for (number, source) in SOURCES.iter().enumerate() {
-        eprintln!("source {number}: accepted {source}", source = source.accepted.load(Ordering::Relaxed));
+        eprintln!(
+            "source {number}: accepted {source}",
+            source = source.accepted.load(Ordering::Relaxed)
+        );
     }
     for thread in std::fs::read_dir("/proc/self/task").unwrap() {
         let path = thread.unwrap().path();

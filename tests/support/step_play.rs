@@ -58,7 +58,11 @@ impl Outer {
     /// How many items it pushes, at most.
     pub(crate) fn pushes(self) -> usize {
         match self {
-            Self::TryPush | Self::TryPushWithin | Self::TryPushOrCount | Self::TryPushAndWait | Self::Push => 1,
+            Self::TryPush
+            | Self::TryPushWithin
+            | Self::TryPushOrCount
+            | Self::TryPushAndWait
+            | Self::Push => 1,
             Self::TryPushMany => BATCH,
             _ => 0,
         }
@@ -176,7 +180,8 @@ impl Play {
             drop(consumer.try_pop().unwrap());
         }
         // Beside the ring there is something only after it was full.
-        let pushed = if scene.in_bypass == 0 { scene.in_ring } else { scene.capacity + scene.in_bypass };
+        let pushed =
+            if scene.in_bypass == 0 { scene.in_ring } else { scene.capacity + scene.in_bypass };
         (0..pushed).for_each(|_| push());
         let popped = pushed - scene.in_ring - scene.in_bypass;
         (0..popped).for_each(|_| drop(consumer.try_pop().unwrap()));
@@ -275,7 +280,10 @@ impl Play {
         let mut record = self.record.borrow_mut();
         record.own.extend(first..first + BATCH - items.len());
         record.own_refused = !items.is_empty();
-        assert!(items.iter().map(|item| item.0).eq((first..first + BATCH).skip(record.own.len())), "not the rest");
+        assert!(
+            items.iter().map(|item| item.0).eq((first..first + BATCH).skip(record.own.len())),
+            "not the rest"
+        );
     }
 
     fn call_pop_many(&self, step: impl FnOnce(&mut dyn FnMut())) {
@@ -289,7 +297,11 @@ impl Play {
         let mut record = self.record.borrow_mut();
         record.popped_itself = Some(popped.len());
         let in_a_row = consumer.bypassed() == 0;
-        assert!(popped.len() >= record.before.len().min(if in_a_row { BATCH } else { 1 }), "popped {}", popped.len());
+        assert!(
+            popped.len() >= record.before.len().min(if in_a_row { BATCH } else { 1 }),
+            "popped {}",
+            popped.len()
+        );
         record.popped.extend(popped.into_iter().map(|item| item.0));
     }
 
@@ -336,7 +348,8 @@ impl Play {
         } else {
             // When it sleeps, on this very thread.
             handle(libc::SIGUSR1, push_from_a_handler);
-            *self.timer.borrow_mut() = Some(Timer::on_this_thread(libc::SIGUSR1, Duration::from_millis(1)));
+            *self.timer.borrow_mut() =
+                Some(Timer::on_this_thread(libc::SIGUSR1, Duration::from_millis(1)));
         }
     }
 
@@ -376,13 +389,16 @@ impl Play {
         set_errno(MARK);
         let scene = &self.scene;
         let counts = scene.outer == Outer::TryPushOrCount;
-        let result = if counts { producer.try_push_or_count(item) } else { producer.try_push(item) };
+        let result =
+            if counts { producer.try_push_or_count(item) } else { producer.try_push(item) };
         assert_eq!(errno(), MARK);
         let mut record = self.record.borrow_mut();
         let was_closed = record.closed;
         let in_use = record.before.len() + record.accepted.len() - record.popped.len();
         let (in_ring, sure_in_ring) = match scene.in_bypass {
-            beside if record.popped.is_empty() && scene.outer.pops() == 0 => (in_use - beside, in_use - beside),
+            beside if record.popped.is_empty() && scene.outer.pops() == 0 => {
+                (in_use - beside, in_use - beside)
+            }
             beside => (in_use, in_use.saturating_sub(beside)),
         };
         let moves = who == Who::Other && scene.who == Who::Other && scene.outer.pops() != 0;
@@ -391,15 +407,18 @@ impl Play {
             Ok(()) => {
                 assert!(!was_closed, "accepted after it was closed");
                 let popping = scene.outer.pops();
-                let bounded =
-                    in_use < both + popping && (who != Who::Other || moves || sure_in_ring < scene.capacity + popping);
+                let bounded = in_use < both + popping
+                    && (who != Who::Other || moves || sure_in_ring < scene.capacity + popping);
                 assert!(bounded, "accepted beyond the bound, with {in_use} in use");
                 record.accepted.push(number);
             }
             Err(TryPushError::Full(_)) => {
                 let pushing = scene.outer.pushes();
-                let full =
-                    if who == Who::Other { in_ring + pushing >= scene.capacity } else { in_use + pushing >= both };
+                let full = if who == Who::Other {
+                    in_ring + pushing >= scene.capacity
+                } else {
+                    in_use + pushing >= both
+                };
                 assert!(full, "refused with {in_use} in use");
                 record.lost += u64::from(counts);
             }
@@ -431,7 +450,11 @@ impl Play {
     fn drain(&self) {
         self.pop(usize::MAX);
         let error = self.consumer.borrow_mut().as_mut().unwrap().try_pop().err();
-        assert_eq!(error.map(|error| error.is_closed()), Some(self.scene.outer.closes()), "after the last item");
+        assert_eq!(
+            error.map(|error| error.is_closed()),
+            Some(self.scene.outer.closes()),
+            "after the last item"
+        );
         let record = self.record.borrow();
         assert_eq!(record.told, record.lost, "how many were lost");
     }
@@ -465,11 +488,16 @@ impl Play {
             && self.scene.nested != Nested::OtherPops
         {
             let place = popped.iter().position(|number| record.own.contains(number));
-            assert!(place.is_none_or(|place| place < self.scene.limit()), "accepted beyond the limit");
+            assert!(
+                place.is_none_or(|place| place < self.scene.limit()),
+                "accepted beyond the limit"
+            );
         }
-        let overtaken = popped.iter().take(record.before.len()).any(|number| record.own.contains(number));
+        let overtaken =
+            popped.iter().take(record.before.len()).any(|number| record.own.contains(number));
         assert!(!overtaken, "the call's own item overtook others");
-        let (own, popped): (Vec<_>, Vec<_>) = popped.into_iter().partition(|number| record.own.contains(number));
+        let (own, popped): (Vec<_>, Vec<_>) =
+            popped.into_iter().partition(|number| record.own.contains(number));
         assert_eq!(own, record.own, "the call's own items are lost or out of order");
         assert!(
             popped.iter().eq(record.before.iter().chain(&record.accepted)),
@@ -483,7 +511,9 @@ impl Play {
     /// Whether all slots can be used again.
     fn check_room(&self) {
         let producer = self.producer.borrow();
-        let Some(producer) = producer.as_ref().filter(|producer| !producer.is_closed()) else { return };
+        let Some(producer) = producer.as_ref().filter(|producer| !producer.is_closed()) else {
+            return;
+        };
         let pushed = std::iter::from_fn(|| producer.try_push(self.new_item()).ok()).count();
         assert_eq!(pushed, self.scene.capacity + BYPASS, "slots are lost");
         self.pop(usize::MAX);

@@ -29,7 +29,9 @@ impl Sleeper {
             thread::yield_now();
         }
         let path = format!("/proc/self/task/{}/stat", self.id.load(Ordering::SeqCst));
-        let sleeps = || std::fs::read_to_string(&path).unwrap().rsplit(") ").next().unwrap().starts_with('S');
+        let sleeps = || {
+            std::fs::read_to_string(&path).unwrap().rsplit(") ").next().unwrap().starts_with('S')
+        };
         let mut seen = 0;
         while seen < 3 {
             thread::sleep(Duration::from_micros(700));

@@ -1,7 +1,9 @@
-//! Single-stepping: a call runs one machine instruction at a time, and something is done before each of them.
+//! Single-stepping: a call runs one machine instruction at a time, and something is done before
+//! each of them.
 //!
-//! With the trap flag set the processor raises SIGTRAP after each instruction. The kernel clears the flag for the
-//! handler, so that what the handler does is not stepped. A system call and the instruction after it are one step.
+//! With the trap flag set the processor raises SIGTRAP after each instruction. The kernel clears
+//! the flag for the handler, so that what the handler does is not stepped. A system call and the
+//! instruction after it are one step.
 
 use std::arch::asm;
 use std::ptr;
@@ -29,7 +31,8 @@ impl Step<'_> {
         self.registers[libc::REG_RIP as usize] as usize
     }
 
-    /// Whether the next instruction is the kernel's, which reads the clock there: again and again, if it is too slow.
+    /// Whether the next instruction is the kernel's, which reads the clock there: again and again,
+    /// if it is too slow.
     pub(crate) fn is_in_vdso(&self) -> bool {
         const AT_SYSINFO_EHDR: libc::c_ulong = 33;
         // SAFETY: it has no preconditions.
@@ -39,7 +42,8 @@ impl Step<'_> {
 
     /// The first bytes of the next instruction, and maybe more.
     fn bytes(&self) -> [u8; 3] {
-        // SAFETY: instructions can be read, and the last one of a mapping is not this near to its end.
+        // SAFETY: instructions can be read, and the last one of a mapping is not this near to its
+        // end.
         unsafe { *(self.address() as *const [u8; 3]) }
     }
 
@@ -60,7 +64,8 @@ impl Step<'_> {
 
     /// Whether the next instruction is a system call that sleeps: a futex wait or a nap.
     pub(crate) fn is_going_to_sleep(&self) -> bool {
-        let operation = self.registers[libc::REG_RSI as usize] as libc::c_int & !libc::FUTEX_PRIVATE_FLAG;
+        let operation =
+            self.registers[libc::REG_RSI as usize] as libc::c_int & !libc::FUTEX_PRIVATE_FLAG;
         self.is_system_call()
             && match self.registers[libc::REG_RAX as usize] {
                 libc::SYS_futex => operation == libc::FUTEX_WAIT,
@@ -99,7 +104,8 @@ extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
     set_errno(errno);
 }
 
-/// Runs `operation` with `on_step` before each of its instructions, and returns how many were stepped.
+/// Runs `operation` with `on_step` before each of its instructions, and returns how many were
+/// stepped.
 ///
 /// One at a time in a process.
 pub(crate) fn step(on_step: &mut dyn FnMut(&mut Step<'_>), operation: impl FnOnce()) -> usize {
@@ -110,7 +116,8 @@ pub(crate) fn step(on_step: &mut dyn FnMut(&mut Step<'_>), operation: impl FnOnc
     }
     fn run<F: FnOnce()>(operation: F) {
         let operation = std::mem::ManuallyDrop::new(operation);
-        // SAFETY: an ordinary call, of a function that does not unwind. The first trap comes when it has been made.
+        // SAFETY: an ordinary call, of a function that does not unwind. The first trap comes when
+        // it has been made.
         unsafe {
             asm!("pushfq", "or qword ptr [rsp], 0x100", "popfq", "call {}", in(reg) call::<F>,
                 in("rdi") &raw const *operation, clobber_abi("C"));

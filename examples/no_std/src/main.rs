@@ -4,9 +4,11 @@
 //! cargo run --manifest-path examples/no_std/Cargo.toml
 //! ```
 //!
-//! Raises more signals than the queue holds, and prints what came through it, and how many were refused.
+//! Raises more signals than the queue holds, and prints what came through it, and how many were
+//! refused.
 //!
-//! Of the system it uses three functions of the C library; on bare metal these are an interrupt and a serial port.
+//! Of the system it uses three functions of the C library; on bare metal these are an interrupt and
+//! a serial port.
 #![no_std]
 #![no_main]
 
@@ -52,7 +54,10 @@ impl Write for File {
         while !rest.is_empty() {
             // SAFETY: the address and the length are those of a slice.
             let written = unsafe { write(self.0, rest.as_ptr().cast(), rest.len()) };
-            rest = usize::try_from(written).ok().and_then(|written| rest.get(written..)).ok_or(fmt::Error)?;
+            rest = usize::try_from(written)
+                .ok()
+                .and_then(|written| rest.get(written..))
+                .ok_or(fmt::Error)?;
         }
         Ok(())
     }
@@ -64,7 +69,8 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     abort()
 }
 
-/// The `core` that comes with the compiler can unwind, and so names this. Nothing unwinds here, and nobody calls it.
+/// The `core` that comes with the compiler can unwind, and so names this. Nothing unwinds here, and
+/// nobody calls it.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
