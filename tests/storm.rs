@@ -5,7 +5,7 @@
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux"))]
 #[allow(dead_code, reason = "some is for other tests")]
-#[path = "support/step_mod.rs"]
+#[path = "support/stepping/mod.rs"]
 mod support;
 
 #[cfg(not(all(feature = "std", not(loom), target_os = "linux")))]
