@@ -67,6 +67,14 @@ impl<S, B> Clone for Lanes<'_, S, B> {
 
 impl<S, B> Copy for Lanes<'_, S, B> {}
 
+/// The tail index of the ring and of the bypass, at one moment.
+#[cfg(all(feature = "std", not(loom)))]
+#[derive(Clone, Copy)]
+pub(crate) struct Tails {
+    ring: u64,
+    bypass: u64,
+}
+
 /// Where the consumer found the item that is next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -199,6 +207,23 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'a, S, B> {
             },
             None => true,
         }
+    }
+
+    /// What is pushed from now on lies at or above these.
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) fn tails(self) -> Tails {
+        Tails { ring: self.ring.claimed(), bypass: self.bypass.claimed() }
+    }
+
+    /// Whether nothing that is published lies below `tails`.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the only consumer.
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) unsafe fn all_popped_below(self, tails: Tails) -> bool {
+        self.ring.find().is_none_or(|index| index >= tails.ring)
+            && self.bypass.find().is_none_or(|index| index >= tails.bypass)
     }
 
     /// Whether both are closed and empty, and so for good.

@@ -2,17 +2,19 @@
 //!
 //! # What a flush waits for
 //!
-//! * **L1** A flush takes a ticket, by adding to `tickets` with Release. The listener reads them
-//!   with Acquire between two items, and is woken to do so. So all that was pushed before the flush
-//!   is visible to it from there on, and is among the `len` items that it then counts.
-//! * **L2** A pop takes what stands first of all that is visible. So what is visible at the count
-//!   is gone after as many more pops as were counted, or at the first pop that says `Empty`; and a
-//!   stopped push, which is counted and not visible, is not waited for. Handled is what was popped
-//!   before, as one thread does both. So a flush ends however fast others push.
-//! * **L3** One kind of push comes late and stands early all the same: one of the domain that saw
-//!   the ring full before the count, was delayed, and went into the bypass after it. It takes the
-//!   place of one that was counted. So what went into the bypass meanwhile is added, up to `LATE`:
-//!   the handler may push there too, for each item one, and these stand behind.
+//! * **L1** A flush takes a ticket: it adds to `tickets`, sequentially consistent, and wakes the
+//!   listener, which reads `tickets` between two items. If the listener reads the ticket, it sees
+//!   all that was pushed before the flush. And if it falls asleep instead, it has announced that
+//!   before it read `tickets`, so the flush sees the announcement: the addition stands for a claim
+//!   and the read for the look after `[sleep:F]`, see `wait/mod.rs`, W1.
+//! * **L2** When it reads the ticket, the listener notes the tail indices of ring and bypass. All
+//!   that was pushed before the flush lies below them. The flush is served when nothing that is
+//!   published lies below them any more. So an item that comes late and is popped early, as that of
+//!   a push in the domain which saw the ring full long ago, takes nobody's place: no number of
+//!   pops is counted. A stopped push below the tails is not published, and is not waited for.
+//! * **L3** A flush ends however fast others push. The items below the tails are so many as there
+//!   were. An item from above them is popped before one of those only if it is in the bypass, and
+//!   its push saw the ring full before the tails were noted; of such pushes each thread has one.
 
 use core::any::Any;
 use core::error::Error;
@@ -32,10 +34,6 @@ use crate::bypass::Entry;
 use crate::ring::Slots;
 use crate::shared::Shared;
 use crate::{Consumer, PopError, Queue};
-
-/// L3: how many pushes of the domain may be between looking at the ring and claiming in the bypass
-/// at a time.
-const LATE: u64 = 64;
 
 /// A thread that pops from a queue and hands each item to a handler.
 ///
@@ -428,14 +426,11 @@ where
         }
     }
 
-    /// Handles at least all that is visible now, L2.
+    /// Handles at least all that was pushed by now, L2.
     fn handle_what_is_in(&mut self) -> ControlFlow<()> {
-        let (count, bypassed) = (self.consumer.len() as u64, self.consumer.bypassed());
-        let mut popped = 0;
-        // L3.
-        while popped < count + LATE.min(self.consumer.bypassed() - bypassed) {
+        let tails = self.consumer.tails();
+        while !self.consumer.all_popped_below(tails) {
             let Ok(item) = self.consumer.try_pop() else { break };
-            popped += 1;
             self.handle(item)?;
         }
         ControlFlow::Continue(())

@@ -7,6 +7,8 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::TryPopError;
 use crate::bypass::Entry;
+#[cfg(all(feature = "std", not(loom)))]
+use crate::bypass::Tails;
 use crate::ring::Slots;
 use crate::shared::Shared;
 
@@ -532,6 +534,19 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
             Err(PopTimeoutError::Timeout) => Ok(None),
             Err(PopTimeoutError::Closed) => Err(PopError),
         }
+    }
+
+    /// What is pushed from now on lies at or above these.
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) fn tails(&self) -> Tails {
+        self.queue.shared().lanes().tails()
+    }
+
+    /// Whether nothing that is published lies below `tails`.
+    #[cfg(all(feature = "std", not(loom)))]
+    pub(crate) fn all_popped_below(&mut self, tails: Tails) -> bool {
+        // SAFETY: a queue has one consumer at a time, and it is borrowed for this.
+        unsafe { self.queue.shared().lanes().all_popped_below(tails) }
     }
 
     #[cfg(all(feature = "std", not(loom)))]

@@ -255,7 +255,8 @@ impl<S: Slots> Ring<'_, S> {
     /// publish there, once.
     #[inline]
     pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
-        let mut tail = self.tail.claims.load(Ordering::Relaxed);
+        // [tail:L] Acquire; pairs with [claim:C], [close:C]
+        let mut tail = self.tail.claims.load(Ordering::Acquire);
         loop {
             // [claim:L] Acquire; pairs with [limit:S]
             let mut limit = self.tail.limit.load(Ordering::Acquire);
@@ -264,13 +265,7 @@ impl<S: Slots> Ring<'_, S> {
             }
             // The compiler knows which for one.
             let end = if most == 1 { tail + 1 } else { limit.min(tail + most) };
-            // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-            match self.tail.claims.compare_exchange_weak(
-                tail,
-                end,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
+            match self.exchange_tail(tail, end) {
                 Ok(_) => return Ok(tail..end),
                 Err(now) => tail = now,
             }
@@ -278,13 +273,20 @@ impl<S: Slots> Ring<'_, S> {
         }
     }
 
+    /// Claims the indices from `tail` to `end`, or returns what the tail is instead.
+    #[inline]
+    fn exchange_tail(self, tail: u64, end: u64) -> Result<u64, u64> {
+        // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
+        // [tail:F] Acquire where it fails; pairs with [claim:C]
+        self.tail.claims.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Acquire)
+    }
+
     /// Claims the next index, if fewer than `limit` are claimed and not released.
     pub(crate) fn claim_within(self, limit: u64) -> Result<u64, Refused> {
-        let mut tail = self.tail.claims.load(Ordering::Relaxed);
+        // [tail:L] Acquire; pairs with [claim:C], [close:C]
+        let mut tail = self.tail.claims.load(Ordering::Acquire);
         loop {
             if tail & CLOSED != 0 {
-                // [closed:L] Acquire; pairs with [close:C]
-                self.tail.claims.load(Ordering::Acquire);
                 return Err(Refused::Closed);
             }
             // [limit:H] Acquire; pairs with [release:H]. Read after the tail, so it was as full as
@@ -293,13 +295,7 @@ impl<S: Slots> Ring<'_, S> {
             {
                 return Err(Refused::Full { tail });
             }
-            // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-            match self.tail.claims.compare_exchange_weak(
-                tail,
-                tail + 1,
-                Ordering::SeqCst,
-                Ordering::Relaxed,
-            ) {
+            match self.exchange_tail(tail, tail + 1) {
                 Ok(_) => return Ok(tail),
                 Err(now) => tail = now,
             }
@@ -321,8 +317,6 @@ impl<S: Slots> Ring<'_, S> {
     #[inline]
     fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
         if tail & CLOSED != 0 {
-            // [closed:L] Acquire; pairs with [close:C]
-            self.tail.claims.load(Ordering::Acquire);
             return Err(Refused::Closed);
         }
         // [limit:H] Acquire; pairs with [release:H]
@@ -426,6 +420,7 @@ impl<S: Slots> Ring<'_, S> {
     /// Whether every slot is in use.
     pub(crate) fn is_full(self) -> bool {
         // The tail first: read after the head, it may have come to where the bound was not.
+        // [tail:L] Acquire; pairs with [claim:C]
         let tail = self.tail.claims.load(Ordering::Acquire) & !CLOSED;
         tail.saturating_sub(self.head.released.load(Ordering::Acquire)) >= self.capacity()
     }

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::iter;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -536,6 +537,7 @@ fn a_listener_can_be_shared() {
 #[cfg(bywash_steps)]
 mod stopped {
     use super::*;
+    use bywash::Producer;
     use bywash::steps::hooked;
 
     /// Where a push is stopped, and told to go on.
@@ -598,14 +600,38 @@ mod stopped {
         }
     }
 
-    /// L3: `d` saw the ring full before `a` was pushed, and comes after the listener has counted.
     #[test]
     fn flush_is_not_deceived_by_a_push_of_the_domain_that_comes_late() {
+        assert_flush_waits_beside_late_pushes(1, |log| log.push('d').unwrap());
+    }
+
+    #[test]
+    fn flush_is_not_deceived_by_a_batch_of_the_domain_that_comes_late() {
+        for count in [2, 64, 70, 1000] {
+            assert_flush_waits_beside_late_pushes(1, move |log| {
+                log.try_push_many(&mut iter::repeat_n('d', count).collect()).unwrap();
+            });
+        }
+    }
+
+    #[test]
+    fn flush_is_not_deceived_by_200_threads_of_the_domain_that_come_late() {
+        assert_flush_waits_beside_late_pushes(200, |log| log.push('d').unwrap());
+    }
+
+    /// L2: so many threads of the domain see the ring full and are stopped. Then `a` is pushed and
+    /// a flush begins. When the listener has noted the tails they go on, and what they push is
+    /// popped before `a`.
+    fn assert_flush_waits_beside_late_pushes(
+        threads: usize,
+        push: impl Fn(&Producer<char>) + Clone + Send + 'static,
+    ) {
         watch();
         for at in 0.. {
-            let (producer, consumer) = Builder::new(2).bypass(4).build();
+            let (producer, consumer) = Builder::new(2).bypass(1000).build();
             let domain = consumer.domain();
-            let (stop, is_there, go_on) = Stop::new(at);
+            let (stops, are_there, go_on): (Vec<_>, Vec<_>, Vec<_>) =
+                iter::repeat_with(|| Stop::new(at)).take(threads).collect();
             let mut goes_on = Some(go_on);
             let (begins, has_begun) = channel();
             let (ends, may_end) = channel::<()>();
@@ -632,13 +658,20 @@ mod stopped {
             assert_eq!(has_begun.recv(), Ok('0'));
             producer.push('1').unwrap();
             producer.push('2').unwrap();
-            let other = producer.clone();
-            let stopped = thread::spawn(move || {
-                let _inside = domain.enter();
-                let _finishes = finishes;
-                stop.push(|| other.push('d').unwrap())
-            });
-            is_there.recv().unwrap();
+            let stopped: Vec<_> = stops
+                .into_iter()
+                .map(|stop| {
+                    let (domain, log, push) = (domain.clone(), producer.clone(), push.clone());
+                    let finishes = finishes.clone();
+                    thread::spawn(move || {
+                        let _inside = domain.enter();
+                        let _finishes = finishes;
+                        stop.push(|| push(&log))
+                    })
+                })
+                .collect();
+            drop(finishes);
+            are_there.iter().for_each(|is_there| is_there.recv().unwrap());
             ends.send(()).unwrap();
             assert_eq!(has_begun.recv(), Ok('1'));
             producer.push('a').unwrap();
@@ -649,9 +682,11 @@ mod stopped {
             assert_eq!(listener.flush(LONG), Ok(()));
             assert!(a_is_handled.load(Ordering::Relaxed), "stopped before step {at}");
             goes.join().unwrap();
-            let was_there = stopped.join().unwrap();
+            let ends_before = stopped.into_iter().map(|thread| thread.join().unwrap());
+            let were_there = ends_before.fold(false, |any, was_there| any | was_there);
             assert_eq!(listener.stop(LONG), Ok(()));
-            if !was_there {
+            // The steps of a batch after the first eight are those of its other items.
+            if !were_there || at == 16 {
                 return;
             }
         }

@@ -6,9 +6,9 @@
 //! operations that the model fails without.
 #![cfg(loom)]
 
-use bywash::{Builder, Consumer, PopError, Producer, PushError, TryPopError, TryPushError};
+use bywash::{Builder, Consumer, Domain, PopError, Producer, PushError, TryPopError};
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 
@@ -125,32 +125,69 @@ fn fewer_than_the_limit_are_in() {
     });
 }
 
-/// Full means full: with the one producer, after as many pushes as there are slots.
+/// Two threads' queue, in which there is room for one item more than the first thread ever has in
+/// it: that one pushes an item and pops one, twice. The other runs `other` beside it.
+///
+/// The second thread has seen nothing of the first one's pops. So whatever it reads of the tail, it
+/// must read a head that fits, or it takes the ring for full.
+fn beside_pushes_and_pops(
+    capacity: usize,
+    other: impl Fn(Producer<Item>, Domain) + Clone + Send + Sync + 'static,
+) {
+    model(PREEMPTIONS, move || {
+        let (producer, mut consumer) = queue(capacity, 0);
+        let (beside, domain, other) = (producer.clone(), consumer.domain(), other.clone());
+        let thread = thread::spawn(move || other(beside, domain));
+        for i in 1..=2 {
+            if producer.try_push(item(i)).is_ok() {
+                consumer.try_pop().expect("a push has finished");
+            }
+        }
+        thread.join().unwrap();
+    });
+}
+
+/// [tail:L] [tail:F]
 #[test]
-fn full_and_empty_are_true() {
+fn a_push_is_refused_by_a_full_ring_only() {
+    beside_pushes_and_pops(2, |producer, _| producer.try_push(item(3)).unwrap());
+}
+
+/// [tail:L] of a claim within a smaller bound.
+#[test]
+fn a_push_within_a_limit_is_refused_at_the_limit_only() {
+    beside_pushes_and_pops(4, |producer, _| producer.try_push_within(item(3), 2).unwrap());
+}
+
+/// [tail:L] as a push in the domain sees it, which does not wait.
+#[test]
+fn a_push_would_deadlock_beside_a_full_ring_only() {
+    beside_pushes_and_pops(2, |producer, domain| {
+        let _guard = domain.enter();
+        producer.push(item(3)).unwrap();
+    });
+}
+
+/// [full:L]: a ring of 2 that has one item at most is never full.
+#[test]
+fn full_is_true() {
+    beside_pushes_and_pops(2, |producer, _| assert!(!producer.is_full()));
+}
+
+/// [empty:H]: a ring that always has an item is never empty.
+#[test]
+fn empty_is_true() {
     model(PREEMPTIONS, || {
-        let (producer, mut consumer) = queue(2, 0);
-        let popped = Arc::new(AtomicUsize::new(0));
-        let seen = popped.clone();
+        let (producer, mut consumer) = queue(3, 0);
+        producer.try_push(item(0)).unwrap();
+        let other = producer.clone();
         let thread = thread::spawn(move || {
-            producer.try_push(item(1)).unwrap();
-            producer.try_push(item(2)).unwrap();
-            let before = seen.load(Ordering::Acquire);
-            match producer.try_push(item(3)) {
-                Ok(()) => {}
-                Err(TryPushError::Full(_)) => {
-                    assert_eq!(before, 0, "refused though one had been popped")
-                }
-                Err(TryPushError::Closed(_)) => panic!("nobody closed it"),
-            }
+            assert!(!other.is_empty());
+            assert!((1..=3).contains(&other.len()));
         });
-        for expected in 1..=2 {
-            if let Ok(item) = consumer.try_pop() {
-                assert_eq!(number(item), expected);
-                popped.fetch_add(1, Ordering::Release);
-            } else {
-                break;
-            }
+        for i in 1..=2 {
+            producer.try_push(item(i)).unwrap();
+            consumer.try_pop().expect("a push has finished");
         }
         thread.join().unwrap();
     });
