@@ -11,7 +11,6 @@
 //!          as last seen                 from behind `released`
 //!                                clear: up to where, all of them
 //!                                quiet: whether to look there at all
-//!                                asked: where `released` was at the latest `Empty`
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years.
@@ -203,8 +202,6 @@ pub(crate) struct Head {
     clear: AtomicU64,
     /// What [`tail_word`](Ring::tail_word) of the bypass is while nothing is in it, or `RESTLESS`.
     quiet: AtomicU64,
-    /// Where `released` was when `moved` was last asked.
-    asked: AtomicU64,
 }
 
 impl Tail {
@@ -223,7 +220,6 @@ impl Head {
                 ahead: AtomicU64::new(0),
                 clear: AtomicU64::new(0),
                 quiet: AtomicU64::new(0),
-                asked: AtomicU64::new(0),
             }
         }
     }
@@ -515,15 +511,6 @@ impl<'a, S: Slots> Ring<'a, S> {
         }
         self.release(end);
         count
-    }
-
-    /// How many slots were freed since this was last asked: items that were popped in their turn,
-    /// from the ring.
-    pub(crate) fn moved(self) -> u64 {
-        let head = self.first();
-        let asked = self.head.asked.load(Ordering::Relaxed);
-        self.head.asked.store(head, Ordering::Relaxed);
-        head - asked
     }
 
     /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in

@@ -1,7 +1,5 @@
 //! What the handles share: the two lanes, and with `std` where to sleep and who is who.
 
-use core::hint;
-
 use crossbeam_utils::CachePadded;
 
 use crate::bypass::{Entry, Lanes};
@@ -278,17 +276,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         unsafe { self.pop_or(slow) }
     }
 
-    /// Before the consumer is told that nothing is left. It may come back at once, or not soon.
-    ///
-    /// Who comes back at once, and was as fast as the producers so far, would find one item, and
-    /// then the next: for each, both sides would fetch the same lines from each other. So after
-    /// several items some more may come first, for a fraction of a microsecond, once. After a
-    /// single one, which may be a question, the next may be waited for.
+    /// Before the consumer is told that nothing is left, W7.
     fn found_nothing(&self) {
-        if !cfg!(loom) && self.lanes().ring.moved() > 1 {
-            (0..16).for_each(|_| hint::spin_loop());
-        }
-        // W7
         #[cfg(feature = "std")]
         self.beside.waiters.nudge(1);
     }
