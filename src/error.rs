@@ -1,4 +1,4 @@
-//! What can be said instead of `Ok`.
+//! What calls return instead of `Ok`.
 
 use core::error::Error;
 use core::fmt;
@@ -38,8 +38,8 @@ pub enum TryPushError<T> {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
-    /// Ring and bypass were full, and to wait on this thread would be to wait for ever:
-    /// it is the consumer's own, or one that the consumer depends on.
+    /// Ring and bypass were full, and a wait on this thread could never end: it is the
+    /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
     /// The consumer closed the queue or is gone.
     Closed(T),
@@ -62,8 +62,8 @@ pub enum PushError<T> {
 pub enum PushTimeoutError<T> {
     /// There was no room in time.
     Timeout(T),
-    /// Ring and bypass were full, and to wait on this thread would be to wait for ever:
-    /// it is the consumer's own, or one that the consumer depends on.
+    /// Ring and bypass were full, and a wait on this thread could never end: it is the
+    /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
     /// The consumer closed the queue or is gone.
     Closed(T),
@@ -251,6 +251,21 @@ impl fmt::Display for PopTimeoutError {
 impl Error for TryPopError {}
 impl Error for PopError {}
 impl Error for PopTimeoutError {}
+
+/// What a push without a deadline returns.
+#[cfg(feature = "std")]
+#[inline]
+pub(crate) fn without_timeout<T>(
+    result: Result<(), PushTimeoutError<T>>,
+) -> Result<(), PushError<T>> {
+    result.map_err(|error| match error {
+        PushTimeoutError::Closed(item) => PushError::Closed(item),
+        // Without a deadline there is no timeout.
+        PushTimeoutError::WouldDeadlock(item) | PushTimeoutError::Timeout(item) => {
+            PushError::WouldDeadlock(item)
+        }
+    })
+}
 
 impl<T> From<PushError<T>> for PushTimeoutError<T> {
     fn from(error: PushError<T>) -> Self {

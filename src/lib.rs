@@ -248,13 +248,12 @@
 //! atomics are refused.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// A model has no listener and no static queue.
+#![cfg_attr(loom, allow(dead_code, unreachable_pub, unused_imports))]
 
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-#[cfg(all(doctest, feature = "std"))]
-mod must_not_compile;
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(
@@ -264,17 +263,24 @@ compile_error!(
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+#[macro_use]
+mod cfg;
+
 #[cfg(feature = "alloc")]
 mod builder;
-mod bypass;
+mod consumer;
 #[cfg(feature = "std")]
-mod context;
+mod domain;
 mod error;
-#[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
-mod event_fd;
+#[cfg(feature = "std")]
+mod identity;
+mod iter;
+mod lanes;
 #[cfg(all(feature = "std", not(loom)))]
 mod listener;
 mod lost;
+#[cfg(feature = "alloc")]
+mod producer;
 mod queue;
 mod ring;
 mod shared;
@@ -287,20 +293,31 @@ pub mod steps;
 mod sync;
 #[cfg(feature = "std")]
 mod wait;
+#[cfg(not(feature = "std"))]
+mod without_std;
+
+cfg_event_fd! {
+    mod event_loop;
+}
+
+#[cfg(not(feature = "std"))]
+use without_std::{domain, wait};
 
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};
+pub use consumer::Consumer;
 #[cfg(feature = "std")]
-pub use context::{Domain, DomainGuard};
+pub use domain::{Domain, DomainGuard};
 pub use error::{
     PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError,
 };
+pub use iter::{Drain, TryIter};
+#[cfg(feature = "std")]
+pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(loom)))]
 pub use listener::{Listener, ListenerError};
-pub use queue::{Consumer, Drain, Queue, TryIter};
 #[cfg(feature = "alloc")]
-pub use queue::{Heap, Producer};
-#[cfg(feature = "std")]
-pub use queue::{IntoIter, Iter};
+pub use producer::Producer;
+pub use queue::{Heap, Queue};
 #[cfg(not(loom))]
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};

@@ -20,7 +20,7 @@ use core::any::Any;
 use core::error::Error;
 use core::fmt;
 use core::mem;
-use core::ops::{ControlFlow, Deref};
+use core::ops::ControlFlow;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
@@ -30,9 +30,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::bypass::Entry;
-use crate::ring::Slots;
-use crate::shared::Shared;
+use crate::shared::Control;
 use crate::{Consumer, PopError, Queue};
 
 /// A thread that pops from a queue and hands each item to a handler.
@@ -72,7 +70,7 @@ use crate::{Consumer, PopError, Queue};
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Listener {
-    queue: Box<dyn Remote>,
+    queue: Box<dyn Control>,
     state: Arc<State>,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
@@ -100,37 +98,6 @@ struct Progress {
     has_ended: bool,
     /// How many items were dropped without being handled.
     dropped: usize,
-}
-
-/// A queue for those who neither push nor pop, whatever its items are. (No user can name it.)
-pub trait Remote: Send + Sync {
-    fn close(&self);
-    fn wake(&self);
-    fn len(&self) -> usize;
-    fn is_inside(&self) -> bool;
-}
-
-impl<R, S, B> Remote for R
-where
-    R: Deref<Target = Shared<S, B>> + Send + Sync,
-    S: Slots,
-    B: Slots<Item = Entry<S::Item>>,
-{
-    fn close(&self) {
-        (**self).close();
-    }
-
-    fn wake(&self) {
-        (**self).wake();
-    }
-
-    fn len(&self) -> usize {
-        (**self).len()
-    }
-
-    fn is_inside(&self) -> bool {
-        self.context().is_inside_for_sure()
-    }
 }
 
 impl Listener {
@@ -206,7 +173,7 @@ impl Listener {
                 "the name of a thread contains a zero byte",
             ));
         }
-        let (queue, state) = (consumer.remote(), Arc::<State>::default());
+        let (queue, state) = (consumer.control(), Arc::<State>::default());
         let (has_bound, is_bound) = channel();
         let theirs = state.clone();
         thread::Builder::new().name(name.into()).spawn(move || {
@@ -254,7 +221,7 @@ impl Listener {
     pub fn flush(&self, timeout: Duration) -> Result<(), ListenerError> {
         // L1. SeqCst; pairs with the loads in `Loop::listen`, and as a claim does with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-        self.queue.wake();
+        self.queue.notify_consumer();
         self.wait(timeout, |progress| progress.flushed >= ticket)
     }
 
@@ -328,7 +295,7 @@ impl Listener {
         timeout: Duration,
         is_done: impl Fn(&Progress) -> bool,
     ) -> Result<(), ListenerError> {
-        let is_inside = self.queue.is_inside();
+        let is_inside = self.queue.must_not_wait();
         let timeout = if is_inside { Duration::ZERO } else { timeout };
         let waits = |progress: &mut Progress| !progress.has_ended && !is_done(progress);
         let waited = self.state.changed.wait_timeout_while(self.state.progress(), timeout, waits);

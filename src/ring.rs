@@ -1,107 +1,138 @@
-//! The ring: a bounded queue of many producers and one consumer, in which no context waits for
+//! The ring: a bounded queue of many producers and one consumer, in which no call waits for
 //! another.
+//!
+//! It is a relative of Dmitry Vyukov's bounded queue: a slot carries a stamp that says for which
+//! index it is published. Two things differ. Full and empty are decided by the two indices alone,
+//! so a call never waits for the state of a slot. And the consumer may pop past a slot that is
+//! claimed and not published, as readers of Linux' `printk_ringbuffer` may.
 //!
 //! # Data
 //!
 //! ```text
-//!  tail line (producers)         head line (consumer)           slots: at least as many as the capacity
-//!  claims: next index to claim,  released: the first index      +-------+------+-------+------+---
-//!          top bit CLOSED                  not yet free         | stamp | item | stamp | item | ...
-//!  limit:  released + capacity,  ahead: how many were taken     +-------+------+-------+------+---
-//!          as last seen                 from behind `released`
-//!                                clear: up to where, all of them
-//!                                quiet: whether to look there at all
+//!  tail line (producers)           head line (consumer)             slots: `capacity` or more
+//!  tail:  the next index to claim, head: the first index whose      +-------+------+-------+---
+//!         top bit CLOSED                 slot is not free           | stamp | item | stamp | ...
+//!  limit: head + capacity,         taken_ahead: how many items      +-------+------+-------+---
+//!         as last seen                   were taken above `head`
+//!                                  scan_start: the items between `head`
+//!                                        and this index are taken
+//!                                  bypass_tail_when_empty: says whether a
+//!                                        pop may take the fast path
 //! ```
 //!
-//! Indices count pushes from 0 and never wrap: 2^63 pushes at one a nanosecond take 292 years.
-//! (With 32-bit counters a producer that was stopped between reading `claims` and exchanging it
-//! could, 2^31 pushes later, claim a slot in use. So targets without 64-bit atomics are refused,
-//! rather than served almost right.) The slot of an index is always the same, and two indices less
-//! than the capacity apart have different slots.
+//! Indices count pushes from 0 and never wrap: 2^63 pushes, one each nanosecond, take 292 years.
+//! With 32-bit indices, a producer that was stopped between reading the tail and exchanging it
+//! could, 2^31 pushes later, claim a slot in use. So targets without 64-bit atomics are refused.
+//! An index always has the same slot, and two indices less than the capacity apart have different
+//! slots.
 //!
 //! # States of a slot, for the index `i`
 //!
 //! ```text
-//!               claims: i => i+1         stamp = i+1            released > i
-//!   FREE (lap n) ------------> CLAIMED ------------> PUBLISHED --------------> FREE (lap n+1)
-//!                                                        |                          ^
-//!                                      stamp = TAKEN|i+1 +--------> TAKEN ----------+ released > i
+//!               tail: i => i+1          stamp = i+1              head > i
+//!   FREE (lap n) ------------> CLAIMED ------------> PUBLISHED ----------> FREE (lap n+1)
+//!                                                        |                     ^
+//!                                      stamp = TAKEN|i+1 +-------> TAKEN ------+ head > i
 //! ```
 //!
-//! A slot is CLAIMED while `i < claims` and its stamp is still that of an earlier lap. The stamp is
-//! written by the producer, to publish, and by the consumer only to take an item from behind one
-//! that is CLAIMED. So in the usual case a slot's cache line crosses from producer to consumer and
-//! back once a lap. A stamp says for which index it is, so nobody clears it.
+//! A slot is CLAIMED while `i < tail` and its stamp is still that of an earlier lap. The producer
+//! writes the stamp to publish the item. The consumer writes it only to take an item ahead of one
+//! that is CLAIMED. So the cache line of a slot usually crosses from producer to consumer and back
+//! once a lap. A stamp says for which index it is, so nobody has to clear it. Zeroed memory is an
+//! empty ring.
 //!
 //! # Invariants
 //!
-//! * **R1** An index is claimed by one context, which owns the slot's item until it publishes:
-//!   `claims` is only ever exchanged from `i` to `i+k`, which claims `k` of them, or has its top
-//!   bit set and cleared.
-//! * **R2** From PUBLISHED on the item is the consumer's.
-//! * **R3** An item is moved out once: before anybody looks again, `released` has passed it or the
-//!   stamp says TAKEN. Whoever drops the ring looks the same way.
-//! * **R4** `released <= claims <= released + capacity`. A claim needs `claims < limit`, and `limit
-//!   <= released + capacity`: it was computed from a `released` read earlier, and `released` only
-//!   grows. (A claim within a smaller bound computes its own.) A stale `limit` is too small, never
-//!   too large, and so may be raced for. So the slot of a claimed index is FREE, and the bound is
-//!   exact.
-//! * **R5** Indices agree with happens-before: if push A returned before push B began, then A
-//!   claimed before B, and has the smaller index.
+//! * **R1** One call claims an index, and owns the slot's item until it publishes. The tail only
+//!   ever changes from `i` to `i+k`, which claims `k` indices, or in its top bit.
+//! * **R2** From PUBLISHED on, the item is the consumer's.
+//! * **R3** An item is moved out once: before the consumer looks for the next item, the head has
+//!   passed it, or its stamp says TAKEN.
+//! * **R4** `head <= tail <= head + capacity`. A claim needs `tail < limit`, and `limit <= head +
+//!   capacity`: the limit was computed from a head that was read earlier, and the head only grows.
+//!   (A claim within a smaller bound computes its own limit.) A stale limit is too small and never
+//!   too large, so producers may race to write it. So the slot of a claimed index is FREE, and the
+//!   bound is exact.
+//! * **R5** Indices agree with happens-before: if push A returned before push B began, then A has
+//!   the smaller index.
+//! * **R6** `Full` is true: a push compares a tail with a head that is at least as new. It reads the
+//!   tail first, with Acquire. If it reads the tail that a claim wrote, it sees the head that this
+//!   claim saw, or a later one. Without Acquire, a weakly ordered machine may read an old head and
+//!   a new tail, and a ring that was never full looks full.
 //!
-//! Full and closed are told from the counters alone, by one comparison: CLOSED makes `claims`
-//! larger than any limit. No slot is read to decide it, and `released` moves only when the slot is
-//! empty. That is why a push that is nested in a pop need not wait for it.
+//! One comparison tells full and closed, as CLOSED makes the tail larger than any limit. It reads no
+//! slot, and the head moves only when a slot is empty. That is why a push on top of an interrupted
+//! pop need not wait for that pop.
 //!
 //! # Interrupted after each step: what does a nested push see?
 //!
 //! | interrupted | after | the nested push |
 //! |---|---|---|
-//! | push | reading `claims` | claims the same index; the outer exchange fails and tries again |
-//! | | raising `limit` | claims below that limit, or raises it itself; an old limit written late is only too small |
-//! | | claiming | claims the next index: it is popped, and the outer one is not yet |
+//! | push | reading the tail | claims the same index; the outer exchange fails and tries again |
+//! | | raising `limit` | claims below that limit or raises it; an old limit written late is too small |
+//! | | claiming | claims the next index; its item is popped while the outer one is not published |
 //! | | writing the item | as after claiming |
 //! | | publishing | as if the outer push had returned |
-//! | pop | looking at stamps | claims where there is room |
-//! | | moving the item out | the slot still counts as in use: in a full ring it is told `Full`, and takes the bypass |
-//! | | releasing | as if the outer pop had returned |
+//! | pop | reading stamps | claims where there is room |
+//! | | moving the item out | the slot is still in use: a full ring is `Full`, and the bypass is taken |
+//! | | moving the head | as if the outer pop had returned |
 //!
 //! # Progress
 //!
-//! A push is lock-free: its exchange fails only because another push claimed. Then it lets a moment
-//! pass, of some pause instructions, in which the other may claim more without a fight for the
-//! line, and tries again. It never waits for a slot's state. A pop in the usual case is a bounded
-//! number of steps; `quiet` is one word that says whether it is one: nothing beside the ring,
-//! nothing taken from behind `released`. Behind a producer that was stopped in mid-push it looks
-//! over the claimed slots until two looks agree; a look disagrees only if a push was published
-//! meanwhile. It begins behind what is taken already, `clear`, so that popping past one stopped
-//! producer costs the same for each item; past several, it walks over what was taken behind the
-//! second. A stopped producer holds its own slot, and with it those behind it: their items are
-//! popped, and they are free again when it has gone on and been popped.
+//! A push is lock-free: its exchange fails only because another push claimed. It then pauses for a
+//! moment, in which the other producer may claim more without a fight for the cache line, and tries
+//! again. It never waits for the state of a slot.
+//!
+//! A pop on the fast path is a bounded number of steps. One word, `bypass_tail_when_empty`, says
+//! whether the fast path may be taken: the bypass is empty, and nothing was taken ahead. Off the
+//! fast path, the pop scans the claimed slots until two scans agree. Two scans disagree only if a
+//! push was published between them. A scan begins at `scan_start`, so that popping past one stopped
+//! producer costs the same for each item; past several stopped producers, it walks over what was
+//! taken behind the second.
+//!
+//! A stopped producer keeps its own slot and those behind it in use. Their items are popped; the
+//! slots are free again when the producer has gone on and its item was popped.
 //!
 //! # Orderings
 //!
-//! The models are in `tests/loom.rs`; each named one fails when the ordering is weakened to
-//! `Relaxed` or the fence is removed (`tests/weaken` does that).
+//! The models are in `tests/loom.rs`. `tests/weaken` weakens each ordering to `Relaxed` and shows
+//! that its model fails.
 //!
-//! | label | site | ordering | pairs with | carries | model |
+//! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [claim:L] | `limit` before a claim | load Acquire | [limit:S] | the consumer's moving the item out, from the producer that raised the limit | `a_limit_raised_by_another_is_good` |
-//! | [claim:C] | the claim | exchange SeqCst | [sleep:F] | that something was claimed | see below |
-//! | [limit:H] | `released` when raising the limit | load Acquire | [release:H] | the consumer's moving the item out | `a_slot_is_used_again` |
-//! | [limit:S] | `limit` when raising it | store Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
-//! | [publish:S] | the stamp, when publishing | store Release | [look:S] | the item, and whatever happened before its push | `two_pushes_and_a_pop_lose_nothing` |
-//! | [look:S] | the stamp, when looking | load Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `batches_lose_nothing_and_keep_order`, `order_holds_around_a_stopped_push_in_4` |
-//! | [release:H] | `released`, when popping | store Release | [limit:H] | the consumer's moving the item out | `a_slot_is_used_again` |
-//! | [close:C] | closing | exchange SeqCst | [closed:L], [sleep:F] | what came before closing | `closed_tells_what_came_before` |
-//! | [closed:L] | telling that it is closed | load Acquire | [close:C] | the same | `closed_tells_what_came_before` |
+//! | [tail:L] | `claim`, `claim_within`, `is_full` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true` |
+//! | [tail:F] | a claim that fails | failed exchange of the tail, Acquire | [claim:C], [close:C] | the same | `a_push_is_refused_by_a_full_ring_only` |
+//! | [claim:L] | before a claim | load of `limit`, Acquire | [limit:S] | that the slot is empty, by way of the producer that raised the limit | `a_limit_raised_by_another_is_good` |
+//! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `a_push_is_refused_by_a_full_ring_only`; see below |
+//! | [limit:H] | raising the limit, `claim_within` | load of the head, Acquire | [head:S] | that the slot is empty | `a_slot_is_used_again`, `fewer_than_the_limit_are_in` |
+//! | [limit:S] | raising the limit | store of `limit`, Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
+//! | [publish:S] | publishing | store of the stamp, Release | [stamp:L] | the item, and what happened before its push | `two_pushes_and_a_pop_lose_nothing` |
+//! | [stamp:L] | looking for an item | load of the stamp, Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `batches_lose_nothing_and_keep_order`, `order_holds_around_a_stopped_push_in_4` |
+//! | [head:S] | popping | store of the head, Release | [limit:H], [empty:H] | that the slot is empty | `a_slot_is_used_again` |
+//! | [empty:H] | `is_empty`, `len` | load of the head, Acquire, before the tail | [head:S] | the claim of what was popped | `empty_is_true` |
+//! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; see below |
+//! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //!
-//! Two orderings are stronger than loom can tell, as it takes sequentially consistent accesses for
-//! Acquire and Release and is given a fence instead: `[claim:C]` and `[wake:F]` are sequentially
-//! consistent so that a push and the consumer that falls asleep cannot miss each other without a
-//! fence in push. Of the fence `[sleep:F]` and these two accesses, all in one total order, either
-//! the claim comes first, and the consumer sees it, or the announcement does, and the push sees
-//! that.
+//! Two orderings are stronger than loom can tell: it takes sequentially consistent accesses for
+//! Acquire and Release, and is given a fence instead. `[claim:C]` and `[notify:L]` are sequentially
+//! consistent so that a push and a consumer that falls asleep cannot miss each other, without a
+//! fence in push. These two accesses and the fence `[sleep:F]` have one total order. Either the
+//! claim comes before the fence, and the consumer sees the claim, or the announcement comes first,
+//! and the push sees the announcement.
+//!
+//! Relaxed is enough for the rest:
+//!
+//! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty` and the
+//!   mark TAKEN: only the consumer writes and reads them, and a consumer that moves to another
+//!   thread is handed over with happens-before.
+//! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
+//!   pop began is visible by happens-before, and nothing else must be found.
+//! * The tail of the bypass on the fast path (`tail_word`): see B3 in `lanes.rs`. The stamp was
+//!   read before it with Acquire, so each push into the bypass that returned before the found push
+//!   began is visible. `tail_word_if_empty` compares it with a head that is the consumer's own.
+//! * `is_taken`: no data is read on the strength of it. Once a slot holds the stamp of `index`, it
+//!   only ever gets TAKEN or the stamp of a later lap, and the head only grows, so `true` is true.
+//! * `reopen`: the next consumer is claimed with Acquire, after the old one was given back.
 
 use core::hint;
 use core::iter;
@@ -113,21 +144,25 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use crate::sync::{AtomicU64, Ordering, UnsafeCell, const_fn};
 
-/// The bit of `tail` that says that nothing more may be claimed.
+/// The bit of the tail that says that nothing more may be claimed.
 const CLOSED: u64 = 1 << 63;
 
 /// The bit of a stamp that says that its item was taken ahead of an unpublished one.
 const TAKEN: u64 = 1 << 63;
 
-/// What no `claims` ever is.
-const RESTLESS: u64 = u64::MAX;
+/// In place of a tail of the bypass; no tail ever has this value.
+const FAST_PATH_OFF: u64 = u64::MAX;
 
-/// One place for an item, and the stamp that tells what is in it.
+/// A place for an item, and the stamp that says what is in it.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Slot<T> {
     stamp: AtomicU64,
     item: UnsafeCell<MaybeUninit<T>>,
 }
+
+// SAFETY: R1 and R2: of all threads that share a slot, one at a time accesses the item, and hands
+// it on with Release and Acquire. So an item is sent between threads, and never shared.
+unsafe impl<T: Send> Sync for Slot<T> {}
 
 impl<T> Slot<T> {
     const_fn! {
@@ -135,18 +170,23 @@ impl<T> Slot<T> {
             Self { stamp: AtomicU64::new(0), item: UnsafeCell::new(MaybeUninit::uninit()) }
         }
     }
-}
 
-impl<T> Slot<T> {
+    /// Whether the item of `index` is in it, published and not taken.
+    #[inline]
+    fn has_item_of(&self, index: u64) -> bool {
+        // [stamp:L] Acquire; pairs with [publish:S]
+        self.stamp.load(Ordering::Acquire) == index + 1
+    }
+
     /// Moves the item out.
     ///
     /// # Safety
     ///
-    /// The item is published, the caller is the consumer, and nobody moves it out again.
+    /// The item is published, the caller is the consumer, and moves it out once.
     #[inline]
     unsafe fn read(&self) -> T {
-        // SAFETY: the caller's.
-        self.item.with(|place| unsafe { place.cast::<T>().read() })
+        // SAFETY: R2; the caller guarantees the rest.
+        self.item.with(|item| unsafe { item.cast::<T>().read() })
     }
 }
 
@@ -154,7 +194,8 @@ impl<T> Slot<T> {
 ///
 /// # Safety
 ///
-/// Two indices less than `capacity` apart have different slots, and an index always has the same.
+/// Two indices less than `capacity` apart have different slots, and an index always has the same
+/// slot.
 pub unsafe trait Slots {
     /// What a slot holds.
     type Item;
@@ -162,18 +203,13 @@ pub unsafe trait Slots {
     /// How many items there may be at a time.
     fn capacity(&self) -> u64;
 
-    /// The slot of `index`.
-    ///
-    /// # Safety
-    ///
-    /// The capacity is not 0.
-    unsafe fn slot(&self, index: u64) -> &Slot<Self::Item>;
+    /// The slot of `index`. With a capacity of 0 nobody asks.
+    fn slot(&self, index: u64) -> &Slot<Self::Item>;
 }
 
-/// Lets another producer, which was faster, push some more while the line is with its core: a
-/// microsecond or so.
+/// Pauses while another producer, which won the cache line, pushes some more: about a microsecond.
 #[cold]
-fn give_way() {
+fn back_off() {
     if !cfg!(loom) {
         (0..32).for_each(|_| hint::spin_loop());
     }
@@ -182,7 +218,7 @@ fn give_way() {
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// Every slot was in use when `tail` was this.
+    /// Every slot was in use when the tail index was this.
     Full {
         tail: u64,
     },
@@ -191,46 +227,41 @@ pub(crate) enum Refused {
 
 /// What producers write.
 pub(crate) struct Tail {
-    claims: AtomicU64,
+    index: AtomicU64,
     limit: AtomicU64,
-}
-
-/// What the consumer writes.
-pub(crate) struct Head {
-    released: AtomicU64,
-    ahead: AtomicU64,
-    clear: AtomicU64,
-    /// What [`tail_word`](Ring::tail_word) of the bypass is while nothing is in it, or `RESTLESS`.
-    quiet: AtomicU64,
 }
 
 impl Tail {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { claims: AtomicU64::new(0), limit: AtomicU64::new(0) }
+            Self { index: AtomicU64::new(0), limit: AtomicU64::new(0) }
         }
     }
+}
+
+/// What the consumer writes.
+pub(crate) struct Head {
+    index: AtomicU64,
+    taken_ahead: AtomicU64,
+    scan_start: AtomicU64,
+    bypass_tail_when_empty: AtomicU64,
 }
 
 impl Head {
     const_fn! {
         pub(crate) fn new() -> Self {
             Self {
-                released: AtomicU64::new(0),
-                ahead: AtomicU64::new(0),
-                clear: AtomicU64::new(0),
-                quiet: AtomicU64::new(0),
+                index: AtomicU64::new(0),
+                taken_ahead: AtomicU64::new(0),
+                scan_start: AtomicU64::new(0),
+                bypass_tail_when_empty: AtomicU64::new(0),
             }
         }
     }
 }
 
-// SAFETY: R1 and R2: of all contexts that share a slot, one at a time touches the item, and hands
-// it on with Release and Acquire. So items are sent between threads, and never shared.
-unsafe impl<T: Send> Sync for Slot<T> {}
-
-/// A bounded multi-producer single-consumer ring, wherever its parts lie. The ends are best on
-/// cache lines of their own.
+/// A ring as a producer or an onlooker sees it. Its parts may lie anywhere; tail and head are best
+/// on cache lines of their own.
 pub(crate) struct Ring<'a, S> {
     pub(crate) tail: &'a Tail,
     pub(crate) head: &'a Head,
@@ -245,78 +276,106 @@ impl<S> Clone for Ring<'_, S> {
 
 impl<S> Copy for Ring<'_, S> {}
 
-/// The producers' side: any context, at any instruction.
-impl<S: Slots> Ring<'_, S> {
-    /// Claims the next indices, `most` or as many as there is room for, and with each the right to
-    /// publish there, once.
+/// Indices that were claimed, each with the right to publish an item there, once (R1).
+///
+/// What is not published stays claimed: the consumer pops past it, and its slot is not used again.
+pub(crate) struct Claim<'a, S> {
+    ring: Ring<'a, S>,
+    indices: Range<u64>,
+}
+
+impl<S: Slots> Claim<'_, S> {
+    /// The index of the item that is published next.
+    #[cfg(feature = "std")]
     #[inline]
-    pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
+    pub(crate) fn next_index(&self) -> u64 {
+        self.indices.start
+    }
+
+    /// Publishes `item` at the claimed index, of which there is one.
+    #[inline]
+    pub(crate) fn publish(mut self, item: S::Item) {
+        self.publish_next(item);
+    }
+
+    /// Publishes `item` at the next of the claimed indices.
+    #[inline]
+    fn publish_next(&mut self, item: S::Item) {
+        let index = self.indices.start;
+        debug_assert!(index < self.indices.end, "R1: published what was not claimed");
+        self.indices.start += 1;
+        let slot = self.ring.slots.slot(index);
+        debug_assert!(
+            slot.stamp.load(Ordering::Relaxed) & !TAKEN <= index,
+            "R4: the slot of a claimed index is in use"
+        );
+        // SAFETY: R1: the slot is this claim's until the stamp says otherwise.
+        slot.item.with_mut(|place| unsafe { (*place).write(item) });
+        // [publish:S] Release; pairs with [stamp:L]. CLAIMED => PUBLISHED
+        slot.stamp.store(index + 1, Ordering::Release);
+    }
+}
+
+/// For producers: any thread, at any instruction.
+impl<'a, S: Slots> Ring<'a, S> {
+    /// Claims the next indices, `most` or as many as there is room for.
+    #[inline]
+    pub(crate) fn claim(self, most: u64) -> Result<Claim<'a, S>, Refused> {
         // [tail:L] Acquire; pairs with [claim:C], [close:C]
-        let mut tail = self.tail.claims.load(Ordering::Acquire);
+        let mut tail = self.tail.index.load(Ordering::Acquire);
         loop {
             // [claim:L] Acquire; pairs with [limit:S]
             let mut limit = self.tail.limit.load(Ordering::Acquire);
             if tail + most > limit {
                 limit = self.raise_limit(tail)?;
             }
-            // The compiler knows which for one.
+            // Spelled out, as the compiler does not know that there is room for one.
             let end = if most == 1 { tail + 1 } else { limit.min(tail + most) };
             match self.exchange_tail(tail, end) {
-                Ok(_) => return Ok(tail..end),
+                Ok(_) => return Ok(Claim { ring: self, indices: tail..end }),
                 Err(now) => tail = now,
             }
-            give_way();
+            back_off();
+        }
+    }
+
+    /// Claims the next index if fewer than `limit` slots are in use.
+    pub(crate) fn claim_within(self, limit: u64) -> Result<Claim<'a, S>, Refused> {
+        // [tail:L] Acquire; pairs with [claim:C], [close:C]
+        let mut tail = self.tail.index.load(Ordering::Acquire);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(Refused::Closed);
+            }
+            // [limit:H] Acquire; pairs with [head:S]
+            let head = self.head.index.load(Ordering::Acquire);
+            if tail >= head + limit.min(self.slots.capacity()) {
+                return Err(Refused::Full { tail });
+            }
+            match self.exchange_tail(tail, tail + 1) {
+                Ok(_) => return Ok(Claim { ring: self, indices: tail..tail + 1 }),
+                Err(now) => tail = now,
+            }
+            back_off();
         }
     }
 
     /// Claims the indices from `tail` to `end`, or returns what the tail is instead.
     #[inline]
     fn exchange_tail(self, tail: u64, end: u64) -> Result<u64, u64> {
-        // [claim:C] SeqCst; pairs with [sleep:F]. FREE => CLAIMED
-        // [tail:F] Acquire where it fails; pairs with [claim:C]
-        self.tail.claims.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Acquire)
+        // [claim:C] SeqCst; pairs with [tail:L], [tail:F], [sleep:F]. FREE => CLAIMED
+        // [tail:F] Acquire where it fails; pairs with [claim:C], [close:C]
+        self.tail.index.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Acquire)
     }
 
-    /// Claims the next index, if fewer than `limit` are claimed and not released.
-    pub(crate) fn claim_within(self, limit: u64) -> Result<u64, Refused> {
-        // [tail:L] Acquire; pairs with [claim:C], [close:C]
-        let mut tail = self.tail.claims.load(Ordering::Acquire);
-        loop {
-            if tail & CLOSED != 0 {
-                return Err(Refused::Closed);
-            }
-            // [limit:H] Acquire; pairs with [release:H]. Read after the tail, so it was as full as
-            // it says.
-            if tail >= self.head.released.load(Ordering::Acquire) + limit.min(self.slots.capacity())
-            {
-                return Err(Refused::Full { tail });
-            }
-            match self.exchange_tail(tail, tail + 1) {
-                Ok(_) => return Ok(tail),
-                Err(now) => tail = now,
-            }
-            give_way();
-        }
-    }
-
-    /// Whether the item that was published at `index` has been moved out. For signal handlers too.
-    #[cfg(feature = "std")]
-    pub(crate) fn is_taken(self, index: u64) -> bool {
-        // SAFETY: something was claimed, so the capacity is not 0.
-        let slot = unsafe { self.slots.slot(index) };
-        self.head.released.load(Ordering::Relaxed) > index
-            || slot.stamp.load(Ordering::Relaxed) != index + 1
-    }
-
-    /// Lets indices up to the one returned be claimed, if the head has moved far enough since the
-    /// limit was set.
+    /// Computes the limit anew, and returns it, if the head has moved far enough for `tail`.
     #[inline]
     fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
         if tail & CLOSED != 0 {
             return Err(Refused::Closed);
         }
-        // [limit:H] Acquire; pairs with [release:H]
-        let limit = self.head.released.load(Ordering::Acquire) + self.slots.capacity();
+        // [limit:H] Acquire; pairs with [head:S]
+        let limit = self.head.index.load(Ordering::Acquire) + self.slots.capacity();
         if tail >= limit {
             return Err(Refused::Full { tail });
         }
@@ -325,23 +384,7 @@ impl<S: Slots> Ring<'_, S> {
         Ok(limit)
     }
 
-    /// Puts `item` into the slot of `index`.
-    ///
-    /// # Safety
-    ///
-    /// `index` came from `claim`, and was not published before.
-    #[inline]
-    pub(crate) unsafe fn publish(self, index: u64, item: S::Item) {
-        // SAFETY: something was claimed, so the capacity is not 0.
-        let slot = unsafe { self.slots.slot(index) };
-        // SAFETY: R1: the slot is this context's until the stamp says otherwise.
-        slot.item.with_mut(|place| unsafe { (*place).write(item) });
-        // [publish:S] Release; pairs with [look:S]. CLAIMED => PUBLISHED
-        slot.stamp.store(index + 1, Ordering::Release);
-    }
-
-    /// Pushes the first of `items`, of which there are some, as many as fit, each as `wrap` makes
-    /// it.
+    /// Pushes the first of `items`, as many as fit, each as `wrap` makes it. There is at least one.
     #[cfg(feature = "alloc")]
     pub(crate) fn push_many<I>(
         self,
@@ -349,249 +392,271 @@ impl<S: Slots> Ring<'_, S> {
         wrap: impl Fn(I) -> S::Item,
     ) -> Result<(), Refused> {
         // At least one, so that a ring without slots says that it is full.
-        let indices = self.claim(self.slots.capacity().min(items.len() as u64).max(1))?;
-        let count = (indices.end - indices.start) as usize;
-        for (index, item) in indices.zip(items.drain(..count)) {
-            // SAFETY: just claimed.
-            unsafe { self.publish(index, wrap(item)) };
-        }
+        let mut claim = self.claim(self.slots.capacity().min(items.len() as u64).max(1))?;
+        let count = (claim.indices.end - claim.indices.start) as usize;
+        items.drain(..count).for_each(|item| claim.publish_next(wrap(item)));
         Ok(())
     }
 
-    /// Lets nothing more be claimed.
+    /// Refuses every claim from now on.
     pub(crate) fn close(self) {
-        // [close:C] SeqCst; pairs with [sleep:F], [closed:L]
-        self.tail.claims.fetch_or(CLOSED, Ordering::SeqCst);
+        // [close:C] SeqCst; pairs with [closed:L], [tail:L], [sleep:F]
+        self.tail.index.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
     /// Takes `close` back.
     pub(crate) fn reopen(self) {
-        self.tail.claims.fetch_and(!CLOSED, Ordering::Relaxed);
+        self.tail.index.fetch_and(!CLOSED, Ordering::Relaxed);
     }
 }
 
-/// Looking from anywhere.
+/// For onlookers, signal handlers included.
 impl<S: Slots> Ring<'_, S> {
     pub(crate) fn capacity(self) -> u64 {
         self.slots.capacity()
     }
 
-    /// How many indices were ever claimed.
+    /// The tail index: how many indices were ever claimed.
     pub(crate) fn claimed(self) -> u64 {
-        self.tail.claims.load(Ordering::Relaxed) & !CLOSED
+        self.tail_word() & !CLOSED
     }
 
-    /// `claims` as it is, if nothing is in the ring.
-    pub(crate) fn tail_word_if_empty(self) -> Option<u64> {
-        let tail = self.tail_word();
-        (tail & !CLOSED == self.first()).then_some(tail)
-    }
-
-    /// `claims` as it is, closed or not.
+    /// The tail index, and in its top bit whether the ring is closed.
     #[inline]
     pub(crate) fn tail_word(self) -> u64 {
-        self.tail.claims.load(Ordering::Relaxed)
+        self.tail.index.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_closed(self) -> bool {
         // [closed:L] Acquire; pairs with [close:C]
-        self.tail.claims.load(Ordering::Acquire) & CLOSED != 0
+        self.tail.index.load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// How many slots are in use, more or less: the two counters are read one after the other.
+    /// How many slots are in use. The two indices are read one after the other, so it counts what
+    /// is pushed in between.
     pub(crate) fn len(self) -> u64 {
         // The head first: read after the tail, it may have passed it.
-        let head = self.head.released.load(Ordering::Acquire);
+        // [empty:H] Acquire; pairs with [head:S]
+        let head = self.head.index.load(Ordering::Acquire);
         self.claimed().saturating_sub(head).min(self.capacity())
     }
 
-    /// Whether nothing is claimed that was not released.
+    /// Whether no slot is in use.
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
         // The head first: read after the tail, it may have come to where the tail was.
-        let head = self.head.released.load(Ordering::Acquire);
+        // [empty:H] Acquire; pairs with [head:S]
+        let head = self.head.index.load(Ordering::Acquire);
         self.claimed() == head
     }
 
     /// Whether every slot is in use.
     pub(crate) fn is_full(self) -> bool {
-        // The tail first: read after the head, it may have come to where the bound was not.
+        // The tail first, R6.
         // [tail:L] Acquire; pairs with [claim:C]
-        let tail = self.tail.claims.load(Ordering::Acquire) & !CLOSED;
-        tail.saturating_sub(self.head.released.load(Ordering::Acquire)) >= self.capacity()
+        let tail = self.tail.index.load(Ordering::Acquire) & !CLOSED;
+        // [limit:H] Acquire; pairs with [head:S]
+        tail.saturating_sub(self.head.index.load(Ordering::Acquire)) >= self.capacity()
     }
 
-    /// Whether it is closed and empty, and so for good.
-    pub(crate) fn is_finished(self) -> bool {
-        // [closed:L] Acquire; pairs with [close:C]
-        let tail = self.tail.claims.load(Ordering::Acquire);
-        tail == self.head.released.load(Ordering::Relaxed) | CLOSED
+    /// Whether the item that was published at `index` has been moved out.
+    #[cfg(feature = "std")]
+    pub(crate) fn is_taken(self, index: u64) -> bool {
+        self.head.index.load(Ordering::Relaxed) > index
+            || self.slots.slot(index).stamp.load(Ordering::Relaxed) != index + 1
     }
 }
 
-/// An index that is next, and its slot.
-pub(crate) type Front<'a, T> = (u64, &'a Slot<T>);
+/// A ring as its consumer sees it. There is one of a ring at a time.
+pub(crate) struct RingConsumer<'a, S> {
+    ring: Ring<'a, S>,
+}
 
-/// The consumer's side.
-impl<'a, S: Slots> Ring<'a, S> {
-    #[inline]
-    fn first(self) -> u64 {
-        self.head.released.load(Ordering::Relaxed)
-    }
+/// The slot at the head, with the item of that index in it.
+pub(crate) struct ReadySlot<'a, T> {
+    index: u64,
+    slot: &'a Slot<T>,
+    head: &'a Head,
+}
 
-    /// The first index and its slot, if an item is published there, and nothing is in the bypass
-    /// whose tail word `beside` then reads, and nothing was taken ahead.
+impl<T> ReadySlot<'_, T> {
+    /// Moves the item into the result of a pop, and frees the slot.
     ///
-    /// # Safety
-    ///
-    /// The capacity is not 0.
+    /// The item is moved once: to move a large one again costs more than all the rest of a pop.
     #[inline]
-    pub(crate) unsafe fn front(self, beside: impl FnOnce() -> u64) -> Option<Front<'a, S::Item>> {
-        let head = self.first();
-        // SAFETY: the capacity is not 0.
-        let slot = unsafe { self.slots.slot(head) };
-        // [look:S] Acquire; pairs with [publish:S]
-        (slot.stamp.load(Ordering::Acquire) == head + 1
-            && beside() == self.head.quiet.load(Ordering::Relaxed))
-        .then_some((head, slot))
-    }
-
-    /// Moves that item out, once and into the result of a pop, and frees its slot.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the consumer, and what is given came from `front` and was not taken since.
-    #[inline]
-    pub(crate) unsafe fn take_front<E>(
-        self,
-        (index, slot): Front<'_, S::Item>,
-    ) -> Result<S::Item, E> {
-        // SAFETY: R2, and R3: released before anybody looks again.
-        let item = Ok(unsafe { slot.read() });
-        self.release(index + 1);
+    pub(crate) fn take<E>(self) -> Result<T, E> {
+        // SAFETY: R2, and R3: the head passes it here, and the ready slot is gone.
+        let item = Ok(unsafe { self.slot.read() });
+        // [head:S] Release; pairs with [limit:H]. PUBLISHED => FREE
+        self.head.index.store(self.index + 1, Ordering::Release);
         item
     }
+}
 
-    /// As `front` and `take_front`, but the items that lie in a row there, `most` at most, which go
-    /// to the end of `buffer`. Returns how many. All slots are freed at once.
+impl<'a, S: Slots> RingConsumer<'a, S> {
+    /// # Safety
+    ///
+    /// While this lives there is no other consumer of the ring, and what earlier ones did happened
+    /// before.
+    #[inline]
+    pub(crate) unsafe fn new(ring: Ring<'a, S>) -> Self {
+        Self { ring }
+    }
+
+    /// The ring as others see it.
+    #[inline]
+    pub(crate) fn ring(&self) -> Ring<'a, S> {
+        self.ring
+    }
+
+    #[inline]
+    fn head(&self) -> u64 {
+        self.ring.head.index.load(Ordering::Relaxed)
+    }
+
+    /// The slot at the head, if its item is published, nothing was taken ahead of it, and
+    /// `bypass_tail`, which is read after the stamp, says that the bypass is empty.
+    #[inline]
+    pub(crate) fn ready_slot(
+        &mut self,
+        bypass_tail: impl FnOnce() -> u64,
+    ) -> Option<ReadySlot<'_, S::Item>> {
+        let index = self.head();
+        let slot = self.ring.slots.slot(index);
+        let is_ready = slot.has_item_of(index) && self.is_on_fast_path(bypass_tail);
+        is_ready.then_some(ReadySlot { index, slot, head: self.ring.head })
+    }
+
+    #[inline]
+    fn is_on_fast_path(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
+        bypass_tail() == self.ring.head.bypass_tail_when_empty.load(Ordering::Relaxed)
+    }
+
+    /// Moves the items that lie in a row at the head, `most` at most, to the end of `buffer`, and
+    /// frees their slots at once. Returns how many; 0 where [`ready_slot`](Self::ready_slot) finds
+    /// none.
     ///
     /// # Panics
     ///
-    /// Where `buffer` becomes too large; nothing was taken then.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the consumer, and the capacity is not 0.
+    /// Where `buffer` becomes too large. Nothing was taken then.
     #[cfg(feature = "alloc")]
-    pub(crate) unsafe fn take_run(
-        self,
+    pub(crate) fn take_run(
+        &mut self,
         most: u64,
-        beside: impl FnOnce() -> u64,
+        bypass_tail: impl FnOnce() -> u64,
         buffer: &mut Vec<S::Item>,
     ) -> usize {
-        let head = self.first();
-        let end = (head..head.saturating_add(most)).find(|&index| {
-            // SAFETY: the capacity is not 0.
-            let slot = unsafe { self.slots.slot(index) };
-            // [look:S] Acquire; pairs with [publish:S]
-            slot.stamp.load(Ordering::Acquire) != index + 1
-        });
-        let end = end.unwrap_or(head.saturating_add(most));
-        if end == head || beside() != self.head.quiet.load(Ordering::Relaxed) {
+        let slots = self.ring.slots;
+        let head = self.head();
+        let limit = head.saturating_add(most);
+        let end = (head..limit).find(|&index| !slots.slot(index).has_item_of(index));
+        let end = end.unwrap_or(limit);
+        if end == head || !self.is_on_fast_path(bypass_tail) {
             return 0;
         }
         let count = (end - head) as usize;
         buffer.reserve(count);
         for index in head..end {
-            // SAFETY: the capacity is not 0.
-            let slot = unsafe { self.slots.slot(index) };
-            // SAFETY: R2, and R3: released before anybody looks again, as nothing here can panic:
-            // there is room.
-            buffer.push(unsafe { slot.read() });
+            // SAFETY: R2, and R3: the head passes it below, and nothing panics before: there is
+            // room in the buffer.
+            buffer.push(unsafe { slots.slot(index).read() });
         }
-        self.release(end);
+        self.move_head(end);
         count
     }
 
-    /// Lets `front` go on while the tail word of the bypass is `beside`, at which nothing is in
-    /// there; or not at all.
-    pub(crate) fn settle(self, beside: Option<u64>) {
-        let is_quiet = self.head.ahead.load(Ordering::Relaxed) == 0;
-        let quiet = beside.filter(|_| is_quiet).unwrap_or(RESTLESS);
-        self.head.quiet.store(quiet, Ordering::Relaxed);
+    /// Turns the fast path on while the tail word of the bypass is `bypass_tail`, at which the
+    /// bypass is empty; or off.
+    pub(crate) fn update_fast_path(&mut self, bypass_tail: Option<u64>) {
+        let nothing_ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed) == 0;
+        let word = bypass_tail.filter(|_| nothing_ahead).unwrap_or(FAST_PATH_OFF);
+        self.ring.head.bypass_tail_when_empty.store(word, Ordering::Relaxed);
     }
 
-    /// The first index at which an item is published and not taken.
-    pub(crate) fn find(self) -> Option<u64> {
-        let (head, tail) = (self.first(), self.claimed());
+    /// The tail word, if no slot is in use.
+    pub(crate) fn tail_word_if_empty(&self) -> Option<u64> {
+        let tail = self.ring.tail_word();
+        (tail & !CLOSED == self.head()).then_some(tail)
+    }
+
+    /// Whether the ring is closed and empty, and so for good.
+    pub(crate) fn is_finished(&self) -> bool {
+        // [closed:L] Acquire; pairs with [close:C]
+        self.ring.tail.index.load(Ordering::Acquire) == self.head() | CLOSED
+    }
+
+    /// The first index whose item is published and not taken.
+    pub(crate) fn first_published(&mut self) -> Option<u64> {
+        let (head, tail) = (self.head(), self.ring.claimed());
+        debug_assert!(head <= tail, "R4: the head has passed the tail");
         if head == tail {
             return None;
         }
-        let clear = self.skip_taken(self.head.clear.load(Ordering::Relaxed).max(head + 1));
-        self.head.clear.store(clear, Ordering::Relaxed);
-        iter::once(head).chain(clear..tail).find(|&index| {
-            // SAFETY: something was claimed, so the capacity is not 0.
-            let slot = unsafe { self.slots.slot(index) };
-            // [look:S] Acquire; pairs with [publish:S]
-            slot.stamp.load(Ordering::Acquire) == index + 1
-        })
+        let scan_start = &self.ring.head.scan_start;
+        let start = self.skip_taken(scan_start.load(Ordering::Relaxed).max(head + 1));
+        scan_start.store(start, Ordering::Relaxed);
+        iter::once(head)
+            .chain(start..tail)
+            .find(|&index| self.ring.slots.slot(index).has_item_of(index))
     }
 
-    /// Looks at the item at `index` where it lies.
-    ///
-    /// # Safety
-    ///
-    /// The caller is the consumer, and `index` came from `find` and was not taken since.
-    pub(crate) unsafe fn peek<R>(self, index: u64, look: impl FnOnce(&S::Item) -> R) -> R {
-        // SAFETY: something was claimed, so the capacity is not 0.
-        let slot = unsafe { self.slots.slot(index) };
-        // SAFETY: R2: a published item is the consumer's.
-        slot.item.with(|place| look(unsafe { &*place.cast::<S::Item>() }))
+    /// Looks at the item of `index` in its slot, if it is published and not taken.
+    pub(crate) fn peek<R>(&self, index: u64, look: impl FnOnce(&S::Item) -> R) -> Option<R> {
+        let slot = self.ring.slots.slot(index);
+        // SAFETY: R2: a published item is the consumer's, and is not taken while this is borrowed.
+        let look = || slot.item.with(|item| look(unsafe { &*item.cast::<S::Item>() }));
+        slot.has_item_of(index).then(look)
     }
 
-    /// Moves the item at `index` out and frees its slot, or marks it taken where an earlier one is
-    /// still in use.
-    ///
-    /// # Safety
-    ///
-    /// As `peek`.
-    pub(crate) unsafe fn take(self, index: u64) -> S::Item {
-        // SAFETY: something was claimed, so the capacity is not 0.
-        let slot = unsafe { self.slots.slot(index) };
-        // SAFETY: R2, and R3: released or marked before anybody looks again.
+    /// Moves the item of `index` out, if it is published and not taken. Frees its slot, or marks it
+    /// taken where an earlier slot is still in use.
+    pub(crate) fn take(&mut self, index: u64) -> Option<S::Item> {
+        let slot = self.ring.slots.slot(index);
+        if !slot.has_item_of(index) {
+            return None;
+        }
+        debug_assert!(index >= self.head(), "R3: the item was taken before");
+        // SAFETY: R2, and R3: the head passes it or it is marked, before the next look.
         let item = unsafe { slot.read() };
-        if index == self.first() {
-            self.release(self.release_taken(index + 1));
+        if index == self.head() {
+            let head = self.count_out_taken(index + 1);
+            self.move_head(head);
         } else {
             // PUBLISHED => TAKEN
             slot.stamp.store((index + 1) | TAKEN, Ordering::Relaxed);
-            let ahead = self.head.ahead.load(Ordering::Relaxed);
-            self.head.ahead.store(ahead + 1, Ordering::Relaxed);
+            let ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed);
+            self.ring.head.taken_ahead.store(ahead + 1, Ordering::Relaxed);
         }
-        item
+        Some(item)
     }
 
-    /// Frees the slots before `head`.
+    /// Frees the slots below `head`.
     #[inline]
-    fn release(self, head: u64) {
-        // [release:H] Release; pairs with [limit:H]. PUBLISHED, TAKEN => FREE
-        self.head.released.store(head, Ordering::Release);
+    fn move_head(&mut self, head: u64) {
+        debug_assert!(
+            self.head() < head && head <= self.ring.claimed(),
+            "R4: not a head to move to"
+        );
+        // [head:S] Release; pairs with [limit:H]. PUBLISHED, TAKEN => FREE
+        self.ring.head.index.store(head, Ordering::Release);
     }
 
-    /// The first index from `head` on that was not taken; those before it are ahead no longer.
-    fn release_taken(self, head: u64) -> u64 {
-        let ahead = self.head.ahead.load(Ordering::Relaxed);
-        let end = if ahead == 0 { head } else { self.skip_taken(head) };
-        self.head.ahead.store(ahead - (end - head), Ordering::Relaxed);
+    /// The first index from `index` on that was not taken. Those before it are not ahead any more.
+    fn count_out_taken(&mut self, index: u64) -> u64 {
+        let ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed);
+        let end = if ahead == 0 { index } else { self.skip_taken(index) };
+        debug_assert!(end - index <= ahead, "R3: more were taken ahead than were counted");
+        self.ring.head.taken_ahead.store(ahead - (end - index), Ordering::Relaxed);
         end
     }
 
-    /// The first index from `index` on that was not taken. A lap at most: the stamp says for which
-    /// index it is.
-    fn skip_taken(self, mut index: u64) -> u64 {
-        // SAFETY: something was claimed, so the capacity is not 0.
-        while unsafe { self.slots.slot(index) }.stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN
-        {
+    /// The first index from `index` on that was not taken. It is less than a lap away, as the stamp
+    /// says for which index it is.
+    fn skip_taken(&self, mut index: u64) -> u64 {
+        let is_taken = |index| {
+            self.ring.slots.slot(index).stamp.load(Ordering::Relaxed) == (index + 1) | TAKEN
+        };
+        while is_taken(index) {
             index += 1;
         }
         index

@@ -5,18 +5,20 @@ use crate::ring::{Slot, Slots};
 #[cfg(feature = "alloc")]
 use alloc::{boxed::Box, vec::Vec};
 
-/// Slots on the heap: the next power of two, so that the slot of an index is found with a mask.
+/// Slots on the heap. Their number is a power of two, so that a mask finds the slot of an index.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 #[cfg(feature = "alloc")]
 pub struct Boxed<T> {
     slots: Box<[Slot<T>]>,
-    /// One less than their number.
+    /// The number of slots less one.
     mask: usize,
     capacity: u64,
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Boxed<T> {
+    /// At least one slot, also for a capacity of 0.
+    ///
     /// # Panics
     ///
     /// Where so much cannot be allocated.
@@ -25,10 +27,8 @@ impl<T> Boxed<T> {
         let mut slots = Vec::new();
         let count = capacity.checked_next_power_of_two().unwrap_or(usize::MAX);
         if slots.try_reserve_exact(count).is_err() {
-            panic!(
-                "bywash: a capacity of {capacity}, {} bytes each, is too large to allocate",
-                size_of::<Slot<T>>()
-            );
+            let size = size_of::<Slot<T>>();
+            panic!("bywash: a capacity of {capacity}, {size} bytes each, is too large to allocate");
         }
         slots.resize_with(count, Slot::new);
         Self { slots: slots.into_boxed_slice(), mask: count - 1, capacity: capacity as u64 }
@@ -46,13 +46,13 @@ unsafe impl<T> Slots for Boxed<T> {
     }
 
     #[inline]
-    unsafe fn slot(&self, index: u64) -> &Slot<T> {
-        // SAFETY: there is at least one slot, so the mask is less than their number.
+    fn slot(&self, index: u64) -> &Slot<T> {
+        // SAFETY: the mask is one less than the number of slots, which is not 0.
         unsafe { self.slots.get_unchecked(index as usize & self.mask) }
     }
 }
 
-/// Slots in line, just as many as the capacity.
+/// Slots in line, as many as the capacity.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Inline<T, const N: usize>([Slot<T>; N]);
 
@@ -72,11 +72,10 @@ unsafe impl<T, const N: usize> Slots for Inline<T, N> {
         N as u64
     }
 
+    /// Panics with N = 0, where there is nothing to ask for. Otherwise the compiler knows that it
+    /// does not.
     #[inline]
-    unsafe fn slot(&self, index: u64) -> &Slot<T> {
-        // With N = 0 nobody comes here, but the compiler does not know.
-        let place = index.checked_rem(N as u64).unwrap_or(0) as usize;
-        // SAFETY: N is not 0, says the caller, so the remainder is less than N.
-        unsafe { self.0.get_unchecked(place) }
+    fn slot(&self, index: u64) -> &Slot<T> {
+        &self.0[(index % N as u64) as usize]
     }
 }

@@ -4,9 +4,10 @@ use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::Consumer;
 use crate::TryPushError;
-use crate::bypass::Entry;
-use crate::queue::{Consumer, Queue, debug, sealed};
+use crate::lanes::Entry;
+use crate::queue::{Queue, debug, sealed};
 use crate::shared::Shared;
 use crate::slots::Inline;
 
@@ -15,7 +16,7 @@ use alloc::collections::VecDeque;
 
 #[cfg(feature = "std")]
 use {
-    crate::queue::without_timeout,
+    crate::error::without_timeout,
     crate::{PushError, PushTimeoutError},
     std::time::{Duration, Instant},
 };
@@ -223,42 +224,49 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
-    /// Whether this is a thread on which [`push`](Self::push) never waits: the consumer's, or one
-    /// inside its [`Domain`](crate::Domain).
+    /// Whether this is the consumer's thread, as
+    /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) says it.
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.shared.is_inside()
+        self.shared.members.is_consumer()
+    }
+
+    /// Whether this thread must not wait for the consumer, as
+    /// [`Producer::must_not_wait`](crate::Producer::must_not_wait) says it.
+    #[cfg(feature = "std")]
+    pub fn must_not_wait(&self) -> bool {
+        self.shared.members.is_member()
     }
 
     /// How many items the ring holds at most: `N`.
     pub fn capacity(&self) -> usize {
-        self.shared.capacity()
+        self.shared.lanes().capacity()
     }
 
     /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len)
     /// counts them.
     pub fn len(&self) -> usize {
-        self.shared.len()
+        self.shared.lanes().len()
     }
 
     /// Whether nothing is in the queue at the moment, not even half pushed.
     pub fn is_empty(&self) -> bool {
-        self.shared.is_empty()
+        self.shared.lanes().is_empty()
     }
 
     /// Whether every slot of the ring is in use at the moment.
     pub fn is_full(&self) -> bool {
-        self.shared.is_full()
+        self.shared.lanes().ring.is_full()
     }
 
     /// Whether the consumer was closed or dropped, and no other has been claimed since.
     pub fn is_closed(&self) -> bool {
-        self.shared.is_closed()
+        self.shared.lanes().ring.is_closed()
     }
 
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
-        self.shared.bypassed()
+        self.shared.lanes().bypassed()
     }
 }
 
@@ -277,10 +285,12 @@ pub struct Claimed<'a, T, const N: usize, const BYPASS: usize> {
     queue: &'a StaticQueue<T, N, BYPASS>,
 }
 
-impl<T, const N: usize, const BYPASS: usize> Queue for Claimed<'_, T, N, BYPASS> {}
+impl<T, const N: usize, const BYPASS: usize> Queue for Claimed<'_, T, N, BYPASS> {
+    type Item = T;
+}
 
 impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N, BYPASS> {
-    type Item = T;
+    type Content = T;
     type Ring = Inline<T, N>;
     type Bypass = Inline<Entry<T>, BYPASS>;
 
@@ -290,7 +300,7 @@ impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N
     }
 
     #[cfg(feature = "std")]
-    fn remote(&self) -> Box<dyn crate::listener::Remote>
+    fn control(&self) -> Box<dyn crate::shared::Control>
     where
         Self: 'static,
         T: Send,
@@ -307,8 +317,7 @@ impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BY
 
 impl<T, const N: usize, const BYPASS: usize> Drop for Claimed<'_, T, N, BYPASS> {
     fn drop(&mut self) {
-        #[cfg(feature = "std")]
-        self.queue.shared.context().unbind();
+        self.queue.shared.members.unbind();
         // Release; pairs with the Acquire of the next claim.
         self.queue.claimed.store(false, Ordering::Release);
     }

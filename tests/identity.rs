@@ -20,11 +20,24 @@ fn queue() -> (Producer<u8>, Consumer<u8>) {
     Builder::new(1).bypass(1).build()
 }
 
+/// One thread is the consumer's; those of the domain must not wait either.
+#[test]
+fn a_thread_in_the_domain_is_not_the_consumers_thread() {
+    let (producer, mut consumer) = bounded::<u8>(1);
+    let domain = consumer.domain();
+    let guard = domain.enter();
+    assert!(producer.must_not_wait() && !producer.is_consumer_thread());
+    consumer.bind();
+    drop(guard);
+    assert!(producer.must_not_wait() && producer.is_consumer_thread());
+    assert!(!elsewhere(|| producer.is_consumer_thread()));
+}
+
 #[test]
 fn an_unbound_consumer_has_no_thread() {
     let (producer, consumer) = queue();
-    assert!(!producer.is_consumer_thread());
-    assert!(!elsewhere(|| producer.is_consumer_thread()));
+    assert!(!producer.must_not_wait());
+    assert!(!elsewhere(|| producer.must_not_wait()));
     drop(consumer);
 }
 
@@ -33,13 +46,13 @@ fn the_latest_pop_or_bind_says_which_thread_it_is() {
     let (producer, mut consumer) = queue();
     for _ in 0..3 {
         consumer.bind();
-        assert!(producer.is_consumer_thread());
-        assert!(!elsewhere(|| producer.is_consumer_thread()));
+        assert!(producer.must_not_wait());
+        assert!(!elsewhere(|| producer.must_not_wait()));
         elsewhere(|| {
             consumer.try_pop().unwrap_err();
-            assert!(producer.is_consumer_thread());
+            assert!(producer.must_not_wait());
         });
-        assert!(!producer.is_consumer_thread());
+        assert!(!producer.must_not_wait());
     }
 }
 
@@ -49,10 +62,10 @@ fn moving_a_consumer_without_a_pop_leaves_it_bound_where_it_was() {
     consumer.bind();
     let consumer = elsewhere(|| {
         let here = consumer;
-        assert!(!producer.is_consumer_thread());
+        assert!(!producer.must_not_wait());
         here
     });
-    assert!(producer.is_consumer_thread());
+    assert!(producer.must_not_wait());
     drop(consumer);
 }
 
@@ -63,11 +76,11 @@ fn two_queues_know_their_own_threads() {
     here.bind();
     elsewhere(|| {
         there.bind();
-        assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, true));
+        assert_eq!((one.must_not_wait(), other.must_not_wait()), (false, true));
     });
-    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (true, false));
+    assert_eq!((one.must_not_wait(), other.must_not_wait()), (true, false));
     there.bind();
-    assert!(one.is_consumer_thread() && other.is_consumer_thread());
+    assert!(one.must_not_wait() && other.must_not_wait());
 }
 
 /// What tells a thread from all others that run at the same time, and may come back when it has
@@ -85,10 +98,10 @@ fn a_new_thread_in_the_memory_of_a_dead_one_is_not_the_consumers() {
     let mut reused = 0;
     for _ in 0..200 {
         let memory = elsewhere(|| {
-            assert!(!producer.is_consumer_thread());
+            assert!(!producer.must_not_wait());
             consumer.bind();
             forget(domain.enter());
-            assert!(producer.is_consumer_thread());
+            assert!(producer.must_not_wait());
             address_of_own_memory()
         });
         reused += usize::from(!memories.insert(memory));
@@ -120,7 +133,7 @@ fn a_thread_knows_itself_until_its_very_end() {
     impl Drop for AtExit {
         fn drop(&mut self) {
             self.1.try_pop().unwrap_err();
-            assert!(self.0.is_consumer_thread());
+            assert!(self.0.must_not_wait());
             self.0.push(1).unwrap();
             self.0.push(2).unwrap();
             assert_eq!(self.0.push(3), Err(PushError::WouldDeadlock(3)));
@@ -171,14 +184,14 @@ fn in_the_domain_pushes_never_wait_and_take_the_bypass() {
     let (producer, consumer) = queue();
     let domain = consumer.domain();
     let guard = domain.enter();
-    assert!(producer.is_consumer_thread());
-    assert!(!elsewhere(|| producer.is_consumer_thread()));
+    assert!(producer.must_not_wait());
+    assert!(!elsewhere(|| producer.must_not_wait()));
     producer.push(1).unwrap();
     producer.push(2).unwrap();
     assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
     assert_eq!(consumer.bypassed(), 1);
     drop(guard);
-    assert!(!producer.is_consumer_thread());
+    assert!(!producer.must_not_wait());
 }
 
 #[test]
@@ -189,10 +202,10 @@ fn nested_guards_keep_the_thread_inside_until_the_last_in_whatever_order_they_go
         let mut guards =
             [domain.enter(), domain.clone().enter(), consumer.domain().enter()].map(Some);
         for i in order {
-            assert!(producer.is_consumer_thread());
+            assert!(producer.must_not_wait());
             guards[i] = None;
         }
-        assert!(!producer.is_consumer_thread());
+        assert!(!producer.must_not_wait());
     }
 }
 
@@ -208,9 +221,9 @@ fn a_domain_has_as_many_threads_as_enter_it() {
                 for _ in 0..50 {
                     let guard = inside.then(|| domain.enter());
                     barrier.wait();
-                    assert_eq!(producer.is_consumer_thread(), inside);
+                    assert_eq!(producer.must_not_wait(), inside);
                     drop(guard);
-                    assert!(!producer.is_consumer_thread());
+                    assert!(!producer.must_not_wait());
                 }
             });
         }
@@ -227,10 +240,10 @@ fn a_forgotten_guard_leaves_its_own_thread_inside_and_no_other() {
     elsewhere(|| {
         forget(domain.enter());
         drop(domain.enter());
-        assert!(producer.is_consumer_thread());
+        assert!(producer.must_not_wait());
     });
-    (0..20).for_each(|_| assert!(!elsewhere(|| producer.is_consumer_thread())));
-    assert!(!producer.is_consumer_thread());
+    (0..20).for_each(|_| assert!(!elsewhere(|| producer.must_not_wait())));
+    assert!(!producer.must_not_wait());
 }
 
 #[test]
@@ -241,7 +254,7 @@ fn a_guard_is_left_by_unwinding() {
         let _inside = domain.enter();
         panic!("inside");
     });
-    assert!(unwound.is_err() && !producer.is_consumer_thread());
+    assert!(unwound.is_err() && !producer.must_not_wait());
 }
 
 #[test]
@@ -262,12 +275,12 @@ fn domains_of_two_queues_are_two() {
     let (one, consumer) = queue();
     let (other, other_consumer) = queue();
     let guard = consumer.domain().enter();
-    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (true, false));
+    assert_eq!((one.must_not_wait(), other.must_not_wait()), (true, false));
     let other_guard = other_consumer.domain().enter();
     drop(guard);
-    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, true));
+    assert_eq!((one.must_not_wait(), other.must_not_wait()), (false, true));
     drop(other_guard);
-    assert_eq!((one.is_consumer_thread(), other.is_consumer_thread()), (false, false));
+    assert_eq!((one.must_not_wait(), other.must_not_wait()), (false, false));
 }
 
 #[test]
@@ -277,9 +290,9 @@ fn the_domain_stays_where_the_consumer_goes() {
     let _inside = domain.enter();
     elsewhere(|| {
         consumer.bind();
-        assert!(producer.is_consumer_thread());
+        assert!(producer.must_not_wait());
     });
-    assert!(producer.is_consumer_thread());
+    assert!(producer.must_not_wait());
     drop(consumer);
 }
 
@@ -288,10 +301,10 @@ fn a_domain_asked_for_twice_is_one() {
     let (producer, consumer) = bounded::<u8>(1);
     let (first, second) = (consumer.domain(), consumer.domain());
     drop((first.enter(), second.enter()));
-    assert!(!producer.is_consumer_thread());
+    assert!(!producer.must_not_wait());
     let _inside = second.enter();
     drop(first);
-    assert!(producer.is_consumer_thread());
+    assert!(producer.must_not_wait());
 }
 
 #[test]
@@ -300,10 +313,10 @@ fn a_static_queue_knows_its_consumers_thread_as_any_other() {
     let mut consumer = QUEUE.consumer().unwrap();
     for _ in 0..20 {
         elsewhere(|| {
-            assert!(!QUEUE.is_consumer_thread());
+            assert!(!QUEUE.must_not_wait());
             consumer.bind();
-            assert!(QUEUE.is_consumer_thread());
+            assert!(QUEUE.must_not_wait());
         });
-        assert!(!QUEUE.is_consumer_thread());
+        assert!(!QUEUE.must_not_wait());
     }
 }

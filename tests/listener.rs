@@ -4,7 +4,6 @@
 
 mod support;
 
-use std::iter;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -94,10 +93,10 @@ fn the_thread_has_the_name_and_is_the_consumers_before_spawn_returns() {
     let own = producer.clone();
     let handler = move |()| {
         let name = thread::current().name().map(str::to_owned);
-        sender.send((name, own.is_consumer_thread())).unwrap();
+        sender.send((name, own.must_not_wait())).unwrap();
     };
     let listener = Listener::spawn("a name", consumer, handler).unwrap();
-    assert!(!producer.is_consumer_thread());
+    assert!(!producer.must_not_wait());
     producer.push(()).unwrap();
     listener.stop(LONG).unwrap();
     assert_eq!(handled.recv(), Ok((Some("a name".into()), true)));
@@ -537,6 +536,8 @@ fn a_listener_can_be_shared() {
 #[cfg(bywash_steps)]
 mod stopped {
     use super::*;
+    use std::iter;
+
     use bywash::Producer;
     use bywash::steps::hooked;
 

@@ -42,7 +42,7 @@ fn drain(consumer: &mut Consumer<Item>) -> Vec<usize> {
     consumer.try_iter().map(number).collect()
 }
 
-/// [claim:C] [publish:S] [look:S]
+/// [claim:C] [publish:S] [stamp:L]
 #[test]
 fn two_pushes_and_a_pop_lose_nothing() {
     model(PREEMPTIONS, || {
@@ -61,7 +61,7 @@ fn two_pushes_and_a_pop_lose_nothing() {
     });
 }
 
-/// [limit:H] [release:H]: a slot is written again only when the consumer is done with it.
+/// [limit:H] [head:S]: a slot is written again only when the consumer is done with it.
 #[test]
 fn a_slot_is_used_again() {
     model(PREEMPTIONS, || {
@@ -75,6 +75,23 @@ fn a_slot_is_used_again() {
         popped.extend(drain(&mut consumer));
         assert_eq!(pushed, popped);
         assert_eq!(pushed[0], 1);
+    });
+}
+
+/// [head:S] of a batch, which frees several slots at once.
+#[test]
+fn a_slot_is_used_again_after_a_batch() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(2, 0);
+        let thread = thread::spawn(move || {
+            (1..=3).filter(|&i| producer.try_push(item(i)).is_ok()).collect::<Vec<_>>()
+        });
+        let mut popped = Vec::new();
+        let _ = consumer.try_pop_many(&mut popped, 2);
+        let pushed = thread.join().unwrap();
+        let _ = consumer.try_pop_many(&mut popped, 3);
+        let _ = consumer.try_pop_many(&mut popped, 3);
+        assert_eq!(pushed, popped.into_iter().map(number).collect::<Vec<_>>());
     });
 }
 
@@ -227,7 +244,7 @@ fn assert_order(popped: &[usize], earlier: usize, later: usize) {
 }
 
 /// C3 while slots are skipped: one producer pushes 1 and then 2, with the claim of 0 anywhere.
-/// [look:S] B3
+/// [stamp:L] B3
 fn order_around_a_stopped_push(capacity: usize) {
     model(2, move || {
         let (producer, mut consumer) = queue(capacity, 0);
@@ -284,7 +301,7 @@ fn the_bypass_keeps_order_with_another_producer() {
     });
 }
 
-/// [publish:S] [look:S] of batches: one claim for as many as fit, one release for all that lie in a
+/// [publish:S] [stamp:L] of batches: one claim for as many as fit, one release for all that lie in a
 /// row.
 #[test]
 fn batches_lose_nothing_and_keep_order() {
@@ -431,7 +448,7 @@ fn a_rebound_consumer_shares_the_bypass_with_the_old_thread() {
     });
 }
 
-/// [sleep:F] [wake:F]: a push finds whoever sleeps.
+/// [sleep:F] [notify:L]: a push finds whoever sleeps.
 #[test]
 fn a_push_wakes_a_pop() {
     model(2, || {
@@ -528,7 +545,7 @@ fn one_pop_lets_one_of_two_sleepers_in() {
     });
 }
 
-/// [room:R] Two slots are freed while two sleep: the one that is woken wakes the other.
+/// [registered:L] Two slots are freed while two sleep: the one that is woken wakes the other.
 #[test]
 fn a_wake_is_passed_on_while_there_is_room() {
     model(2, || {

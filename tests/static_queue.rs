@@ -332,13 +332,13 @@ mod blocking {
     fn the_thread_of_a_consumer_that_was_given_back_is_not_the_consumers_thread() {
         static QUEUE: StaticQueue<u8, 1, 1> = StaticQueue::new();
         let mut consumer = QUEUE.consumer().unwrap();
-        assert!(!QUEUE.is_consumer_thread());
+        assert!(!QUEUE.must_not_wait());
         consumer.bind();
-        assert!(QUEUE.is_consumer_thread());
+        assert!(QUEUE.must_not_wait());
         drop(consumer);
-        assert!(!QUEUE.is_consumer_thread());
+        assert!(!QUEUE.must_not_wait());
         let _unbound = QUEUE.consumer().unwrap();
-        assert!(!QUEUE.is_consumer_thread());
+        assert!(!QUEUE.must_not_wait());
         QUEUE.push(1).unwrap();
         assert_eq!(QUEUE.push_timeout(2, SHORT), Err(PushTimeoutError::Timeout(2)));
     }
@@ -349,7 +349,7 @@ mod blocking {
         let queue = StaticQueue::<_, 1, 1>::new();
         let domain = queue.consumer().unwrap().domain();
         let _inside = domain.enter();
-        assert!(queue.is_consumer_thread());
+        assert!(queue.must_not_wait());
         let _next = queue.consumer().unwrap();
         queue.push(1).unwrap();
         queue.push(2).unwrap();

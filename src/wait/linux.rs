@@ -73,7 +73,7 @@ pub(crate) fn heavy_barrier() -> bool {
 
 /// Sleeps for a moment. For signal handlers too: it is one system call, whose error is returned and
 /// not in `errno`.
-pub(crate) fn doze() {
+pub(crate) fn sleep_briefly() {
     // On 32 bits it may be either width.
     #[allow(clippy::useless_conversion)]
     let moment = libc::timespec { tv_sec: 0, tv_nsec: 100_000i32.into() };

@@ -50,6 +50,6 @@ pub(crate) fn heavy_barrier() -> bool {
     true
 }
 
-pub(crate) fn doze() {
+pub(crate) fn sleep_briefly() {
     loom::thread::yield_now();
 }

@@ -58,6 +58,6 @@ pub(crate) fn heavy_barrier() -> bool {
 }
 
 /// Lets others run. For signal handlers too, where it is one system call that does not fail.
-pub(crate) fn doze() {
+pub(crate) fn sleep_briefly() {
     std::thread::yield_now();
 }

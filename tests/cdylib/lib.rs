@@ -23,7 +23,7 @@ pub extern "C" fn queue_push(item: u32) -> i32 {
 /// For signal handlers: whether this is the consumer's thread or one in its domain.
 #[unsafe(no_mangle)]
 pub extern "C" fn queue_is_inside() -> bool {
-    QUEUE.is_consumer_thread()
+    QUEUE.must_not_wait()
 }
 
 /// Claims the consumer, binds it to the calling thread and enters the domain there; then calls

@@ -1,0 +1,118 @@
+//! Iterators over a queue.
+
+use core::fmt;
+
+use crate::Consumer;
+use crate::queue::{Heap, Queue, debug};
+
+#[cfg(feature = "std")]
+use core::iter::FusedIterator;
+
+/// Pops and waits, until the queue is closed and drained. From [`Consumer::iter`].
+#[cfg(feature = "std")]
+pub struct Iter<'a, T, Q: Queue<Item = T> = Heap<T>> {
+    pub(crate) consumer: &'a mut Consumer<T, Q>,
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> Iterator for Iter<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.pop().ok()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> FusedIterator for Iter<'_, T, Q> {}
+
+/// Pops until there is nothing to pop. From [`Consumer::try_iter`].
+pub struct TryIter<'a, T, Q: Queue<Item = T> = Heap<T>> {
+    pub(crate) consumer: &'a mut Consumer<T, Q>,
+}
+
+impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.try_pop().ok()
+    }
+}
+
+/// Pops as many items as were in the queue. From [`Consumer::drain`].
+pub struct Drain<'a, T, Q: Queue<Item = T> = Heap<T>> {
+    pub(crate) consumer: &'a mut Consumer<T, Q>,
+    pub(crate) left: usize,
+}
+
+impl<T, Q: Queue<Item = T>> Iterator for Drain<'_, T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.left = self.left.checked_sub(1)?;
+        self.consumer.try_pop().ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.left))
+    }
+}
+
+/// Pops and waits, until the queue is closed and drained. From [`Consumer::into_iter`].
+#[cfg(feature = "std")]
+pub struct IntoIter<T, Q: Queue<Item = T> = Heap<T>> {
+    consumer: Consumer<T, Q>,
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> Iterator for IntoIter<T, Q> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.consumer.pop().ok()
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> FusedIterator for IntoIter<T, Q> {}
+
+#[cfg(feature = "std")]
+impl<T, Q: Queue<Item = T>> IntoIterator for Consumer<T, Q> {
+    type Item = T;
+    type IntoIter = IntoIter<T, Q>;
+
+    fn into_iter(self) -> IntoIter<T, Q> {
+        IntoIter { consumer: self }
+    }
+}
+
+#[cfg(feature = "std")]
+impl<'a, T, Q: Queue<Item = T>> IntoIterator for &'a mut Consumer<T, Q> {
+    type Item = T;
+    type IntoIter = Iter<'a, T, Q>;
+
+    fn into_iter(self) -> Iter<'a, T, Q> {
+        self.iter()
+    }
+}
+
+/// `Debug` for what iterates over a queue, whatever its items are.
+macro_rules! debug_iterators {
+    ($($(#[$meta:meta])* $name:ident<$($lifetime:lifetime)?>,)+) => {$(
+        $(#[$meta])*
+        impl<T, Q: Queue<Item = T>> fmt::Debug for $name<$($lifetime,)? T, Q> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                debug(f, stringify!($name), self.consumer.queue.shared())
+            }
+        }
+    )+};
+}
+
+debug_iterators! {
+    TryIter<'_>,
+    Drain<'_>,
+    #[cfg(feature = "std")]
+    Iter<'_>,
+    #[cfg(feature = "std")]
+    IntoIter<>,
+}

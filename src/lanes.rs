@@ -1,0 +1,282 @@
+//! The two lanes of a queue, ring and bypass, and the one order over both.
+//!
+//! While the ring is full, a push on the consumer's thread or in its domain goes into the bypass.
+//! Who that is is decided elsewhere. A consumer may move to another thread while its old thread is
+//! inside such a push, so several threads may push into the bypass at once. So the bypass is a ring
+//! of the same kind.
+//!
+//! # Order
+//!
+//! An entry of the bypass carries `after`: the tail index of the ring at which the ring was seen
+//! full. The entry comes after the ring's indices below `after`, and before those from `after` on.
+//!
+//! * **B1** *Ring, then bypass.* If a push into the ring returned before a push into the bypass
+//!   began, its index is below the `after` that the second push read.
+//! * **B2** *Bypass, then ring.* If a push into the bypass returned before a push into the ring
+//!   began, the second push claims an index not below that `after`.
+//! * Within each lane the index decides. Of two entries of the bypass, the one with the larger index
+//!   may carry the smaller `after`: it read its `after` before the other one claimed. The ring's
+//!   indices between the two were claimed after that read, by pushes that run beside both. So any
+//!   place among those indices will do for the second entry, and the place right behind the first
+//!   entry is as good as any.
+//! * **B3** *Look again.* The consumer sees only what is published. When it has found an item, an
+//!   earlier one may have been published meanwhile, by a push that returned before the push of the
+//!   found item began. But that push is visible once the stamp of the found item was read with
+//!   Acquire. So the consumer looks again at everything, until two looks in a row find the same
+//!   item: then no earlier push has finished. On the fast path, the item at the head of the ring is
+//!   published, and the consumer only has to look whether the bypass is empty, after it has read
+//!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
+//!   which the slow path last left the bypass empty.
+//!
+//! # Closing
+//!
+//! `close` closes the ring first and the bypass second; `reopen` goes the other way round. A push
+//! into the bypass that saw the ring full and open may still be refused by the bypass. Once both
+//! lanes are closed and empty, nothing can come any more.
+
+use crate::TryPopError;
+use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
+
+#[cfg(feature = "alloc")]
+use {
+    crate::ring::Refused,
+    alloc::{collections::VecDeque, vec::Vec},
+};
+
+/// An item in the bypass.
+#[allow(missing_debug_implementations, reason = "no user can name it")]
+pub struct Entry<T> {
+    /// The tail index of the ring when the ring was seen full.
+    after: u64,
+    item: T,
+}
+
+/// Ring and bypass, as producers and onlookers see them.
+pub(crate) struct Lanes<'a, S, B> {
+    pub(crate) ring: Ring<'a, S>,
+    pub(crate) bypass: Ring<'a, B>,
+}
+
+impl<S, B> Clone for Lanes<'_, S, B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, B> Copy for Lanes<'_, S, B> {}
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
+    /// Pushes into the bypass, after the ring was seen full at the tail index `after`: B1, B2.
+    #[cfg(feature = "std")]
+    pub(crate) fn push_bypass(self, item: T, after: u64) -> Result<(), (Refused, T)> {
+        debug_assert!(after <= self.ring.claimed(), "B1: a tail that never was");
+        match self.bypass.claim(1) {
+            Ok(claim) => {
+                claim.publish(Entry { after, item });
+                Ok(())
+            }
+            Err(refused) => Err((refused, item)),
+        }
+    }
+
+    /// Pushes the first of `items`, as many as fit; into the bypass where the ring is full and
+    /// `may_bypass` says so.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn push_many(
+        self,
+        items: &mut VecDeque<T>,
+        may_bypass: impl FnOnce() -> bool,
+    ) -> Result<(), Refused> {
+        match self.ring.push_many(items, |item| item) {
+            // B1, B2: at this very tail.
+            Err(Refused::Full { tail: after }) if may_bypass() => {
+                self.bypass.push_many(items, |item| Entry { after, item })
+            }
+            result => result,
+        }
+    }
+
+    /// Refuses every push from now on.
+    pub(crate) fn close(self) {
+        self.ring.close();
+        self.bypass.close();
+    }
+
+    /// Takes `close` back.
+    pub(crate) fn reopen(self) {
+        self.bypass.reopen();
+        self.ring.reopen();
+    }
+
+    pub(crate) fn capacity(self) -> usize {
+        self.ring.capacity() as usize
+    }
+
+    pub(crate) fn len(self) -> usize {
+        (self.ring.len() + self.bypass.len()) as usize
+    }
+
+    /// Whether no slot is in use.
+    pub(crate) fn is_empty(self) -> bool {
+        self.ring.is_empty() && self.bypass.is_empty()
+    }
+
+    /// How many items have gone through the bypass.
+    pub(crate) fn bypassed(self) -> u64 {
+        self.bypass.claimed()
+    }
+}
+
+/// Where the next item in order is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    Ring(u64),
+    Bypass(u64),
+}
+
+/// The tail indices of both lanes at one moment.
+#[cfg(feature = "std")]
+#[derive(Clone, Copy)]
+pub(crate) struct Tails {
+    ring: u64,
+    bypass: u64,
+}
+
+/// Ring and bypass, as their consumer sees them.
+pub(crate) struct LanesConsumer<'a, S, B> {
+    ring: RingConsumer<'a, S>,
+    bypass: RingConsumer<'a, B>,
+}
+
+impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, B> {
+    /// # Safety
+    ///
+    /// As [`RingConsumer::new`], for both lanes.
+    #[inline]
+    pub(crate) unsafe fn new(lanes: Lanes<'a, S, B>) -> Self {
+        // SAFETY: the caller guarantees it.
+        let ring = unsafe { RingConsumer::new(lanes.ring) };
+        // SAFETY: the caller guarantees it.
+        let bypass = unsafe { RingConsumer::new(lanes.bypass) };
+        Self { ring, bypass }
+    }
+
+    /// The slot at the head of the ring, if its item is published and plainly the next in order.
+    #[inline]
+    pub(crate) fn ready_slot(&mut self) -> Option<ReadySlot<'_, T>> {
+        let bypass = self.bypass.ring();
+        // B3, for the fast path.
+        self.ring.ready_slot(|| bypass.tail_word())
+    }
+
+    /// Takes the next item in order, of those whose push has finished.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn try_pop_slow(&mut self) -> Result<T, TryPopError> {
+        let item = match self.settled_position() {
+            Some(Position::Ring(index)) => self.ring.take(index),
+            Some(Position::Bypass(index)) => self.bypass.take(index).map(|entry| entry.item),
+            None => None,
+        };
+        let result = match item {
+            Some(item) => Ok(item),
+            None if self.is_finished() => Err(TryPopError::Closed),
+            None => Err(TryPopError::Empty),
+        };
+        self.ring.update_fast_path(self.bypass.tail_word_if_empty());
+        result
+    }
+
+    /// Takes the items that lie in a row at the head of the ring and are next in order, `most` at
+    /// most; or one from elsewhere.
+    ///
+    /// # Panics
+    ///
+    /// Where `buffer` becomes too large. Nothing was taken then.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn try_pop_many(
+        &mut self,
+        most: usize,
+        buffer: &mut Vec<T>,
+    ) -> Result<usize, TryPopError> {
+        let bypass = self.bypass.ring();
+        // B3: the tail word of the bypass is read after the last of the stamps.
+        match self.ring.take_run(most as u64, || bypass.tail_word(), buffer) {
+            0 => {
+                buffer.reserve(1);
+                buffer.push(self.try_pop_slow()?);
+                Ok(1)
+            }
+            count => Ok(count),
+        }
+    }
+
+    /// Looks until two looks in a row find the same, B3.
+    fn settled_position(&mut self) -> Option<Position> {
+        let mut last = None;
+        loop {
+            let next = self.next_position();
+            if next == last {
+                return next;
+            }
+            last = next;
+        }
+    }
+
+    /// The first published item of each lane, and of these two the earlier one.
+    fn next_position(&mut self) -> Option<Position> {
+        let ring = self.ring.first_published();
+        let Some(bypass) = self.bypass.first_published() else {
+            return ring.map(Position::Ring);
+        };
+        let after = self.after(bypass);
+        Some(match ring {
+            Some(index) if index < after => Position::Ring(index),
+            _ => Position::Bypass(bypass),
+        })
+    }
+
+    /// The `after` of the entry at this index of the bypass, which is published and not taken.
+    fn after(&self, bypass_index: u64) -> u64 {
+        let after = self.bypass.peek(bypass_index, |entry| entry.after);
+        debug_assert!(after.is_some(), "R3: the entry was found, and nobody else takes it");
+        after.unwrap_or(0)
+    }
+
+    /// Whether no published item is left that was pushed before the tail index of the ring was
+    /// `tail`.
+    pub(crate) fn all_before_popped(&mut self, tail: u64) -> bool {
+        match self.next_position() {
+            Some(Position::Ring(index)) => index >= tail,
+            Some(Position::Bypass(index)) => self.after(index) > tail,
+            None => true,
+        }
+    }
+
+    /// What is pushed from now on lies at or above these.
+    #[cfg(feature = "std")]
+    pub(crate) fn tails(&self) -> Tails {
+        Tails { ring: self.ring.ring().claimed(), bypass: self.bypass.ring().claimed() }
+    }
+
+    /// Whether nothing that is published lies below `tails`.
+    #[cfg(feature = "std")]
+    pub(crate) fn all_popped_below(&mut self, tails: Tails) -> bool {
+        self.ring.first_published().is_none_or(|index| index >= tails.ring)
+            && self.bypass.first_published().is_none_or(|index| index >= tails.bypass)
+    }
+
+    /// Whether both lanes are closed and empty, and so for good.
+    fn is_finished(&self) -> bool {
+        self.ring.is_finished() && self.bypass.is_finished()
+    }
+}
+
+cfg_event_fd! {
+    impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'_, S, B> {
+        /// Whether a pop would return an item or say `Closed`.
+        pub(crate) fn has_news(&mut self) -> bool {
+            self.next_position().is_some() || self.is_finished()
+        }
+    }
+}

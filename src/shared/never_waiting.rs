@@ -1,0 +1,238 @@
+//! The calls that never wait.
+
+#[cfg(feature = "alloc")]
+use alloc::{collections::VecDeque, vec::Vec};
+
+use super::{Shared, SharedConsumer};
+use crate::lanes::Entry;
+use crate::ring::{Claim, Refused, Slots};
+use crate::{TryPopError, TryPushError};
+
+impl Refused {
+    /// The error of a push that was refused, with its item.
+    pub(super) fn with<T>(self, item: T) -> TryPushError<T> {
+        match self {
+            Self::Full { .. } => TryPushError::Full(item),
+            Self::Closed => TryPushError::Closed(item),
+        }
+    }
+}
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
+    /// See [`Producer::try_push`](crate::Producer::try_push).
+    #[inline]
+    pub(crate) fn try_push(&self, item: T) -> Result<(), TryPushError<T>> {
+        match self.lanes().ring.claim(1) {
+            Ok(claim) => {
+                self.publish(claim, item);
+                Ok(())
+            }
+            Err(Refused::Full { tail }) if self.members.may_be_member() => {
+                self.try_push_bypass(item, tail)
+            }
+            Err(refused) => Err(refused.with(item)),
+        }
+    }
+
+    /// See [`Producer::try_push_within`](crate::Producer::try_push_within).
+    pub(crate) fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
+        match self.lanes().ring.claim_within(limit as u64) {
+            Ok(claim) => {
+                self.publish(claim, item);
+                Ok(())
+            }
+            Err(refused) => Err(refused.with(item)),
+        }
+    }
+
+    /// See [`Producer::try_push_or_count`](crate::Producer::try_push_or_count).
+    pub(crate) fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
+        let result = self.try_push(item);
+        if let Err(TryPushError::Full(_)) = result {
+            self.rare.lost.add(self.lanes().ring.claimed());
+        }
+        result
+    }
+
+    /// See [`Producer::try_push_many`](crate::Producer::try_push_many).
+    #[cfg(feature = "alloc")]
+    pub(crate) fn try_push_many(&self, items: &mut VecDeque<T>) -> Result<usize, TryPushError<()>> {
+        let count = items.len();
+        let mut result = Ok(());
+        // More than once where there is room in the bypass, or in the ring by now.
+        while !items.is_empty() && result.is_ok() {
+            result = self.lanes().push_many(items, || self.members.is_member());
+        }
+        let pushed = count - items.len();
+        if pushed != 0 {
+            self.parker.notify();
+        }
+        match result {
+            Err(refused) if pushed == 0 => Err(refused.with(())),
+            _ => Ok(pushed),
+        }
+    }
+
+    /// Publishes `item`, and wakes the consumer.
+    #[inline]
+    pub(super) fn publish(&self, claim: Claim<'_, S>, item: T) {
+        claim.publish(item);
+        self.parker.notify();
+    }
+
+    /// Pushes into the bypass if the calling thread must not wait for the consumer, after the ring
+    /// was seen full at `tail`.
+    #[cfg(feature = "std")]
+    #[cold]
+    #[inline(never)]
+    pub(super) fn try_push_bypass(&self, item: T, tail: u64) -> Result<(), TryPushError<T>> {
+        if !self.members.is_member() {
+            return Err(TryPushError::Full(item));
+        }
+        match self.lanes().push_bypass(item, tail) {
+            Ok(()) => {
+                self.parker.notify();
+                Ok(())
+            }
+            Err((refused, item)) => Err(refused.with(item)),
+        }
+    }
+
+    /// There are no members without `std`.
+    #[cfg(not(feature = "std"))]
+    fn try_push_bypass(&self, item: T, _tail: u64) -> Result<(), TryPushError<T>> {
+        Err(TryPushError::Full(item))
+    }
+}
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
+    /// See [`Consumer::try_pop`](crate::Consumer::try_pop).
+    #[inline]
+    pub(crate) fn try_pop(self) -> Result<T, TryPopError> {
+        self.pop_or(|mut consumer| {
+            let result = consumer.try_pop_slow();
+            if let Err(TryPopError::Empty) = result {
+                consumer.pass_wake_on();
+            }
+            result
+        })
+    }
+
+    /// Pops the next item, for a consumer that comes back when nothing is left.
+    #[inline]
+    pub(super) fn try_pop_again(&mut self) -> Result<T, TryPopError> {
+        self.reborrow().pop_or(|mut consumer| consumer.try_pop_slow())
+    }
+
+    /// Pops the next item on the fast path, or returns what `slow` returns.
+    #[inline]
+    pub(super) fn pop_or<E>(mut self, slow: impl FnOnce(Self) -> Result<T, E>) -> Result<T, E> {
+        let mut lanes = self.lanes();
+        let Some(ready) = lanes.ready_slot() else {
+            return slow(self);
+        };
+        let item = ready.take();
+        self.shared.rare.waiters.notify();
+        item
+    }
+
+    /// Pops the next item off the fast path.
+    pub(super) fn try_pop_slow(&mut self) -> Result<T, TryPopError> {
+        let result = self.lanes().try_pop_slow();
+        if result.is_ok() {
+            self.shared.rare.waiters.notify();
+        }
+        result
+    }
+
+    /// Before the consumer learns that nothing is left, W7.
+    pub(super) fn pass_wake_on(&self) {
+        self.shared.rare.waiters.notify_many(1);
+    }
+
+    /// See [`Consumer::try_pop_many`](crate::Consumer::try_pop_many).
+    #[cfg(feature = "alloc")]
+    pub(crate) fn try_pop_many(
+        mut self,
+        most: usize,
+        buffer: &mut Vec<T>,
+    ) -> Result<usize, TryPopError> {
+        if most == 0 {
+            return Ok(0);
+        }
+        let count = self.lanes().try_pop_many(most, buffer);
+        match count {
+            Ok(_) => self.shared.rare.waiters.notify(),
+            Err(TryPopError::Empty) => self.pass_wake_on(),
+            Err(TryPopError::Closed) => {}
+        }
+        count
+    }
+
+    /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
+    pub(crate) fn take_lost(mut self) -> u64 {
+        self.shared.rare.lost.take(|tail| self.lanes().all_before_popped(tail))
+    }
+
+    /// Pops and drops what is left, all of it, whatever the destructors do. The first of their
+    /// panics goes on from here when all is done, unless the thread panics already.
+    #[cfg(feature = "std")]
+    pub(crate) fn drop_remaining(mut self) {
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+        let mut panic = None;
+        while let Ok(item) = self.try_pop_again() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
+                // The first one counts. The others are not dropped: a payload's destructor may
+                // panic too.
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => core::mem::forget(payload),
+                }
+            }
+        }
+        match panic {
+            Some(payload) if std::thread::panicking() => core::mem::forget(payload),
+            Some(payload) => resume_unwind(payload),
+            None => {}
+        }
+    }
+
+    /// Pops and drops what is left, all of it, even where a destructor panics. Where a second one
+    /// does, the process aborts, because without `std` a panic cannot be caught.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn drop_remaining(self) {
+        struct Remaining<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>>(
+            SharedConsumer<'a, S, B>,
+        );
+
+        impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Remaining<'_, T, S, B> {
+            fn drop_all(&mut self) {
+                while let Ok(item) = self.0.try_pop_again() {
+                    drop(item);
+                }
+            }
+        }
+
+        impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Drop for Remaining<'_, T, S, B> {
+            /// Goes on where a destructor has panicked.
+            fn drop(&mut self) {
+                self.drop_all();
+            }
+        }
+
+        Remaining(self).drop_all();
+    }
+
+    /// What is pushed from now on lies at or above these.
+    #[cfg(feature = "std")]
+    pub(crate) fn tails(mut self) -> crate::lanes::Tails {
+        self.lanes().tails()
+    }
+
+    /// Whether nothing that is published lies below `tails`.
+    #[cfg(feature = "std")]
+    pub(crate) fn all_popped_below(mut self, tails: crate::lanes::Tails) -> bool {
+        self.lanes().all_popped_below(tails)
+    }
+}

@@ -1,0 +1,249 @@
+//! The calls that wait: a push for room, a pop for an item.
+//!
+//! Both try, spend some time (`Backoff`), announce that they sleep, try once more, and sleep. See
+//! `wait/mod.rs` for why no wake is lost.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+use std::time::Instant;
+
+use super::{Shared, SharedConsumer};
+use crate::error::without_timeout;
+use crate::lanes::Entry;
+use crate::ring::{Refused, Slots};
+use crate::wait::{Backoff, Deadline, heavy_barrier, is_over, sleep_briefly};
+use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
+    /// Pushes, and waits for room until the deadline that `deadline` returns, but not where waiting
+    /// could never end.
+    #[inline]
+    pub(crate) fn push(
+        &self,
+        item: T,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<(), PushTimeoutError<T>> {
+        match self.try_push(item) {
+            Ok(()) => Ok(()),
+            Err(TryPushError::Closed(item)) => Err(PushTimeoutError::Closed(item)),
+            Err(TryPushError::Full(item)) => self.push_slow(item, deadline()),
+        }
+    }
+
+    /// See [`Producer::push_many`](crate::Producer::push_many).
+    pub(crate) fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
+        loop {
+            if let Err(TryPushError::Closed(())) = self.try_push_many(items) {
+                return Err(PushError::Closed(()));
+            }
+            let Some(item) = items.pop_front() else {
+                return Ok(());
+            };
+            let (item, error) = match without_timeout(self.push(item, || None)) {
+                Ok(()) => continue,
+                Err(PushError::Closed(item)) => (item, PushError::Closed(())),
+                Err(PushError::WouldDeadlock(item)) => (item, PushError::WouldDeadlock(())),
+            };
+            // There is room for it where it was.
+            items.push_front(item);
+            return Err(error);
+        }
+    }
+
+    /// See [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait).
+    pub(crate) fn try_push_and_wait(
+        &self,
+        item: T,
+        timeout: Duration,
+    ) -> Result<bool, TryPushError<T>> {
+        let ring = self.lanes().ring;
+        let claim = match ring.claim(1) {
+            Ok(claim) => claim,
+            Err(Refused::Full { tail }) => {
+                return self.try_push_bypass(item, tail).map(|()| false);
+            }
+            Err(refused) => return Err(refused.with(item)),
+        };
+        let index = claim.next_index();
+        self.publish(claim, item);
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if ring.is_taken(index) {
+                return Ok(true);
+            }
+            if is_over(deadline) || self.members.is_member() {
+                return Ok(false);
+            }
+            sleep_briefly();
+        }
+    }
+
+    #[cold]
+    fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+        if self.members.must_not_wait() {
+            return Err(PushTimeoutError::WouldDeadlock(item));
+        }
+        let backoff = Backoff::before_sleep(self.lanes().capacity());
+        let item = match self.push_awake(item, deadline, backoff) {
+            Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
+            result => return result,
+        };
+        let waiters = &self.rare.waiters;
+        waiters.register();
+        let result = self.push_asleep(item, deadline);
+        let ring = self.lanes().ring;
+        waiters.deregister(|| !ring.is_full() || ring.is_closed());
+        result
+    }
+
+    /// Tries until it is time to sleep, and returns `Timeout` then.
+    fn push_awake(
+        &self,
+        mut item: T,
+        deadline: Deadline,
+        mut backoff: Backoff,
+    ) -> Result<(), PushTimeoutError<T>> {
+        while !is_over(deadline) && backoff.pause() {
+            match self.push_now(item) {
+                Err(PushTimeoutError::Timeout(back)) => item = back,
+                result => return result,
+            }
+        }
+        Err(PushTimeoutError::Timeout(item))
+    }
+
+    /// Sleeps and tries again, while registered.
+    fn push_asleep(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+        let waiters = &self.rare.waiters;
+        let mut was_notified = true;
+        loop {
+            let key = waiters.prepare_wait();
+            // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
+            // does without.
+            let may_sleep_unbounded = !was_notified && heavy_barrier();
+            match self.push_now(item) {
+                Err(PushTimeoutError::Timeout(back)) => item = back,
+                result => return result,
+            }
+            if is_over(deadline) {
+                return Err(PushTimeoutError::Timeout(item));
+            }
+            was_notified = waiters.wait(key, deadline, may_sleep_unbounded);
+            // Slots are freed meanwhile. With many others it may take some tries to get one, which
+            // cost less than to sleep again.
+            if was_notified {
+                match self.push_awake(item, deadline, Backoff::after_sleep()) {
+                    Err(PushTimeoutError::Timeout(back)) => item = back,
+                    result => return result,
+                }
+            }
+        }
+    }
+
+    /// As `try_push`, with `Timeout` where it is full.
+    fn push_now(&self, item: T) -> Result<(), PushTimeoutError<T>> {
+        self.try_push(item).map_err(|error| match error {
+            TryPushError::Full(item) => PushTimeoutError::Timeout(item),
+            TryPushError::Closed(item) => PushTimeoutError::Closed(item),
+        })
+    }
+}
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
+    /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`,
+    /// until `has_news`.
+    #[inline]
+    pub(crate) fn pop<E>(
+        self,
+        deadline: impl FnOnce() -> Deadline,
+        has_news: impl Fn() -> bool,
+        error: impl FnOnce(PopTimeoutError) -> E,
+    ) -> Result<T, E> {
+        self.pop_or(|mut consumer| consumer.pop_slow(deadline, has_news).map_err(error))
+    }
+
+    #[cold]
+    fn pop_slow(
+        &mut self,
+        deadline: impl FnOnce() -> Deadline,
+        has_news: impl Fn() -> bool,
+    ) -> Result<T, PopTimeoutError> {
+        let mut tried = self.try_pop_slow();
+        let deadline = deadline();
+        let mut backoff = Backoff::before_sleep(self.shared.lanes().capacity());
+        let mut has_slept = false;
+        loop {
+            match tried {
+                Ok(item) => return Ok(item),
+                Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
+                Err(TryPopError::Empty) if is_over(deadline) || has_news() => {
+                    self.pass_wake_on();
+                    return Err(PopTimeoutError::Timeout);
+                }
+                Err(TryPopError::Empty) => {}
+            }
+            tried = if backoff.pause() {
+                self.try_pop_again()
+            } else {
+                let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept);
+                has_slept = true;
+                tried
+            };
+        }
+    }
+
+    /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.
+    fn try_pop_or_sleep(
+        &mut self,
+        deadline: Deadline,
+        has_news: impl Fn() -> bool,
+        has_slept: bool,
+    ) -> Result<T, TryPopError> {
+        let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
+        let key = parker.prepare_wait();
+        let mut may_sleep_unbounded = self.sees_each_push();
+        let mut result = self.try_pop_again();
+        let is_empty = matches!(result, Err(TryPopError::Empty));
+        if is_empty {
+            // W7: first one, and a nap; then all.
+            let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
+            may_sleep_unbounded &= has_slept || !has_woken;
+            if !has_news() {
+                parker.wait(key, deadline, may_sleep_unbounded);
+            }
+        }
+        parker.cancel_wait(key);
+        if is_empty {
+            // What woke it came before the deadline, even if that is over by now.
+            result = self.try_pop_again();
+        }
+        result
+    }
+
+    /// After the announcement: whether each push that the next look does not find will see the
+    /// announcement, W1. A push that claims from now on sees it. For those that have claimed and
+    /// not published, it takes the barrier.
+    fn sees_each_push(&self) -> bool {
+        self.shared.lanes().is_empty() || heavy_barrier()
+    }
+}
+
+cfg_event_fd! {
+    impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
+        /// See [`Consumer::arm`](crate::Consumer::arm).
+        pub(crate) fn arm(mut self) -> bool {
+            let parker = &self.shared.parker;
+            let key = parker.arm();
+            let is_armed = self.sees_each_push()
+                && parker.event_fd().is_there()
+                && !self.lanes().has_news();
+            if is_armed {
+                // W7: as before a long sleep.
+                self.shared.rare.waiters.notify_many(i32::MAX);
+            } else {
+                parker.cancel_wait(key);
+            }
+            is_armed
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A word that a thread sleeps on, and is woken through from anywhere.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use super::system::Futex;
+use super::{Deadline, NAP};
+use crate::sync::{Ordering, const_fn, fence};
+
+/// The two lowest bits of the word are the state, the third says how to wake, and the others count,
+/// so that no value ever comes back, W5.
+#[derive(Debug)]
+pub(super) struct EventCount {
+    word: Futex,
+}
+
+const STATE: u64 = 0b11;
+/// Nobody wants to be woken.
+const IDLE: u64 = 0;
+/// A thread sleeps or is about to.
+const WANTED: u64 = 1;
+/// A thread is being woken. The word has changed, so that nobody falls asleep on the old value; the
+/// system call may be missing.
+const WAKING: u64 = 2;
+/// With WANTED or WAKING: wake by the notifier's signal, and not through the word.
+const SIGNAL: u64 = 4;
+const NEXT: u64 = 8;
+
+impl EventCount {
+    const_fn! {
+        pub(super) fn new() -> Self {
+            Self { word: Futex::new() }
+        }
+    }
+
+    /// Announces that the caller is about to sleep. Returns the key to sleep on, after one more
+    /// look.
+    pub(super) fn prepare_wait(&self) -> u64 {
+        self.announce(WANTED)
+    }
+
+    fn announce(&self, state: u64) -> u64 {
+        let word = self.word.value();
+        let mut now = word.load(Ordering::Relaxed);
+        while now & (NEXT - 1) != state {
+            // IDLE => WANTED, WAKING => WANTED, and WANTED in the other way => WANTED
+            let count = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
+            debug_assert!(now < count + state, "W5: a value of the word comes back");
+            match word.compare_exchange(now, count + state, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now = count + state,
+                Err(other) => now = other,
+            }
+        }
+        // [sleep:F] SeqCst; pairs with [claim:C], [close:C] and [notify:L], [pop:F]
+        fence(Ordering::SeqCst);
+        now
+    }
+
+    /// Takes the announcement back.
+    pub(super) fn cancel_wait(&self, key: u64) {
+        // WANTED, WAKING, IDLE => IDLE. A notifier can only have done the same, and its exchanges
+        // fail from here on.
+        self.word.value().swap(key - key % NEXT + NEXT, Ordering::Relaxed);
+    }
+
+    /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
+    /// Returns whether a thread was notified meanwhile.
+    pub(super) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
+        self.word.wait(key, timeout(deadline, may_sleep_unbounded));
+        self.word.value().load(Ordering::Relaxed) != key
+    }
+
+    /// Wakes one thread, if any wants to be woken; with `signal` if that is how.
+    #[inline]
+    pub(super) fn notify(&self, signal: impl FnOnce()) {
+        // [notify:L] SeqCst; pairs with [sleep:F]
+        let now = self.word.value().load(Ordering::SeqCst);
+        if now & STATE != IDLE {
+            self.notify_slow(now, signal);
+        }
+    }
+
+    #[cold]
+    fn notify_slow(&self, mut now: u64, signal: impl FnOnce()) {
+        let word = self.word.value();
+        while now & STATE == WANTED {
+            // WANTED => WAKING
+            match word.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => now += 1,
+                Err(other) => now = other,
+            }
+        }
+        // W4: also where another thread did the exchange, as it may have been stopped before the
+        // system call.
+        if now & STATE == WAKING {
+            if now & SIGNAL == 0 {
+                self.word.wake(1);
+            } else {
+                signal();
+            }
+            // WAKING => IDLE
+            let idle = now - now % NEXT + NEXT;
+            let _ = word.compare_exchange(now, idle, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes up to `count` sleepers, whatever the word says.
+    #[cold]
+    pub(super) fn notify_many(&self, count: i32) {
+        // W4: from here on nobody falls asleep on an older count.
+        self.word.value().fetch_add(NEXT, Ordering::Relaxed);
+        self.word.wake(count);
+    }
+}
+
+cfg_event_fd! {
+    impl EventCount {
+        /// Announces that the caller wants the notifier's signal.
+        pub(super) fn prepare_signal(&self) -> u64 {
+            self.announce(WANTED + SIGNAL)
+        }
+    }
+}
+
+/// How long to sleep.
+fn timeout(deadline: Deadline, may_sleep_unbounded: bool) -> Option<Duration> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    match left {
+        left if may_sleep_unbounded => left,
+        Some(left) => Some(left.min(NAP)),
+        None => Some(NAP),
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    /// W5: not even where a notifier was stopped between the exchange and the system call.
+    #[test]
+    fn no_value_of_the_word_comes_back() {
+        let events = EventCount::new();
+        let word = events.word.value();
+        let mut last = word.load(Ordering::Relaxed);
+        let mut has_grown_to = |state| {
+            let now = word.load(Ordering::Relaxed);
+            assert!(last < now && now % NEXT == state, "from {last} to {now}");
+            last = now;
+        };
+        for how in [0, SIGNAL, 0] {
+            let mut was_signalled = false;
+            events.announce(WANTED + how);
+            has_grown_to(WANTED + how);
+            events.notify(|| was_signalled = true);
+            has_grown_to(IDLE);
+            assert_eq!(was_signalled, how == SIGNAL);
+
+            events.announce(WANTED + how);
+            has_grown_to(WANTED + how);
+            word.fetch_add(WAKING - WANTED, Ordering::Relaxed);
+            has_grown_to(WAKING + how);
+            let key = events.announce(WANTED + how);
+            has_grown_to(WANTED + how);
+            // In the other way.
+            let key = if how == SIGNAL { events.announce(WANTED) } else { key };
+            events.cancel_wait(key);
+            has_grown_to(IDLE);
+        }
+    }
+}

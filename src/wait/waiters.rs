@@ -1,0 +1,83 @@
+//! Where producers sleep.
+
+use super::system::light_barrier;
+use super::{Deadline, EventCount};
+use crate::sync::{AtomicU64, Ordering, const_fn, fence};
+
+/// The producers' eventcount, and how many they are.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    /// How many producers sleep, are about to, or were woken and have not left yet.
+    registered: AtomicU64,
+    events: EventCount,
+}
+
+impl Waiters {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self { registered: AtomicU64::new(0), events: EventCount::new() }
+        }
+    }
+
+    pub(crate) fn register(&self) {
+        // [register:A] Relaxed; pairs with [registered:L] by way of the barriers
+        self.registered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends what `register` began, and passes the wake on to the next producer if it `may_go_on`.
+    pub(crate) fn deregister(&self, may_go_on: impl FnOnce() -> bool) {
+        let before = self.registered.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before != 0, "W6: left more often than registered");
+        if before == 1 {
+            return;
+        }
+        self.events.prepare_wait();
+        if may_go_on() {
+            self.events.notify(|| {});
+        }
+    }
+
+    /// Announces that the caller is about to sleep. Returns the key to sleep on.
+    pub(crate) fn prepare_wait(&self) -> u64 {
+        self.events.prepare_wait()
+    }
+
+    /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
+    /// Returns whether a producer was notified meanwhile.
+    pub(crate) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
+        self.events.wait(key, deadline, may_sleep_unbounded)
+    }
+
+    /// Wakes a producer, if any sleeps and none is on its way already, after a slot was freed.
+    #[inline]
+    pub(crate) fn notify(&self) {
+        light_barrier();
+        // [registered:L] Relaxed; pairs with [register:A] by way of the barriers
+        if self.registered.load(Ordering::Relaxed) != 0 {
+            self.notify_slow();
+        }
+    }
+
+    #[cold]
+    fn notify_slow(&self) {
+        // [pop:F] SeqCst; pairs with [sleep:F]
+        fence(Ordering::SeqCst);
+        self.events.notify(|| {});
+    }
+
+    /// Wakes up to `count` producers, also while another is on its way. Returns whether any are
+    /// registered.
+    #[inline]
+    pub(crate) fn notify_many(&self, count: i32) -> bool {
+        let has_any = self.registered.load(Ordering::Relaxed) != 0;
+        if has_any {
+            self.events.notify_many(count);
+        }
+        has_any
+    }
+
+    /// Wakes all, after the queue was closed.
+    pub(crate) fn notify_all(&self) {
+        self.events.notify_many(i32::MAX);
+    }
+}

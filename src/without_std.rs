@@ -1,0 +1,51 @@
+//! Without `std` nothing sleeps, and threads cannot be told apart: the same names, doing nothing.
+
+pub(crate) mod wait {
+    #[derive(Debug)]
+    pub(crate) struct Parker;
+
+    impl Parker {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn notify(&self) {}
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Waiters;
+
+    impl Waiters {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn notify(&self) {}
+
+        pub(crate) fn notify_many(&self, _count: i32) {}
+
+        pub(crate) fn notify_all(&self) {}
+    }
+}
+
+pub(crate) mod domain {
+    #[derive(Debug)]
+    pub(crate) struct Members;
+
+    impl Members {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn may_be_member(&self) -> bool {
+            false
+        }
+
+        #[cfg(feature = "alloc")]
+        pub(crate) fn is_member(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn unbind(&self) {}
+    }
+}
