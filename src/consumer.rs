@@ -80,7 +80,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
         if self.bound_to != identity::own_number() {
-            self.bound_to = self.queue.shared().members.bind();
+            self.bound_to = self.queue.shared().node.members.bind();
         }
         self.unbound()
     }
@@ -127,7 +127,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn domain(&self) -> Domain {
-        self.queue.shared().members.domain()
+        self.queue.shared().node.members.domain()
     }
 
     /// Pops the next item if there is one. Never waits, not for a producer that was stopped in the

@@ -78,7 +78,7 @@ impl Members {
         self.contains(identity::own_number())
     }
 
-    fn contains(&self, number: usize) -> bool {
+    pub(crate) fn contains(&self, number: usize) -> bool {
         // SAFETY: null, or a list that is not freed before this.
         let domain = unsafe { self.domain.load(Ordering::Acquire).as_ref() };
         number != 0

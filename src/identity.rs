@@ -21,13 +21,30 @@
 use core::cell::Cell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::edges;
+
 #[cfg(not(loom))]
 std::thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
+#[cfg(not(loom))]
+std::thread_local! {
+    static HAS_NUMBER: HasNumber = const { HasNumber };
+}
 #[cfg(loom)]
 loom::thread_local! {
     static NUMBER: Cell<usize> = Cell::new(0);
+}
+
+/// Of a thread with a number. Dropped at its end.
+#[cfg(not(loom))]
+struct HasNumber;
+
+#[cfg(not(loom))]
+impl Drop for HasNumber {
+    fn drop(&mut self) {
+        edges::remove_thread();
+    }
 }
 
 /// The number of the calling thread, or 0 if it has none. Not for signal handlers, I2.
@@ -45,6 +62,10 @@ pub(crate) fn own_number() -> usize {
 pub(crate) fn register() -> usize {
     static LAST: AtomicUsize = AtomicUsize::new(0);
     if NUMBER.with(Cell::get) == 0 {
+        edges::add_thread();
+        // A thread whose thread-locals are being destroyed keeps its record.
+        #[cfg(not(loom))]
+        let _ = HAS_NUMBER.try_with(|_| ());
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         handler::set(number);
         NUMBER.with(|own| own.set(number));

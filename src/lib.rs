@@ -271,6 +271,8 @@ mod builder;
 mod consumer;
 #[cfg(feature = "std")]
 mod domain;
+#[cfg(feature = "std")]
+mod edges;
 mod error;
 #[cfg(feature = "std")]
 mod identity;
@@ -279,6 +281,7 @@ mod lanes;
 #[cfg(all(feature = "std", not(loom)))]
 mod listener;
 mod lost;
+mod node;
 #[cfg(feature = "alloc")]
 mod producer;
 mod queue;
@@ -293,6 +296,8 @@ pub mod steps;
 mod sync;
 #[cfg(feature = "std")]
 mod wait;
+#[cfg(feature = "std")]
+mod waits;
 #[cfg(not(feature = "std"))]
 mod without_std;
 
@@ -301,7 +306,7 @@ cfg_event_fd! {
 }
 
 #[cfg(not(feature = "std"))]
-use without_std::{domain, wait};
+use without_std::{domain, wait, waits};
 
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};

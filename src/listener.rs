@@ -29,9 +29,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use crate::shared::Control;
+use crate::wait::{self, Deadline};
+use crate::waits::{Answer, Until, Wait};
 use crate::{Consumer, PopError, Queue};
+
+/// How long a handler waits for another listener before it looks again who waits for whom.
+const FIRST_NAP: Duration = Duration::from_millis(1);
+const LONGEST_NAP: Duration = Duration::from_millis(16);
 
 /// A thread that pops from a queue and hands each item to a handler.
 ///
@@ -295,18 +302,30 @@ impl Listener {
         timeout: Duration,
         is_done: impl Fn(&Progress) -> bool,
     ) -> Result<(), ListenerError> {
-        let is_inside = self.queue.must_not_wait();
-        let timeout = if is_inside { Duration::ZERO } else { timeout };
-        let waits = |progress: &mut Progress| !progress.has_ended && !is_done(progress);
-        let waited = self.state.changed.wait_timeout_while(self.state.progress(), timeout, waits);
-        let progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let deadline = Instant::now().checked_add(timeout);
+        let mut wait = Wait::begin(self.queue.node(), Until::End, deadline.is_some());
+        let mut would_deadlock = self.queue.must_not_wait();
+        let mut progress = self.state.progress();
+        let mut nap = FIRST_NAP;
+        let has_come = |progress: &Progress| progress.has_ended || is_done(progress);
+        while !(would_deadlock || has_come(&progress) || wait::is_over(deadline)) {
+            // Once the consumer has left, nothing that the queue's members do matters.
+            let answer = if progress.has_left { Answer::Ends } else { wait.look() };
+            would_deadlock = answer == Answer::Never;
+            if !would_deadlock {
+                let nap_end = wait.must_look_again(answer).then(|| Instant::now() + nap);
+                let end = deadline.into_iter().chain(nap_end).min();
+                progress = self.state.wait_for_change(progress, end);
+                nap = (nap * 2).min(LONGEST_NAP);
+            }
+        }
         let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
         let left = if progress.has_left { progress.dropped } else { self.queue.len() + handling };
         match progress.has_ended {
             true if left == 0 => Ok(()),
-            _ if is_done(&progress) && !is_inside => Ok(()),
+            _ if is_done(&progress) && !would_deadlock => Ok(()),
             true => Err(ListenerError::Closed(left)),
-            false if is_inside => Err(ListenerError::WouldDeadlock(left)),
+            false if would_deadlock => Err(ListenerError::WouldDeadlock(left)),
             false => Err(ListenerError::Timeout(left)),
         }
     }
@@ -334,6 +353,19 @@ impl fmt::Debug for Listener {
 impl State {
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the progress changes or the deadline is over; maybe less.
+    fn wait_for_change<'a>(
+        &'a self,
+        progress: MutexGuard<'a, Progress>,
+        deadline: Deadline,
+    ) -> MutexGuard<'a, Progress> {
+        let Some(deadline) = deadline else {
+            return self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        self.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Changes the progress, and tells those who wait for it.

@@ -308,7 +308,7 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.shared.members.is_consumer()
+        self.shared.node.members.is_consumer()
     }
 
     /// Whether this thread must not wait for the consumer, so that [`push`](Self::push) never waits
@@ -324,7 +324,7 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn must_not_wait(&self) -> bool {
-        self.shared.members.is_member()
+        self.shared.node.members.is_member()
     }
 
     /// How many items the ring holds at most, as asked for. The bypass comes on top.

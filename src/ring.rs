@@ -237,6 +237,21 @@ impl Tail {
             Self { index: AtomicU64::new(0), limit: AtomicU64::new(0) }
         }
     }
+
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        // [closed:L] Acquire; pairs with [close:C]
+        self.index.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Whether every slot is in use, of so many.
+    #[inline]
+    pub(crate) fn is_full(&self, head: &Head, capacity: u64) -> bool {
+        // The tail first, R6.
+        // [tail:L] Acquire; pairs with [claim:C]
+        let tail = self.index.load(Ordering::Acquire) & !CLOSED;
+        tail.saturating_sub(head.index()) >= capacity
+    }
 }
 
 /// What the consumer writes.
@@ -257,6 +272,12 @@ impl Head {
                 bypass_tail_when_empty: AtomicU64::new(0),
             }
         }
+    }
+
+    #[inline]
+    pub(crate) fn index(&self) -> u64 {
+        // [limit:H], [empty:H] Acquire; pairs with [head:S]
+        self.index.load(Ordering::Acquire)
     }
 }
 
@@ -347,8 +368,8 @@ impl<'a, S: Slots> Ring<'a, S> {
             if tail & CLOSED != 0 {
                 return Err(Refused::Closed);
             }
-            // [limit:H] Acquire; pairs with [head:S]
-            let head = self.head.index.load(Ordering::Acquire);
+            // [limit:H]
+            let head = self.head.index();
             if tail >= head + limit.min(self.slots.capacity()) {
                 return Err(Refused::Full { tail });
             }
@@ -374,8 +395,8 @@ impl<'a, S: Slots> Ring<'a, S> {
         if tail & CLOSED != 0 {
             return Err(Refused::Closed);
         }
-        // [limit:H] Acquire; pairs with [head:S]
-        let limit = self.head.index.load(Ordering::Acquire) + self.slots.capacity();
+        // [limit:H]
+        let limit = self.head.index() + self.slots.capacity();
         if tail >= limit {
             return Err(Refused::Full { tail });
         }
@@ -428,16 +449,14 @@ impl<S: Slots> Ring<'_, S> {
     }
 
     pub(crate) fn is_closed(self) -> bool {
-        // [closed:L] Acquire; pairs with [close:C]
-        self.tail.index.load(Ordering::Acquire) & CLOSED != 0
+        self.tail.is_closed()
     }
 
     /// How many slots are in use. The two indices are read one after the other, so it counts what
     /// is pushed in between.
     pub(crate) fn len(self) -> u64 {
         // The head first: read after the tail, it may have passed it.
-        // [empty:H] Acquire; pairs with [head:S]
-        let head = self.head.index.load(Ordering::Acquire);
+        let head = self.head.index();
         self.claimed().saturating_sub(head).min(self.capacity())
     }
 
@@ -445,18 +464,13 @@ impl<S: Slots> Ring<'_, S> {
     #[inline]
     pub(crate) fn is_empty(self) -> bool {
         // The head first: read after the tail, it may have come to where the tail was.
-        // [empty:H] Acquire; pairs with [head:S]
-        let head = self.head.index.load(Ordering::Acquire);
+        let head = self.head.index();
         self.claimed() == head
     }
 
     /// Whether every slot is in use.
     pub(crate) fn is_full(self) -> bool {
-        // The tail first, R6.
-        // [tail:L] Acquire; pairs with [claim:C]
-        let tail = self.tail.index.load(Ordering::Acquire) & !CLOSED;
-        // [limit:H] Acquire; pairs with [head:S]
-        tail.saturating_sub(self.head.index.load(Ordering::Acquire)) >= self.capacity()
+        self.tail.is_full(self.head, self.capacity())
     }
 
     /// Whether the item that was published at `index` has been moved out.

@@ -228,14 +228,14 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) says it.
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.shared.members.is_consumer()
+        self.shared.node.members.is_consumer()
     }
 
     /// Whether this thread must not wait for the consumer, as
     /// [`Producer::must_not_wait`](crate::Producer::must_not_wait) says it.
     #[cfg(feature = "std")]
     pub fn must_not_wait(&self) -> bool {
-        self.shared.members.is_member()
+        self.shared.node.members.is_member()
     }
 
     /// How many items the ring holds at most: `N`.
@@ -317,7 +317,7 @@ impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BY
 
 impl<T, const N: usize, const BYPASS: usize> Drop for Claimed<'_, T, N, BYPASS> {
     fn drop(&mut self) {
-        self.queue.shared.members.unbind();
+        self.queue.shared.node.members.unbind();
         // Release; pairs with the Acquire of the next claim.
         self.queue.claimed.store(false, Ordering::Release);
     }

@@ -41,16 +41,20 @@ pub(crate) fn step() {
     }
 }
 
-/// `core`'s, with steps.
-#[derive(Debug)]
-pub(crate) struct AtomicU64(atomic::AtomicU64);
-
+/// One of `core`'s atomics, with steps.
 macro_rules! stepped {
-    ($($name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)+) => {
+    (
+        $atomic:ident<$($param:ident)?>($value:ty) {
+            $($name:ident($($arg:ident: $ty:ty),*) $(-> $ret:ty)?;)+
+        }
+    ) => {
+        #[derive(Debug)]
+        pub(crate) struct $atomic$(<$param>)?(atomic::$atomic$(<$param>)?);
+
         #[allow(dead_code, reason = "no set of features uses all")]
-        impl AtomicU64 {
-            pub(crate) const fn new(value: u64) -> Self {
-                Self(atomic::AtomicU64::new(value))
+        impl$(<$param>)? $atomic$(<$param>)? {
+            pub(crate) const fn new(value: $value) -> Self {
+                Self(atomic::$atomic::new(value))
             }
 
             $(pub(crate) fn $name(&self, $($arg: $ty),*) $(-> $ret)? {
@@ -62,17 +66,31 @@ macro_rules! stepped {
 }
 
 stepped! {
-    // The address is for the system calls on it, which are steps.
-    as_ptr() -> *mut u64;
-    load(order: Ordering) -> u64;
-    store(value: u64, order: Ordering);
-    swap(value: u64, order: Ordering) -> u64;
-    fetch_add(value: u64, order: Ordering) -> u64;
-    fetch_sub(value: u64, order: Ordering) -> u64;
-    fetch_or(value: u64, order: Ordering) -> u64;
-    fetch_and(value: u64, order: Ordering) -> u64;
-    compare_exchange(seen: u64, new: u64, then: Ordering, or: Ordering) -> Result<u64, u64>;
-    compare_exchange_weak(seen: u64, new: u64, then: Ordering, or: Ordering) -> Result<u64, u64>;
+    AtomicU64<>(u64) {
+        // The address is for the system calls on it, which are steps.
+        as_ptr() -> *mut u64;
+        load(order: Ordering) -> u64;
+        store(value: u64, order: Ordering);
+        swap(value: u64, order: Ordering) -> u64;
+        fetch_add(value: u64, order: Ordering) -> u64;
+        fetch_sub(value: u64, order: Ordering) -> u64;
+        fetch_or(value: u64, order: Ordering) -> u64;
+        fetch_and(value: u64, order: Ordering) -> u64;
+        compare_exchange(seen: u64, new: u64, then: Ordering, or: Ordering) -> Result<u64, u64>;
+        compare_exchange_weak(
+            seen: u64, new: u64, then: Ordering, or: Ordering
+        ) -> Result<u64, u64>;
+    }
+}
+
+stepped! {
+    AtomicPtr<T>(*mut T) {
+        load(order: Ordering) -> *mut T;
+        store(value: *mut T, order: Ordering);
+        compare_exchange(
+            seen: *mut T, new: *mut T, then: Ordering, or: Ordering
+        ) -> Result<*mut T, *mut T>;
+    }
 }
 
 /// `core`'s, with a step.

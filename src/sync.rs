@@ -2,15 +2,15 @@
 //! or such as call a hook before each step under `--cfg bywash_steps`.
 
 #[cfg(all(feature = "std", bywash_steps))]
-pub(crate) use crate::steps::fence;
+pub(crate) use crate::steps::{AtomicPtr, fence};
 #[cfg(bywash_steps)]
 pub(crate) use crate::steps::{AtomicU64, Ordering};
 #[cfg(all(feature = "std", not(any(loom, bywash_steps))))]
-pub(crate) use core::sync::atomic::fence;
+pub(crate) use core::sync::atomic::{AtomicPtr, fence};
 #[cfg(not(any(loom, bywash_steps)))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
+pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
 #[cfg(all(feature = "alloc", not(loom)))]
 pub(crate) use alloc::sync::Arc;

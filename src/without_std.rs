@@ -49,3 +49,7 @@ pub(crate) mod domain {
         pub(crate) fn unbind(&self) {}
     }
 }
+
+pub(crate) mod waits {
+    pub(crate) fn before_free(_node: &crate::node::Node) {}
+}

@@ -670,3 +670,40 @@ fn closed_tells_what_came_before() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
+
+/// Threads in a circle, each the consumer of a full queue and about to push into the next one's.
+/// Without the graph of waits they would all sleep.
+fn pushes_in_a_circle(count: usize, preemptions: usize) {
+    model(preemptions, move || {
+        let (producers, consumers): (Vec<_>, Vec<_>) = (0..count).map(|_| queue(1, 1)).unzip();
+        producers.iter().for_each(|producer| producer.try_push(item(0)).unwrap());
+        let mut threads = Vec::new();
+        for (i, mut consumer) in consumers.into_iter().enumerate() {
+            let next = producers[(i + 1) % count].clone();
+            threads.push(move || {
+                consumer.bind();
+                next.push(item(1)).unwrap();
+                drop(next);
+                assert_eq!(drain(&mut consumer)[0], 0);
+                consumer
+            });
+        }
+        drop(producers);
+        let first = threads.remove(0);
+        let others: Vec<_> = threads.into_iter().map(thread::spawn).collect();
+        let mut consumers = vec![first()];
+        consumers.extend(others.into_iter().map(|thread| thread.join().unwrap()));
+    });
+}
+
+/// G3
+#[test]
+fn two_queues_in_a_circle_do_not_deadlock() {
+    pushes_in_a_circle(2, 2);
+}
+
+/// G3 [look:A] [look:R]
+#[test]
+fn three_queues_in_a_circle_do_not_deadlock() {
+    pushes_in_a_circle(3, 1);
+}

@@ -8,13 +8,14 @@ mod waiting;
 
 use crossbeam_utils::CachePadded;
 
-use crate::domain::Members;
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
+use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, const_fn};
 
 use crate::wait::{Parker, Waiters};
+use crate::waits;
 
 #[cfg(feature = "alloc")]
 use crate::sync::Ordering;
@@ -25,11 +26,9 @@ use crate::sync::Ordering;
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
-    tail: CachePadded<Tail>,
-    head: CachePadded<Head>,
+    pub(crate) node: Node,
     slots: S,
     pub(crate) parker: Parker,
-    pub(crate) members: Members,
     producers: AtomicU64,
     rare: CachePadded<Rare<B>>,
 }
@@ -48,11 +47,9 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
         /// The capacity of `ring` must not be 0.
         pub(crate) fn new(ring: S, bypass: B) -> Self {
             Self {
-                tail: CachePadded::new(Tail::new()),
-                head: CachePadded::new(Head::new()),
+                node: Node::new(),
                 slots: ring,
                 parker: Parker::new(),
-                members: Members::new(),
                 producers: AtomicU64::new(0),
                 rare: CachePadded::new(Rare {
                     lost: Lost::new(),
@@ -69,7 +66,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
     pub(crate) fn lanes(&self) -> Lanes<'_, S, B> {
         let Rare { bypass_tail, bypass_head, bypass_slots, .. } = &*self.rare;
         Lanes {
-            ring: Ring { tail: &self.tail, head: &self.head, slots: &self.slots },
+            ring: Ring { tail: &self.node.tail, head: &self.node.head, slots: &self.slots },
             bypass: Ring { tail: bypass_tail, head: bypass_head, slots: bypass_slots },
         }
     }
@@ -118,6 +115,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
     /// Drops what is left: items that were published after the consumer had gone.
     fn drop(&mut self) {
+        waits::before_free(&self.node);
         // SAFETY: nobody else has the queue any more.
         unsafe { self.consumer() }.drop_remaining();
     }
@@ -154,14 +152,15 @@ pub trait Control: Send + Sync {
     fn len(&self) -> usize;
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
+    fn node(&self) -> &Node;
 }
 
 #[cfg(feature = "std")]
 impl<R, S, B> Control for R
 where
     R: core::ops::Deref<Target = Shared<S, B>> + Send + Sync,
-    S: Slots,
-    B: Slots<Item = Entry<S::Item>>,
+    S: Slots + 'static,
+    B: Slots<Item = Entry<S::Item>> + 'static,
 {
     fn close(&self) {
         (**self).close();
@@ -176,6 +175,10 @@ where
     }
 
     fn must_not_wait(&self) -> bool {
-        self.members.must_not_wait()
+        self.node.members.must_not_wait()
+    }
+
+    fn node(&self) -> &Node {
+        &self.node
     }
 }

@@ -27,7 +27,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 self.publish(claim, item);
                 Ok(())
             }
-            Err(Refused::Full { tail }) if self.members.may_be_member() => {
+            Err(Refused::Full { tail }) if self.node.members.may_be_member() => {
                 self.try_push_bypass(item, tail)
             }
             Err(refused) => Err(refused.with(item)),
@@ -61,7 +61,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         let mut result = Ok(());
         // More than once where there is room in the bypass, or in the ring by now.
         while !items.is_empty() && result.is_ok() {
-            result = self.lanes().push_many(items, || self.members.is_member());
+            result = self.lanes().push_many(items, || self.node.members.is_member());
         }
         let pushed = count - items.len();
         if pushed != 0 {
@@ -86,16 +86,18 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[cold]
     #[inline(never)]
     pub(super) fn try_push_bypass(&self, item: T, tail: u64) -> Result<(), TryPushError<T>> {
-        if !self.members.is_member() {
+        if !self.node.members.is_member() {
             return Err(TryPushError::Full(item));
         }
-        match self.lanes().push_bypass(item, tail) {
-            Ok(()) => {
-                self.parker.notify();
-                Ok(())
-            }
-            Err((refused, item)) => Err(refused.with(item)),
-        }
+        self.push_bypass(item, tail).map_err(|(refused, item)| refused.with(item))
+    }
+
+    /// Pushes into the bypass after the ring was seen full at `tail`, and wakes the consumer.
+    #[cfg(feature = "std")]
+    pub(super) fn push_bypass(&self, item: T, tail: u64) -> Result<(), (Refused, T)> {
+        self.lanes().push_bypass(item, tail)?;
+        self.parker.notify();
+        Ok(())
     }
 
     /// There are no members without `std`.

@@ -12,6 +12,7 @@ use crate::error::without_timeout;
 use crate::lanes::Entry;
 use crate::ring::{Refused, Slots};
 use crate::wait::{Backoff, Deadline, heavy_barrier, is_over, sleep_briefly};
+use crate::waits::{Answer, Until, Wait};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
@@ -71,7 +72,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             if ring.is_taken(index) {
                 return Ok(true);
             }
-            if is_over(deadline) || self.members.is_member() {
+            if is_over(deadline) || self.node.members.is_member() {
                 return Ok(false);
             }
             sleep_briefly();
@@ -80,7 +81,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     #[cold]
     fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
-        if self.members.must_not_wait() {
+        if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
         let backoff = Backoff::before_sleep(self.lanes().capacity());
@@ -88,9 +89,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
         };
+        let until = Until::Room { capacity: self.lanes().ring.capacity() };
+        let mut wait = Wait::begin(&self.node, until, deadline.is_some());
         let waiters = &self.rare.waiters;
         waiters.register();
-        let result = self.push_asleep(item, deadline);
+        let result = self.push_asleep(item, deadline, &mut wait);
         let ring = self.lanes().ring;
         waiters.deregister(|| !ring.is_full() || ring.is_closed());
         result
@@ -113,20 +116,41 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Sleeps and tries again, while registered.
-    fn push_asleep(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+    fn push_asleep(
+        &self,
+        mut item: T,
+        deadline: Deadline,
+        wait: &mut Wait<'_>,
+    ) -> Result<(), PushTimeoutError<T>> {
         let waiters = &self.rare.waiters;
         let mut was_notified = true;
+        let mut answer = Answer::AskAgain;
         loop {
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
-            let may_sleep_unbounded = !was_notified && heavy_barrier();
+            let mut may_sleep_unbounded = !was_notified && heavy_barrier();
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
+            }
+            // A wait without a deadline looks before each sleep, G3. With one, what counts is whether
+            // it closed a cycle when it began.
+            if deadline.is_none() || answer == Answer::AskAgain {
+                answer = wait.look();
+            }
+            match answer {
+                Answer::Never => return self.push_without_waiting(item),
+                // In a model, naps do not end.
+                Answer::AskAgain if cfg!(loom) => {
+                    sleep_briefly();
+                    continue;
+                }
+                Answer::AskAgain => may_sleep_unbounded = false,
+                Answer::Ends => {}
             }
             was_notified = waiters.wait(key, deadline, may_sleep_unbounded);
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
@@ -138,6 +162,25 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 }
             }
         }
+    }
+
+    /// Pushes as a member does, where waiting for the consumer could never end.
+    fn push_without_waiting(&self, item: T) -> Result<(), PushTimeoutError<T>> {
+        let (refused, item) = match self.lanes().ring.claim(1) {
+            Ok(claim) => {
+                self.publish(claim, item);
+                return Ok(());
+            }
+            Err(Refused::Full { tail }) => match self.push_bypass(item, tail) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            },
+            Err(refused) => (refused, item),
+        };
+        Err(match refused {
+            Refused::Full { .. } => PushTimeoutError::WouldDeadlock(item),
+            Refused::Closed => PushTimeoutError::Closed(item),
+        })
     }
 
     /// As `try_push`, with `Timeout` where it is full.

@@ -32,6 +32,42 @@ pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(30));
 }
 
+/// Tells when a thread sleeps, without a guess at how long that takes.
+#[derive(Clone, Default)]
+pub(crate) struct SleepWatch(std::sync::Arc<std::sync::atomic::AtomicI32>);
+
+impl SleepWatch {
+    /// Names the calling thread, which is about to do what may sleep.
+    pub(crate) fn begin(&self) {
+        #[cfg(target_os = "linux")]
+        // SAFETY: it has no preconditions.
+        self.0.store(unsafe { libc::gettid() }, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Forgets the thread of the last `begin`.
+    pub(crate) fn reset(&self) {
+        self.0.store(0, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// Waits until the thread has begun, and sleeps or has ended.
+    pub(crate) fn wait(&self) {
+        if cfg!(any(not(target_os = "linux"), bywash_portable)) {
+            return settle();
+        }
+        #[cfg(target_os = "linux")]
+        loop {
+            let thread = self.0.load(std::sync::atomic::Ordering::SeqCst);
+            let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+            let futex = libc::SYS_futex.to_string();
+            let sleeps = |call: String| call.split(' ').next() == Some(&futex);
+            if thread != 0 && call.map_or(true, sleeps) {
+                return;
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+    }
+}
+
 /// Pins the calling thread to a core, where that is possible: the scheduler may pack threads that
 /// wake each other onto one, and a race that needs two then never happens.
 pub(crate) fn pin(core: usize) {
