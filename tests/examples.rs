@@ -296,3 +296,14 @@ fn no_std_builds_and_pushes_from_a_handler() {
     let four = "signal 15\nsignal 2\nsignal 15\nsignal 2\n";
     assert_eq!(out, format!("{four}0 of 4 refused\n{four}3 of 7 refused\n"));
 }
+
+#[test]
+fn two_services_that_report_to_each_other_get_done_on_bywash_only() {
+    let ended = end(start(&mut example("two_services")));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<_> = ended.out.lines().collect();
+    assert!(lines[0].starts_with("bywash: 1000 lines, "), "{ended:?}");
+    assert!(lines[1].starts_with("std: FROZEN after "), "{ended:?}");
+    assert!(lines[2].starts_with("crossbeam: FROZEN after "), "{ended:?}");
+    assert_eq!(lines.len(), 3, "{ended:?}");
+}
