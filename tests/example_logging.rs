@@ -201,8 +201,11 @@ fn faults_after(name: &str, damage: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Strin
     let findings =
         verify::verify(&path, &text, &[[0, 0, 100], [100, 0, 0], [100, 100, 0]]).unwrap();
     fs::remove_file(path).unwrap();
-    assert_eq!((findings.records, findings.faults), (log.len() as u64, findings.told.len() as u64));
-    findings.told
+    assert_eq!(
+        (findings.records, findings.faults),
+        (log.len() as u64, findings.described.len() as u64)
+    );
+    findings.described
 }
 
 #[test]

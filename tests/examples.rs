@@ -40,7 +40,7 @@ fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the program to end, but not for ever.
+/// Waits for the program to end, but not forever.
 fn end(mut child: Child) -> Ended {
     let out = child.stdout.take().map(read);
     let err = child.stderr.take().map(read);
@@ -80,7 +80,7 @@ fn numbers(line: &str) -> Vec<usize> {
 
 /// The numbers of the only line that contains `part`.
 #[track_caller]
-fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
+fn numbers_on_line_with(text: &str, part: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
     assert_eq!(lines.len(), 1, "lines with {part:?} in {text}");
     numbers(lines[0])
@@ -90,8 +90,8 @@ fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
 /// dropped.
 #[track_caller]
 fn check_log(lines: &str, said: &str) -> (usize, usize) {
-    assert_eq!(numbers_beside(said, "logged by"), [4000, 4], "{said}");
-    let [written, dropped, _bypassed] = numbers_beside(said, " lines written")[..] else {
+    assert_eq!(numbers_on_line_with(said, "logged by"), [4000, 4], "{said}");
+    let [written, dropped, _bypassed] = numbers_on_line_with(said, " lines written")[..] else {
         panic!("{said}")
     };
     let mut by_thread = BTreeMap::<usize, Vec<usize>>::new();
@@ -158,7 +158,7 @@ fn tracing_writer_ends_when_nobody_reads_its_output() {
     let ended = end(child);
     // Where the lines that are left would wait for the writer, this would hang.
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(numbers_beside(&ended.err, "logged by"), [4000, 4], "{ended:?}");
+    assert_eq!(numbers_on_line_with(&ended.err, "logged by"), [4000, 4], "{ended:?}");
     assert!(ended.err.contains("cannot write: "), "{ended:?}");
 }
 
@@ -173,11 +173,11 @@ fn tracing_writer_refuses_options_that_it_does_not_have() {
 #[test]
 fn profiler_counts_each_sample_and_finds_the_hot_phase() {
     let Ended { out, .. } = run(&mut example("profiler"));
-    let [taken, pushed, refused] = numbers_beside(&out, " samples taken: ")[..] else {
+    let [taken, pushed, refused] = numbers_on_line_with(&out, " samples taken: ")[..] else {
         panic!("{out}")
     };
     assert_eq!(
-        (pushed + refused, numbers_beside(&out, " counted:")),
+        (pushed + refused, numbers_on_line_with(&out, " counted:")),
         (taken, vec![pushed]),
         "{out}"
     );
@@ -198,7 +198,7 @@ fn profiler_counts_each_sample_and_finds_the_hot_phase() {
 #[test]
 fn finalisers_free_each_node_once_through_ring_and_bypass() {
     let Ended { out, .. } = run(&mut example("finalisers"));
-    let count = |part| numbers_beside(&out, part)[0];
+    let count = |part| numbers_on_line_with(&out, part)[0];
     let (ring, bypass) = (count(" through the ring"), count(" through the bypass"));
     assert_eq!(
         count(" as roots, ") + ring + bypass + count(" at once, "),
@@ -214,10 +214,10 @@ fn join_children_gets_each_result_and_does_not_hang() {
     let Ended { out, .. } = run(&mut example("join_children"));
     let (timed, closed) = out.split_once("The parent has enough").expect("there are two parts");
     // Nobody drains, so the queue holds as much as it can, and no child gets all of its results in.
-    assert_eq!(numbers_beside(timed, "joined"), [4, 26], "{out}");
+    assert_eq!(numbers_on_line_with(timed, "joined"), [4, 26], "{out}");
     assert_eq!(timed.matches(": timed out while the queue was full\n").count(), 3, "{out}");
     // Five results were taken before, and what the queue then holds is left to chance.
-    let [popped, kept] = numbers_beside(closed, "joined")[..] else { panic!("{out}") };
+    let [popped, kept] = numbers_on_line_with(closed, "joined")[..] else { panic!("{out}") };
     assert_eq!((popped <= 4, popped + kept), (true, 25), "{out}");
     assert!(closed.contains(": queue is closed\n"), "{out}");
     assert_eq!(out.matches("each of the 30 results is here once\n").count(), 2, "{out}");
@@ -237,7 +237,9 @@ fn run_sink(command: &mut Command) -> (usize, usize) {
     let Ended { out, err, .. } = run(command);
     let delivered = messages(out.lines());
     let undelivered = messages(err.lines().filter(|line| line.starts_with("not delivered: ")));
-    let [requests, accepted, ..] = numbers_beside(&err, " accepted; ")[..] else { panic!("{err}") };
+    let [requests, accepted, ..] = numbers_on_line_with(&err, " accepted; ")[..] else {
+        panic!("{err}")
+    };
     let all = [delivered.clone(), undelivered.clone()].concat();
     assert_eq!((requests, accepted), (200, all.len()), "{err}");
     // In order, so that none is there twice, and what was left comes after what was delivered.
@@ -245,7 +247,7 @@ fn run_sink(command: &mut Command) -> (usize, usize) {
         let requests = all.iter().filter(|message| message.0 == thread).map(|message| message.1);
         assert!(requests.is_sorted_by(|one, next| one < next), "{all:?}");
     }
-    let said = numbers_beside(&err, " retries, ");
+    let said = numbers_on_line_with(&err, " retries, ");
     assert_eq!((said[0], said[2]), (delivered.len(), undelivered.len()), "{err}");
     assert!(said[1] > 0, "nothing was tried again: {err}");
     (delivered.len(), undelivered.len())
