@@ -1,5 +1,4 @@
-//! The small examples: what they print is what they show. For `logging` there is
-//! `example_logging.rs`.
+//! The small examples print what they are meant to show. `example_logging.rs` tests `logging`.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -40,7 +39,7 @@ fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the program to end, but not forever.
+/// Waits for the program to end, and kills it if it hangs.
 fn end(mut child: Child) -> Ended {
     let out = child.stdout.take().map(read);
     let err = child.stderr.take().map(read);
@@ -59,7 +58,7 @@ fn end(mut child: Child) -> Ended {
     ended
 }
 
-/// Reads along, so that the program does not wait for us.
+/// Reads while the program runs, so that the program does not wait for its reader.
 fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
@@ -130,7 +129,7 @@ fn tracing_writer_writes_into_a_file() {
     assert_eq!((out.as_str(), check_log(&lines, &err)), ("", (4005, 0)));
 }
 
-/// The first line that the program says; the rest is left to be read.
+/// Reads the first line that the program prints, and leaves the rest.
 fn first_line(from: &mut BufReader<ChildStderr>) -> String {
     let mut line = String::new();
     from.read_line(&mut line).unwrap();
@@ -141,7 +140,7 @@ fn first_line(from: &mut BufReader<ChildStderr>) -> String {
 fn tracing_writer_drops_and_counts_while_the_output_is_stuck() {
     let mut child = start(example("tracing_writer").arg("--drop"));
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    // All have logged, and nobody has read any of it; that is more than a pipe holds.
+    // All threads have logged before anyone reads their lines, which are more than a pipe holds.
     let logged = first_line(&mut stderr);
     let said = read(stderr);
     let Ended { code, out, .. } = end(child);
@@ -156,7 +155,7 @@ fn tracing_writer_ends_when_nobody_reads_its_output() {
     let mut child = start(&mut example("tracing_writer"));
     drop(child.stdout.take());
     let ended = end(child);
-    // Where the lines that are left would wait for the writer, this would hang.
+    // This would hang if the lines that are left waited for the writer.
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(numbers_on_line_with(&ended.err, "logged by"), [4000, 4], "{ended:?}");
     assert!(ended.err.contains("cannot write: "), "{ended:?}");
@@ -216,14 +215,14 @@ fn join_children_gets_each_result_and_does_not_hang() {
     // Nobody drains, so the queue holds as much as it can, and no child gets all of its results in.
     assert_eq!(numbers_on_line_with(timed, "joined"), [4, 26], "{out}");
     assert_eq!(timed.matches(": timed out while the queue was full\n").count(), 3, "{out}");
-    // Five results were taken before, and what the queue then holds is left to chance.
+    // The parent has taken five results before. How many the queue holds then is left to chance.
     let [popped, kept] = numbers_on_line_with(closed, "joined")[..] else { panic!("{out}") };
     assert_eq!((popped <= 4, popped + kept), (true, 25), "{out}");
     assert!(closed.contains(": queue is closed\n"), "{out}");
     assert_eq!(out.matches("each of the 30 results is here once\n").count(), 2, "{out}");
 }
 
-/// The messages that are told, as thread and request.
+/// Reads the messages in the lines, as thread and request.
 fn messages<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
     let message = |line| match numbers(line)[..] {
         [thread, request] => (thread, request),
@@ -242,14 +241,14 @@ fn run_sink(command: &mut Command) -> (usize, usize) {
     };
     let all = [delivered.clone(), undelivered.clone()].concat();
     assert_eq!((requests, accepted), (200, all.len()), "{err}");
-    // In order, so that none is there twice, and what was left comes after what was delivered.
+    // The messages are in order, so none is there twice, and what was not delivered comes last.
     for thread in 0..4 {
         let requests = all.iter().filter(|message| message.0 == thread).map(|message| message.1);
         assert!(requests.is_sorted_by(|one, next| one < next), "{all:?}");
     }
     let said = numbers_on_line_with(&err, " retries, ");
     assert_eq!((said[0], said[2]), (delivered.len(), undelivered.len()), "{err}");
-    assert!(said[1] > 0, "nothing was tried again: {err}");
+    assert!(said[1] > 0, "no message was tried again: {err}");
     (delivered.len(), undelivered.len())
 }
 
@@ -262,7 +261,7 @@ fn slow_sink_delivers_what_was_accepted_in_order() {
 #[test]
 fn slow_sink_keeps_what_it_cannot_deliver() {
     let (delivered, undelivered) = run_sink(example("slow_sink").arg("--down"));
-    // Of its first 10 calls 2 fail, and all later ones; the queue has accepted 16 before it refuses
+    // Of the first 10 calls 2 fail, and then all; the queue accepts 16 messages before it refuses
     // any.
     assert_eq!(delivered, 8);
     assert!(delivered + undelivered >= 16);
@@ -276,11 +275,11 @@ fn no_std_builds_and_pushes_from_a_handler() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = source.join("examples/no_std/Cargo.toml");
     let Ok(manifest) = fs::read_to_string(&manifest) else {
-        // Cargo leaves packages inside of a package out of what it publishes.
+        // `cargo package` leaves out packages inside a package.
         return eprintln!("not tried: there is no {}", manifest.display());
     };
-    // A copy, so that nothing is written into the sources, with the versions that this one is built
-    // with.
+    // Builds a copy, so that nothing is written into the sources, with the same versions of
+    // dependencies as this package.
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_std");
     fs::create_dir_all(package.join("src")).unwrap();
     let (here, there) = (r#"path = "../..""#, format!("path = {source:?}"));
