@@ -1,4 +1,4 @@
-//! The example `log_facade`: what it writes, and that neither a full disk nor a stuck reader
+//! Checks what the example `log_facade` writes, and that neither a full disk nor a stuck reader
 //! freezes it.
 #![cfg(all(feature = "std", not(loom)))]
 

@@ -1,4 +1,4 @@
-//! The example `logging`: what it shows, and that its check of the log can fail.
+//! Checks what the example `logging` shows, and that its check of the log can fail.
 #![cfg(all(feature = "std", not(loom)))]
 
 use std::path::PathBuf;

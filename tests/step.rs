@@ -155,7 +155,7 @@ mod steps {
             fills.dedup();
             for in_ring in fills {
                 for in_bypass in [0, BYPASS] {
-                    // For half of the scenes, a lap.
+                    // Half of the scenes begin after a lap.
                     let before = if in_bypass == 0 { capacity } else { 0 };
                     for who in [Who::Consumer, Who::Domain, Who::Other] {
                         for nested in [

@@ -214,7 +214,7 @@ fn nothing_is_lost_while_the_consumer_pushes_too() {
     });
 }
 
-/// The consumer on its way, and what it has seen.
+/// The consumer that is handed on, and the ledger of what it has popped.
 type Turn = (Consumer<Item>, Ledger);
 
 /// One of the threads that hand the consumer round. Between its turns it pushes, so that it may be

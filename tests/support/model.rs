@@ -478,7 +478,7 @@ impl Model {
         Self { states: vec![state], calls: 0, log: Vec::new() }
     }
 
-    /// Says that a call begins.
+    /// Records that a call begins.
     pub(crate) fn invoke(&mut self, call: Call) -> Id {
         let id = self.calls;
         self.calls += 1;
@@ -487,7 +487,7 @@ impl Model {
         id
     }
 
-    /// Says that a call has ended with one of `answers`.
+    /// Records that a call has ended with one of `answers`.
     ///
     /// # Panics
     ///

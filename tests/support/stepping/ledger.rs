@@ -105,7 +105,7 @@ pub(crate) fn push(kind: Kind) {
     }
 }
 
-/// Pushes the next item of this thread and kind with `push`, which says whether it was accepted.
+/// Pushes the next item of this thread and kind with `push`, which returns whether it was accepted.
 pub(crate) fn push_by(kind: Kind, push: impl FnOnce(Item) -> bool) {
     let Some(thread) = THREAD.get() else { return };
     let number = thread * KINDS + kind as usize;

@@ -2,8 +2,8 @@
 //! each of them.
 //!
 //! With the trap flag set the processor raises SIGTRAP after each instruction. The kernel clears
-//! the flag for the handler, so that what the handler does is not stepped. A system call and the
-//! instruction after it are one step.
+//! the flag for the handler, so that the handler is not stepped. A system call and the instruction
+//! after it are one step.
 
 use std::arch::asm;
 use std::ptr;
