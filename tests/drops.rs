@@ -354,8 +354,7 @@ mod on_the_heap {
     }
 
     #[test]
-    fn items_dropped_on_the_consumer_thread_push_into_ring_and_bypass_and_every_child_is_dropped_once()
-     {
+    fn children_that_destructors_push_on_the_consumers_thread_are_dropped_once_each() {
         for (capacity, bypass) in [(1, 0), (1, 1), (2, 2), (3, 1)] {
             let (tally, closed) = (Tally::new(), AtomicUsize::new(0));
             let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();

@@ -258,7 +258,7 @@ fn assert_inside(close: fn(&Own)) {
     *own.lock().unwrap() = Some(Listener::spawn("test", consumer, handler).unwrap());
     (0..3).for_each(|item| producer.push(item).unwrap());
     barrier.wait();
-    // Ends when the handler is dropped. The handler sends nothing after a panic.
+    // Ends when the handler is dropped. An item whose handling panics is not sent.
     assert!(handled.iter().eq(0..3));
     if let Some(listener) = own.lock().unwrap().take() {
         assert_eq!(listener.stop(LONG), Ok(()));
@@ -311,7 +311,8 @@ fn flush_and_stop_inside_the_domain_are_refused_at_once() {
     {
         let _inside = domain.enter();
         assert!(listener.flush(LONG).unwrap_err().is_would_deadlock());
-        // Nothing has ended the thread yet; afterwards something may have.
+        // Here the thread still runs. `stop` closes the queue, so the thread may end before it
+        // looks.
         assert!(listener.stop(LONG).err().is_none_or(|error| error.is_would_deadlock()));
         assert!(producer.is_closed());
     }
