@@ -1,13 +1,14 @@
-//! A crash reporter: the handler of a signal that ends the program hands a record to a thread that
-//! may do what handlers may not, and waits for it. Then the program ends as it would have.
+//! A crash reporter. The handler of a fatal signal pushes a record for a thread that may do what
+//! handlers may not, and waits until that thread has written it. Then the program ends as it would
+//! have ended without a reporter.
 //!
 //! ```text
 //! cargo run --example crash_reporter -- segv     # or abort, or panic: ends by that signal
 //! ```
 //!
-//! Prints the record to the standard error. The queue is a `static` one, so a handler finds it at
-//! any time, and the panic of a destructor or of an `extern "C"` function, which cannot unwind and
-//! so aborts, is reported like any other abort.
+//! Prints the record to the standard error. The queue is a `static`, so a handler can reach it at
+//! any time. A panic that cannot unwind, such as one in an `extern "C"` function or in a destructor
+//! that runs during another panic, aborts the program and is reported like any other abort.
 
 #[cfg(not(unix))]
 fn main() {
@@ -27,14 +28,14 @@ mod reporter {
 
     use bywash::StaticQueue;
 
-    /// Of a fixed size, and without a destructor: a handler neither allocates nor frees.
+    /// Has a fixed size and no destructor, because a handler must neither allocate nor free.
     struct Record {
         signal: libc::c_int,
         address: usize,
     }
 
     static RECORDS: StaticQueue<Record, 8, 0> = StaticQueue::new();
-    /// Whether a record is out: that it was popped does not say so.
+    /// Whether the reporter has written a record. A record that was popped may not be written yet.
     static WRITTEN: AtomicBool = AtomicBool::new(false);
 
     const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,11 +45,11 @@ mod reporter {
         info: *mut libc::siginfo_t,
         _context: *mut libc::c_void,
     ) {
-        // SAFETY: the kernel has filled it in.
+        // SAFETY: with SA_SIGINFO the kernel passes a valid `siginfo_t`.
         let info = unsafe { &*info };
-        // SAFETY: both signals have the field, or others in its place.
+        // SAFETY: SIGSEGV sets this field; for SIGABRT other plain data lies in its place.
         let address = unsafe { info.si_addr() }.addr();
-        // On the reporter's own thread this is `Ok(false)` at once.
+        // On the reporter's own thread this returns `Ok(false)` at once.
         if let Ok(true) = RECORDS.try_push_and_wait(Record { signal, address }, PATIENCE) {
             let moment = libc::timespec { tv_sec: 0, tv_nsec: 1_000_000 };
             for _ in 0..PATIENCE.as_millis() {
@@ -59,8 +60,8 @@ mod reporter {
                 unsafe { libc::nanosleep(&moment, ptr::null_mut()) };
             }
         }
-        // The default action is back, by SA_RESETHAND. The signal is blocked until the handler
-        // returns, and comes then. SAFETY: it has no preconditions.
+        // SA_RESETHAND has restored the default action. The signal stays blocked until the handler
+        // returns, and then ends the program. SAFETY: `raise` has no preconditions.
         unsafe { libc::raise(signal) };
     }
 
@@ -73,8 +74,8 @@ mod reporter {
         assert_eq!(unsafe { libc::sigaction(signal, &action, ptr::null_mut()) }, 0);
     }
 
-    /// A stack for handlers, so that an overflow of the other one is reported too. Each thread
-    /// needs its own.
+    /// Gives the calling thread a stack for handlers, so that the overflow of its ordinary stack is
+    /// reported too. Each thread needs one of its own.
     fn use_stack_for_handlers() {
         const SIZE: usize = 64 * 1024;
         let stack = Box::leak(vec![0u8; SIZE].into_boxed_slice());

@@ -1,13 +1,13 @@
-//! A finaliser queue: expensive drops, done by a thread of their own. A node that is dropped pushes
-//! its children into the queue, so the thread that drains it pushes into it, too; on an ordinary
-//! queue it would wait for itself.
+//! A finaliser queue: one thread does the expensive drops of all others. A dropped node pushes its
+//! children into the queue, so the thread that drains the queue also pushes into it. On an ordinary
+//! bounded queue that thread would wait for itself.
 //!
 //! ```text
 //! cargo run --example finalisers
 //! ```
 //!
-//! Some threads build trees, and drop them. Prints how the nodes went through the queue, and that
-//! each was freed once.
+//! Some threads build trees and drop them. The program prints which way the nodes took, and checks
+//! that each was freed once.
 
 use std::iter;
 use std::mem;
@@ -19,8 +19,8 @@ use std::thread;
 use bywash::{Builder, Consumer, Producer};
 
 const CAPACITY: usize = 64;
-/// For what the finaliser's thread pushes while the ring is full. Most of a tree is in its lowest
-/// level, so that is a lot; what does not fit is freed at once, by the same thread.
+/// Holds what the finaliser's thread pushes while the ring is full. That is a lot, since most nodes
+/// of a tree are in its lowest level. The same thread frees at once what does not fit.
 const BYPASS: usize = 256;
 
 const THREADS: usize = 4;
@@ -33,7 +33,7 @@ const NODES: usize = THREADS * TREES * NODES_PER_TREE;
 /// How often each node was freed.
 static FREED: [AtomicU32; NODES] = [const { AtomicU32::new(0) }; NODES];
 
-/// Each node has it, and so the queue stays open until the last one is freed.
+/// Each node holds a reference to it, so the queue stays open until the last node is freed.
 struct Finaliser {
     queue: Producer<Node>,
     freed_at_once: Arc<AtomicU64>,
@@ -43,7 +43,7 @@ struct Node {
     id: usize,
     children: Vec<Node>,
     finaliser: Arc<Finaliser>,
-    /// What makes it expensive to drop.
+    /// Makes the node expensive to drop.
     _payload: Box<[u8]>,
 }
 
@@ -58,14 +58,14 @@ impl Node {
 }
 
 impl Drop for Node {
-    /// On other threads the push waits while the queue is full. On the finaliser's own it never
-    /// does.
+    /// On other threads the push waits while the queue is full. On the finaliser's own thread it
+    /// never waits.
     fn drop(&mut self) {
         FREED[self.id].fetch_add(1, Relaxed);
         let mut children = mem::take(&mut self.children);
         while let Some(child) = children.pop() {
             if let Err(refused) = self.finaliser.queue.push(child) {
-                // A loop, and no recursion: a tree may be deeper than the stack.
+                // A loop instead of a recursion: a tree may be deeper than the stack.
                 let mut child = refused.into_inner();
                 children.append(&mut child.children);
                 self.finaliser.freed_at_once.fetch_add(1, Relaxed);
@@ -77,7 +77,7 @@ impl Drop for Node {
 /// The finaliser's thread. Returns how many nodes it popped, and how many of them had come through
 /// the bypass.
 fn finalise(mut nodes: Consumer<Node>) -> (u64, u64) {
-    nodes.bind(); // From here on, what is dropped on this thread never waits.
+    nodes.bind(); // From here on, a drop on this thread never waits.
     let mut popped = 0;
     while let Ok(node) = nodes.pop() {
         popped += 1;
@@ -102,14 +102,14 @@ fn main() -> ExitCode {
             });
         }
     });
-    drop(finaliser); // The last one, in the last node, ends the thread.
+    drop(finaliser); // The last node drops the last reference, which ends the thread.
     let (popped, bypassed) = thread.join().expect("no destructor panics");
 
-    println!("{NODES} nodes were built; of these were freed");
+    println!("{NODES} nodes were built, and freed:");
     println!("{:>6} as roots, by the threads that built them", THREADS * TREES);
     println!("{:>6} through the ring", popped - bypassed);
     println!("{bypassed:>6} through the bypass");
-    println!("{:>6} at once, with both full", freed_at_once.load(Relaxed));
+    println!("{:>6} at once, because both were full", freed_at_once.load(Relaxed));
     let wrong = FREED.iter().filter(|freed| freed.load(Relaxed) != 1).count();
     if wrong != 0 {
         eprintln!("{wrong} nodes were not freed exactly once");

@@ -1,17 +1,17 @@
-//! A parent that joins its children before it drains the queue that they push into. Once an
-//! ordinary queue is full, the children wait for room, the parent waits for the children, and so
-//! they stay. While all fits in, nobody notices.
+//! A parent joins its children before it drains the queue that they push into. Once an ordinary
+//! bounded queue is full, the children wait for room, the parent waits for the children, and the
+//! program hangs. While all results fit into the queue, nobody notices the bug.
 //!
 //! ```text
 //! cargo run --example join_children
 //! ```
 //!
-//! Shows two ways out, and prints where the results came from: the children wait only so long, or
-//! the parent closes the queue before it joins. A child's join hands over what the queue did not
-//! take, so nothing is lost.
+//! Shows two ways out: the children wait for a limited time, or the parent closes the queue before
+//! it joins. Either way a child returns to the parent what the queue did not take, so nothing is
+//! lost. Prints where the results came from.
 //!
-//! Where the parent can drain first, that is simplest: drop its own producer, `for result in &mut
-//! consumer`, join.
+//! If the parent can drain first, that is simpler: drop its own producer, loop with `for result in
+//! &mut consumer`, then join.
 
 use std::error::Error;
 use std::thread::{self, JoinHandle};
@@ -34,11 +34,11 @@ fn work(child: usize) -> impl Iterator<Item = Output> {
     (0..RESULTS).map(move |number| Output { child, number })
 }
 
-/// Waits for room once, and not for ever. Returns what the queue did not take, in order.
+/// Waits for room once, for a limited time. Returns what the queue did not take, in order.
 fn push_or_keep(child: usize, results: Producer<Output>) -> Vec<Output> {
     let mut kept = Vec::new();
     for result in work(child) {
-        // After the first refusal it keeps all, which leaves its results in order.
+        // After the first refusal it keeps all results, so that they stay in order.
         if !kept.is_empty() {
             kept.push(result);
         } else if let Err(refused) = results.push_timeout(result, Duration::from_millis(100)) {
@@ -49,8 +49,7 @@ fn push_or_keep(child: usize, results: Producer<Output>) -> Vec<Output> {
     kept
 }
 
-/// Waits for room for as long as it takes. Returns what the queue did not take before it was
-/// closed.
+/// Waits for room without a limit. Returns what the queue did not take before it was closed.
 fn push_until_closed(child: usize, results: Producer<Output>) -> Vec<Output> {
     let mut kept = Vec::new();
     for result in work(child) {
@@ -68,7 +67,7 @@ type Child = fn(usize, Producer<Output>) -> Vec<Output>;
 
 fn spawn(child: Child) -> (Vec<JoinHandle<Vec<Output>>>, Consumer<Output>) {
     let (producer, mut consumer) = bounded(CAPACITY);
-    consumer.bind(); // This is the consumer's thread: were it to push, it would not wait for itself.
+    consumer.bind(); // If this thread pushes too, it does not wait for itself.
     let children = (0..CHILDREN).map(|number| {
         let producer = producer.clone();
         thread::spawn(move || child(number, producer))
@@ -76,7 +75,7 @@ fn spawn(child: Child) -> (Vec<JoinHandle<Vec<Output>>>, Consumer<Output>) {
     (children.collect(), consumer)
 }
 
-/// Joins the children, with nobody draining meanwhile, and then drains.
+/// Joins the children while nobody drains the queue, and then drains it.
 fn join(
     children: Vec<JoinHandle<Vec<Output>>>,
     mut consumer: Consumer<Output>,
@@ -85,7 +84,7 @@ fn join(
     for child in children {
         kept.extend(child.join().map_err(|_| "a child panicked")?);
     }
-    // All producers are gone, so this ends where the queue is empty.
+    // All producers are gone, so this ends when the queue is empty.
     let mut results: Vec<Output> = consumer.iter().collect();
     println!(
         "parent: joined; {} results from the queue, {} handed over",
@@ -99,14 +98,14 @@ fn join(
 fn check(mut results: Vec<Output>) -> Result<(), Box<dyn Error>> {
     results.sort();
     if !results.iter().eq(&(0..CHILDREN).flat_map(work).collect::<Vec<_>>()) {
-        return Err(format!("not each result once: {results:?}").into());
+        return Err(format!("results are missing or doubled: {results:?}").into());
     }
     println!("parent: each of the {} results is here once", results.len());
     Ok(())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("The children wait for room, but not for ever:");
+    println!("The children wait for room, for a limited time:");
     let (children, consumer) = spawn(push_or_keep);
     check(join(children, consumer)?)?;
 

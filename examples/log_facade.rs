@@ -1,14 +1,15 @@
-//! The `log` crate's macros with a thread that writes. To start from:
+//! A logger behind the `log` crate's macros, with a thread that writes. Copy it as a start for your
+//! own.
 //!
 //! ```text
-//! cargo run --example log_facade            to the standard output
-//! cargo run --example log_facade FILE       to the end of a file
+//! cargo run --example log_facade            # to the standard output
+//! cargo run --example log_facade FILE       # to the end of a file
 //! ```
 //!
-//! Whoever logs formats the line and pushes it; the listener's thread writes. With the queue full,
-//! logging waits for a second at most, and not at all on the listener's own thread; what finds no
-//! room is counted. So a disk that is full or slow, and a sink that logs itself, as this one does,
-//! do not freeze the program, and neither does its end.
+//! A thread that logs formats the line and pushes it; the listener's thread writes it. While the
+//! queue is full, logging waits for a second at most, and on the listener's own thread not at all.
+//! Lines that find no room are counted. So neither a full or slow disk nor a sink that logs itself,
+//! as this one does, freezes the program or its end.
 
 use std::error::Error;
 use std::fs::File;
@@ -21,13 +22,13 @@ use std::{env, thread};
 use bywash::{Builder, Listener, Producer};
 use log::{LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 
-/// For the largest burst that should not wait. The bypass is for what the sink logs.
+/// The largest burst that should not wait. The bypass, of the same size, takes what the sink logs.
 const CAPACITY: usize = 1000;
-/// What is longer is cut, in bytes.
+/// The longest line, in bytes. Longer ones are cut.
 const LONGEST: usize = 80;
 /// How long logging waits for room, and a flush for the sink.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the program waits at its end.
+/// How long the program waits for the sink at its end.
 const DEADLINE: Duration = Duration::from_secs(2);
 
 struct Logger {
@@ -37,22 +38,22 @@ struct Logger {
 }
 
 impl Logger {
-    /// Makes a logger that writes to `sink` the program's.
+    /// Installs a logger that writes to `sink` as the program's logger.
     fn install(
         sink: impl Write + Send + 'static,
         level: LevelFilter,
     ) -> Result<&'static Self, Box<dyn Error>> {
         let (queue, consumer) = Builder::new(CAPACITY).bypass(CAPACITY).build();
         let listener = Listener::spawn("log", consumer, writer(sink))?;
-        // A logger is for good, whatever holds it.
+        // The `log` crate keeps a logger until the program ends.
         let logger = Box::leak(Box::new(Self { queue, listener, refused: AtomicU64::new(0) }));
         log::set_logger(logger)?;
         log::set_max_level(level);
         Ok(logger)
     }
 
-    /// Writes what is in the queue, as far as that goes in time. What is logged afterwards is
-    /// refused.
+    /// Refuses what is logged from now on, and waits until what is in the queue is written, but not
+    /// beyond the deadline. Returns whether all is written, and nothing was refused.
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
@@ -82,12 +83,12 @@ impl Log for Logger {
     }
 
     fn flush(&self) {
-        // On the listener's own thread an error at once.
+        // On the listener's own thread this returns an error at once.
         let _ = self.listener.flush(PATIENCE);
     }
 }
 
-/// What the listener does with a line. It may log: its own lines come out after those that are in
+/// What the listener does with a line. It may log: its own lines come out after those already in
 /// the queue.
 fn writer(mut sink: impl Write) -> impl FnMut(String) {
     move |mut line| {
@@ -103,7 +104,7 @@ fn writer(mut sink: impl Write) -> impl FnMut(String) {
     }
 }
 
-/// Where the first argument says.
+/// The file that the first argument names, or else the standard output.
 fn sink() -> io::Result<Box<dyn Write + Send>> {
     Ok(match env::args_os().nth(1) {
         None => Box::new(io::stdout()),

@@ -4,7 +4,7 @@
 //! cargo run --example poll_loop --features eventfd
 //! ```
 //!
-//! Prints what came from each of them.
+//! Prints what came from each of the three.
 
 #[cfg(not(all(target_os = "linux", not(any(loom, bywash_portable)))))]
 fn main() {
@@ -29,28 +29,29 @@ mod event_loop {
     const ITEMS: u32 = 1000;
     const TICK: Duration = Duration::from_millis(2);
 
-    /// Pops all that is there. Returns whether the queue is closed and empty; if not, its
-    /// descriptor tells of the next push.
+    /// Pops everything in the queue. Returns whether the queue is closed and empty. If it is not,
+    /// the next push makes its descriptor readable.
     fn drain(queue: &mut Consumer<u32>, popped: &mut u32) -> bool {
         loop {
             match queue.try_pop() {
                 Ok(_) => *popped += 1,
                 Err(error) if error.is_closed() => return true,
-                // Only an armed consumer may wait: otherwise there is something to pop by now.
+                // The loop may wait only if the consumer is armed. If it is not, there is something
+                // to pop by now.
                 Err(_) if queue.arm() => return false,
                 Err(_) => {}
             }
         }
     }
 
-    /// Waits until one of the two is readable, or for `timeout`. Returns whether the second is, or
-    /// nobody will write to it.
+    /// Waits until the queue or the pipe is readable, for `timeout` at most. Returns whether the
+    /// pipe is readable, or has no writer any more.
     fn wait(queue: &OwnedFd, pipe: Option<&PipeReader>, timeout: Duration) -> io::Result<bool> {
-        // Negative descriptors are passed over.
+        // `poll` ignores negative descriptors.
         let descriptors = [queue.as_raw_fd(), pipe.map_or(-1, AsRawFd::as_raw_fd)];
         let mut entries =
             descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
-        // Rounded up: it would return too early otherwise, again and again.
+        // Rounded up. Otherwise `poll` would return too early, again and again.
         let timeout = timeout.as_micros().div_ceil(1000) as i32;
         // SAFETY: the entries are valid for the call.
         let count =
@@ -63,7 +64,9 @@ mod event_loop {
 
     pub(crate) fn run() -> io::Result<()> {
         let (producer, mut queue) = bounded(16);
-        queue.bind(); // What this thread pushes itself never waits for it.
+        // First of all: this thread is the consumer's. From here on, nothing that it pushes itself,
+        // in a destructor or a signal handler, waits for room that only it could make.
+        queue.bind();
         let descriptor = queue.event_fd()?;
         let (reader, mut writer) = pipe()?;
         for thread in 0..THREADS {
@@ -77,7 +80,7 @@ mod event_loop {
                 writer.write_all(word.as_bytes()).unwrap();
                 thread::sleep(Duration::from_millis(5));
             }
-            drop(producer); // The last one.
+            drop(producer); // The last one: this closes the queue.
         });
 
         let (mut popped, mut text, mut ticks) = (0, String::new(), 0);

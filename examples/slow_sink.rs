@@ -1,14 +1,14 @@
-//! A slow sink behind a queue: a chat's webhook, say, which takes its time and fails now and then.
-//! Requests wait for it no longer than they may, what was accepted is delivered in order, and the
-//! program stops without losing any of it.
+//! A slow sink behind a queue, such as a chat's webhook, which takes its time and fails now and
+//! then. No request waits for it longer than a limit, the accepted messages are delivered in order,
+//! and the program stops without losing any of them.
 //!
 //! ```text
 //! cargo run --example slow_sink
 //! cargo run --example slow_sink -- --down    # the sink fails for good after a while
 //! ```
 //!
-//! Prints the messages as the sink takes them, and to the standard error what became of all. It
-//! lists those that were accepted and not delivered; a real program would save them.
+//! Prints the messages as the sink takes them, and a summary to the standard error. The summary
+//! lists the messages that were accepted and not delivered; a real program would save them.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ const THREADS: u32 = 4;
 const REQUESTS: u32 = 50;
 const FIRST_BACKOFF: Duration = Duration::from_millis(1);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(20);
-/// What fails so many times in a row is down.
+/// After so many failures in a row the sink is down.
 const ATTEMPTS: u32 = 8;
 
 struct Message {
@@ -31,7 +31,7 @@ struct Message {
     request: u32,
 }
 
-/// Stands in for what sends messages over a network.
+/// A stand-in for a client that sends messages over a network.
 struct Webhook {
     calls: u32,
     down_after: u32,
@@ -56,15 +56,15 @@ struct Report {
     undelivered: Vec<Message>,
 }
 
-/// The sink's thread. While one message is tried again, those behind it wait: that is what keeps
-/// them in order.
+/// The sink's thread. While it tries one message again, those behind it wait, which keeps them in
+/// order.
 fn deliver(mut messages: Consumer<Message>, mut webhook: Webhook) -> Report {
-    messages.bind(); // If this thread comes to push as well, it does not wait for itself.
+    messages.bind(); // If this thread pushes too, it does not wait for itself.
     let mut report = Report::default();
     while let Ok(message) = messages.pop() {
         if let Err(error) = post_with_retries(&mut webhook, &message, &mut report.retries) {
             eprintln!("the sink is down: {error}");
-            messages.close(); // Requests are refused at once from here on.
+            messages.close(); // From here on, requests are refused at once.
             report.undelivered.push(message);
             report.undelivered.extend(messages); // What was accepted before.
             return report;
@@ -91,14 +91,14 @@ fn post_with_retries(
     webhook.post(message)
 }
 
-/// A thread that answers requests. Returns how many messages were accepted, and the longest time
-/// that one took.
+/// A thread that answers requests. Returns how many messages were accepted, and how long the
+/// longest push took.
 fn serve(thread: u32, queue: Producer<Message>) -> (usize, Duration) {
     let (mut accepted, mut longest) = (0, Duration::ZERO);
     for request in 0..REQUESTS {
         let begin = Instant::now();
-        // Refused after that time, or because the sink is down; the request is answered all the
-        // same.
+        // The push fails after this time, or at once if the sink is down. Either way the request is
+        // answered.
         accepted += usize::from(queue.push_timeout(Message { thread, request }, PATIENCE).is_ok());
         longest = longest.max(begin.elapsed());
     }
@@ -112,7 +112,8 @@ fn main() -> ExitCode {
     let sink = thread::spawn(move || deliver(messages, Webhook { calls: 0, down_after }));
     let spawn = |(number, queue)| thread::spawn(move || serve(number, queue));
     let threads: Vec<_> = (0..THREADS).zip(iter::repeat(&queue).cloned()).map(spawn).collect();
-    drop(queue); // When the threads have dropped theirs, too, the sink's thread delivers what is left, and ends.
+    // When the threads have dropped theirs, too, the sink's thread delivers what is left, and ends.
+    drop(queue);
     let served: Vec<_> =
         threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect();
     let Report { delivered, retries, undelivered } = sink.join().expect("it does not panic");

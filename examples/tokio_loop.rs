@@ -1,11 +1,11 @@
-//! A queue in a tokio program: threads push, and so may signal handlers and destructors; a task
-//! pops, and sleeps in the runtime meanwhile, beside other tasks.
+//! A queue in a tokio program. Threads push, and so may signal handlers and destructors. A task
+//! pops, and while it waits for an item, the runtime runs other tasks.
 //!
 //! ```text
 //! cargo run --example tokio_loop --features eventfd
 //! ```
 //!
-//! Prints what the task has popped, and how often another one had its turn.
+//! Prints what the task popped, and how often another task ran meanwhile.
 
 #[cfg(not(all(target_os = "linux", not(any(loom, bywash_portable)))))]
 fn main() {
@@ -36,27 +36,27 @@ mod tasks {
     }
 
     impl<T> Receiver<T> {
-        /// To be called inside of the runtime.
+        /// Must be called inside the runtime.
         fn new(mut queue: Consumer<T>) -> io::Result<Self> {
-            // SAFETY: an `OwnedFd` is open, and the same, for as long as it lives.
+            // SAFETY: an `OwnedFd` stays open, and the same, for as long as it lives.
             let descriptor = unsafe { AsyncFd::register(queue.event_fd()?) }?;
             Ok(Self { queue, descriptor })
         }
 
-        /// The next item, or `None` once the queue is closed. Where it is cancelled, no item is
-        /// lost.
+        /// Returns the next item, or `None` once the queue is closed and empty. If this future is
+        /// dropped, no item is lost.
         async fn recv(&mut self) -> io::Result<Option<T>> {
             loop {
                 match self.queue.try_pop() {
                     Ok(item) => return Ok(Some(item)),
                     Err(TryPopError::Closed) => return Ok(None),
-                    // Only an armed consumer may wait: otherwise there is something to pop by now.
+                    // The task may wait only if the consumer is armed. If it is not, there is
+                    // something to pop by now.
                     Err(TryPopError::Empty) if !self.queue.arm() => continue,
                     Err(TryPopError::Empty) => {}
                 }
-                // What the runtime knows may be of before the arming, which has cleared the
-                // descriptor. Then it comes here once more. A push after that makes an event of its
-                // own.
+                // The runtime may still hold an event from before `arm` cleared the descriptor.
+                // Then the task comes here once more. A push after `arm` makes an event of its own.
                 self.descriptor.readable().await?.clear_ready();
             }
         }
@@ -69,7 +69,8 @@ mod tasks {
             count += 1;
             sum += item;
             if count % 64 == 0 {
-                tokio::task::yield_now().await; // The runtime does not see how long there was always something to pop.
+                // While there is something to pop, `recv` never waits, and no other task would run.
+                tokio::task::yield_now().await;
             }
         }
         Ok((count, sum))
@@ -85,7 +86,11 @@ mod tasks {
     }
 
     pub(crate) fn run() -> io::Result<()> {
-        let (producer, queue) = bounded(16);
+        let (producer, mut queue) = bounded(16);
+        // First of all: this thread runs the task, so it is the consumer's. From here on, nothing
+        // that it pushes itself waits for room that only it could make. On a multi-threaded runtime
+        // the consumer's thread is the worker that popped last.
+        queue.bind();
         for thread in 0..THREADS {
             let producer = producer.clone();
             thread::spawn(move || {

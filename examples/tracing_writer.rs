@@ -1,10 +1,10 @@
-//! `tracing` through a bounded queue: any thread logs, and one writes. That one logs, too; on an
-//! ordinary queue it would wait for itself as soon as the queue is full.
+//! `tracing` through a bounded queue: all threads log, and one writes. The writer logs, too; on an
+//! ordinary bounded queue it would wait for itself as soon as the queue is full.
 //!
 //! ```text
-//! cargo run --example tracing_writer                  # a logger waits while the queue is full: nothing is lost
-//! cargo run --example tracing_writer -- --drop        # it never waits: what finds no room is dropped
-//! cargo run --example tracing_writer -- some.log      # into a file
+//! cargo run --example tracing_writer               # wait while the queue is full: loses nothing
+//! cargo run --example tracing_writer -- --drop     # never wait: drop what finds no room
+//! cargo run --example tracing_writer -- some.log   # write to a file
 //! ```
 //!
 //! Prints the lines, and to the standard error how many were logged, written and dropped.
@@ -24,7 +24,7 @@ use tracing_subscriber::fmt::MakeWriter;
 const THREADS: u64 = 4;
 const LINES: u64 = 1000;
 
-/// A line, or the end. (The subscriber keeps a producer for ever, so the queue does not close by
+/// A line, or the end. (The subscriber keeps a producer forever, so the queue does not close by
 /// itself.)
 type Message = Option<Vec<u8>>;
 
@@ -35,8 +35,7 @@ struct Log {
     dropped: Arc<AtomicU64>,
 }
 
-/// One line. The subscriber makes one for each event, and writes to it; it is pushed when it is
-/// dropped.
+/// One line. The subscriber makes one for each event and writes to it. Its drop pushes it.
 struct Line<'a> {
     log: &'a Log,
     text: Vec<u8>,
@@ -65,17 +64,17 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         let Log { queue, may_drop, dropped } = self.log;
         let line = Some(mem::take(&mut self.text));
-        // Where `push` fails, the writer is gone, or is logging itself, and more than the bypass
+        // `push` fails if the writer is gone, or if the writer itself logs more than the bypass
         // holds.
         let taken = if *may_drop { queue.try_push(line).is_ok() } else { queue.push(line).is_ok() };
         dropped.fetch_add(u64::from(!taken), Relaxed);
     }
 }
 
-/// The writer's thread. If writing fails, it ends, and with it the queue: those who log are
-/// refused, and do not wait.
+/// The writer's thread. If writing fails, it ends and closes the queue: threads that log are then
+/// refused and do not wait.
 fn write_lines(mut lines: Consumer<Message>, mut output: impl Write) -> io::Result<u64> {
-    lines.bind(); // What this thread logs never waits.
+    lines.bind(); // From here on, logging on this thread never waits.
     let mut written = 0;
     while let Ok(message) = lines.pop() {
         if let Some(line) = message {
@@ -119,7 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     eprintln!("{} lines logged by {THREADS} threads", THREADS * LINES);
-    let _ = log.queue.push(None); // Refused if the writer has ended: it says why.
+    let _ = log.queue.push(None); // If the writer has ended, this is refused, and `join` says why.
     let written = writer
         .join()
         .expect("it does not panic")

@@ -1,5 +1,5 @@
-//! No call of a producer takes memory or gives it back, and no pop of a batch into a buffer with
-//! room.
+//! No call of a producer allocates or frees memory, and neither does the pop of a batch into a
+//! buffer with room.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bywash::{Builder, TryPopError, TryPushError};
 
 thread_local! {
-    /// How often this thread has taken memory or given it back.
+    /// How often this thread has allocated or freed memory.
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -19,19 +19,19 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
         CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { System.dealloc(place, layout) }
     }
 
     unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         CALLS.set(CALLS.get() + 1);
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees it.
         unsafe { System.realloc(place, layout, size) }
     }
 }
@@ -39,7 +39,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// What `call` returns, if it does without the allocator.
+/// Returns what `call` returns, and checks that `call` does not use the allocator.
 #[track_caller]
 fn without_memory<R>(call: impl FnOnce() -> R) -> R {
     let before = CALLS.get();
@@ -48,7 +48,7 @@ fn without_memory<R>(call: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Items that would be noticed if they were dropped.
+/// Items on the heap, so that the count shows when one is dropped.
 fn batch(count: usize) -> VecDeque<Box<usize>> {
     (0..count).map(Box::new).collect()
 }
@@ -80,10 +80,10 @@ fn no_push_calls_the_allocator() {
 #[test]
 fn no_pop_of_a_batch_calls_the_allocator_where_the_buffer_has_room() {
     let (producer, mut consumer) = Builder::new(4).build();
-    // What is set up once for a thread.
+    // Sets up what a thread needs once.
     assert!(consumer.try_pop().is_err());
     producer.try_push_many(&mut batch(4)).unwrap();
-    // One more, as a pop that finds nothing has made room for one too.
+    // One more, because a pop that finds nothing also reserves room for one item.
     let mut buffer = Vec::with_capacity(5);
     assert_eq!(without_memory(|| consumer.try_pop_many(&mut buffer, 3)), Ok(3));
     assert_eq!(without_memory(|| consumer.try_pop_many(&mut buffer, 3)), Ok(1));
@@ -92,7 +92,7 @@ fn no_pop_of_a_batch_calls_the_allocator_where_the_buffer_has_room() {
 
 #[cfg(feature = "std")]
 #[test]
-fn no_push_beside_the_ring_calls_the_allocator() {
+fn no_push_into_the_bypass_calls_the_allocator() {
     let (producer, mut consumer) = Builder::new(2).bypass(3).build();
     consumer.bind();
     let mut items = batch(6);

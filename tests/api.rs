@@ -1,4 +1,4 @@
-//! Every public method and type, with what it returns.
+//! Every public method and type, and what it returns.
 #![cfg(all(feature = "alloc", not(loom)))]
 
 mod support;
@@ -15,7 +15,7 @@ use bywash::{
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
-/// Can be sent and not shared; can be neither compared nor shown.
+/// Can be sent, but not shared, compared or shown.
 struct Plain(Cell<u8>);
 
 assert_impl_all!(Producer<Cell<u8>>: Send, Sync, Clone, Debug, UnwindSafe, RefUnwindSafe);
@@ -67,7 +67,7 @@ mod with_std {
 
 const CAPACITIES: [usize; 9] = [1, 2, 3, 4, 5, 7, 8, 9, 100];
 
-/// States what both ends say of a queue that is open and holds `len` items.
+/// Checks what both ends report about an open queue that holds `len` items.
 #[track_caller]
 fn assert_holds<T>(producer: &Producer<T>, consumer: &Consumer<T>, capacity: usize, len: usize) {
     assert_eq!((producer.len(), consumer.len()), (len, len));
@@ -107,7 +107,7 @@ fn the_counts_are_exact_wherever_in_the_ring_the_items_lie() {
     for capacity in CAPACITIES {
         let (producer, mut consumer) = bounded(capacity);
         for fill in 1..=capacity {
-            // Steps of `fill`, which bring the head to other places than whole laps do.
+            // Steps of `fill`, so that the head comes to other places than after whole laps.
             (0..fill).for_each(|i| producer.try_push(i).unwrap());
             assert_holds(&producer, &consumer, capacity, fill);
             assert!(consumer.try_iter().eq(0..fill));
@@ -117,7 +117,7 @@ fn the_counts_are_exact_wherever_in_the_ring_the_items_lie() {
 }
 
 #[test]
-fn without_std_or_a_consumer_thread_nothing_goes_beside_the_ring() {
+fn without_std_or_a_consumers_thread_nothing_goes_into_the_bypass() {
     let (producer, consumer) = Builder::new(2).bypass(8).build();
     assert_eq!(producer.try_push(1), Ok(()));
     assert_eq!(producer.try_push(2), Ok(()));
@@ -136,7 +136,7 @@ fn a_dropped_consumer_leaves_the_queue_closed_and_empty() {
 }
 
 #[test]
-fn a_closed_queue_is_drained_and_then_says_closed() {
+fn a_closed_queue_can_be_drained_and_then_pops_return_closed() {
     let (producer, mut consumer) = bounded(2);
     producer.try_push(1).unwrap();
     consumer.close();
@@ -202,7 +202,7 @@ fn drain_takes_what_is_there_and_nothing_that_is_pushed_meanwhile() {
 }
 
 #[test]
-fn drain_says_at_most_how_many_are_left() {
+fn the_size_hint_of_drain_is_an_upper_bound() {
     let (producer, mut consumer) = bounded(4);
     (0..3).for_each(|i| producer.try_push(i).unwrap());
     let mut drain = consumer.drain();
@@ -241,7 +241,7 @@ mod batches {
                     next += size.min(capacity);
                     assert!(batch.into_iter().eq((next..).take(size.saturating_sub(capacity))));
                     assert_holds(&producer, &consumer, capacity, next - popped);
-                    // One remains, to bring the head and the next batch to other places.
+                    // One item remains, so that the head and the next batch come to other places.
                     let mut buffer = Vec::new();
                     let limit = (next - popped - 1).max(1);
                     assert_eq!(consumer.try_pop_many(&mut buffer, limit), Ok(limit));
@@ -265,7 +265,7 @@ mod batches {
                 assert_eq!(batch, [capacity, capacity + 1, capacity + 2]);
                 assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
                 assert_eq!((batch.len(), producer.len()), (3, capacity));
-                // The room that one leaves is one's.
+                // A pop of one item frees the slot of one.
                 assert_eq!(consumer.try_pop(), Ok(0));
                 assert_eq!(producer.try_push_many(&mut batch), Ok(1));
                 assert!(consumer.try_iter().eq(1..=capacity));
@@ -274,7 +274,7 @@ mod batches {
     }
 
     #[test]
-    fn an_empty_batch_is_pushed_wherever_it_is_pushed() {
+    fn an_empty_batch_is_always_accepted() {
         let (producer, mut consumer) = bounded::<u8>(1);
         assert_eq!(producer.try_push_many(&mut VecDeque::new()), Ok(0));
         producer.try_push(1).unwrap();
@@ -364,13 +364,13 @@ mod batches {
     }
 }
 
-/// What users write who do not care where the queue lies.
+/// Code for users who do not care whether the queue is static or on the heap.
 fn take_all<T, Q: Queue<Item = T>>(consumer: &mut Consumer<T, Q>) -> Vec<T> {
     consumer.try_iter().collect()
 }
 
 #[test]
-fn code_may_be_generic_over_where_the_queue_lies() {
+fn code_may_be_generic_over_heap_and_static_queues() {
     let (producer, mut on_heap) = bounded(2);
     producer.try_push('h').unwrap();
     let queue = StaticQueue::<_, 2, 0>::new();
@@ -414,7 +414,7 @@ mod blocking {
     const SHORT: Duration = Duration::from_millis(2);
 
     #[test]
-    fn a_bypass_takes_exactly_as_many_as_asked_for_and_16_without_asking() {
+    fn a_bypass_takes_exactly_as_many_as_asked_for_and_16_by_default() {
         for capacity in [1, 2, 3, 5] {
             for (bypass, builder) in
                 [0, 1, 2, 3, 4, 7].map(|n| (n, Builder::new(capacity).bypass(n)))
@@ -440,7 +440,7 @@ mod blocking {
     }
 
     #[test]
-    fn pushes_on_the_consumer_thread_are_accepted_refused_or_told_closed() {
+    fn pushes_on_the_consumers_thread_are_accepted_or_get_an_error_at_once() {
         support::watch();
         let (producer, mut consumer) = Builder::new(1).bypass(3).build();
         assert!(!producer.must_not_wait());
@@ -571,7 +571,7 @@ mod blocking {
     }
 
     #[test]
-    fn a_batch_on_the_consumers_thread_goes_on_beside_the_ring() {
+    fn a_batch_on_the_consumers_thread_goes_on_in_the_bypass() {
         support::watch();
         for (capacity, bypass) in [(1, 1), (1, 3), (2, 3), (3, 1), (4, 8)] {
             let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
@@ -592,7 +592,7 @@ mod blocking {
     }
 
     #[test]
-    fn a_batch_that_would_wait_for_ever_leaves_the_rest_in_order() {
+    fn a_batch_that_would_wait_forever_leaves_the_rest_in_order() {
         support::watch();
         let (producer, mut consumer) = Builder::new(2).bypass(1).build();
         consumer.bind();
@@ -652,7 +652,7 @@ mod blocking {
     }
 
     #[test]
-    fn drain_takes_what_is_beside_the_ring_too() {
+    fn drain_takes_what_is_in_the_bypass_too() {
         let (producer, mut consumer) = Builder::new(2).bypass(3).build();
         consumer.bind();
         (0..5).for_each(|i| producer.push(i).unwrap());

@@ -1,4 +1,4 @@
-//! A table of wrong and extreme arguments and states, with what each gets.
+//! A table of wrong and extreme arguments and states, and of what each results in.
 #![cfg(all(feature = "std", target_pointer_width = "64", not(loom)))]
 
 mod support;
@@ -15,7 +15,7 @@ use bywash::{
     StaticQueue, TryPopError, TryPushError, bounded,
 };
 
-/// What is tried, and a test of what it gets.
+/// What is tried, and a test of the result.
 type Row = (&'static str, fn());
 
 fn run(rows: &[Row]) -> usize {
@@ -26,7 +26,7 @@ fn run(rows: &[Row]) -> usize {
     rows.len()
 }
 
-/// The text of the panic that building a queue of `T` with these capacities ends in.
+/// Returns the text of the panic that building a queue of `T` with these capacities causes.
 fn refusal<T>(capacity: usize, bypass: usize) -> String {
     let build = || drop(Builder::new(capacity).bypass(bypass).build::<T>());
     let payload = catch_unwind(AssertUnwindSafe(build)).expect_err("built");
@@ -36,7 +36,7 @@ fn refusal<T>(capacity: usize, bypass: usize) -> String {
         .unwrap_or_else(|| (*payload.downcast_ref::<&str>().unwrap()).into())
 }
 
-/// States that `build` panics, and that the panic says it was here.
+/// Checks that `build` panics, and that the panic names this file as its place.
 fn assert_refused_here(build: fn()) {
     static PLACE: Mutex<String> = Mutex::new(String::new());
     let hook = take_hook();
@@ -49,14 +49,17 @@ fn assert_refused_here(build: fn()) {
 
 const MAX: usize = usize::MAX;
 const HALF: usize = isize::MAX as usize;
-/// More than any address space has bytes.
+/// More bytes than any address space has.
 const HUGE: usize = 1 << 50;
 
-/// What does not fit into memory: a type, capacities.
+/// A type and capacities that do not fit into memory.
 macro_rules! too_large {
     ($($type:ty, $capacity:expr, $bypass:expr;)+) => {
         [$((
-            concat!(stringify!($type), " x ", stringify!($capacity), " beside ", stringify!($bypass), " does not fit"),
+            concat!(
+                stringify!($type), " x ", stringify!($capacity),
+                " and a bypass of ", stringify!($bypass), " does not fit",
+            ),
             || {
                 let text = refusal::<$type>($capacity, $bypass);
                 assert!(text.starts_with("bywash: ") && text.contains("is too large to allocate"), "{text}");
@@ -91,7 +94,7 @@ const TOO_LARGE: &[Row] = &too_large! {
 };
 
 const BUILDING: &[Row] = &[
-    ("a capacity of 0 panics and says so", || {
+    ("a capacity of 0 panics and names the capacity", || {
         assert!(refusal::<u8>(0, 16).contains("the capacity of a queue must not be 0"));
     }),
     ("a capacity of 0 panics in bounded too", || {
@@ -107,7 +110,7 @@ const BUILDING: &[Row] = &[
     ("a bypass too large is blamed on the caller", || {
         assert_refused_here(|| drop(Builder::new(1).bypass(MAX).build::<u8>()));
     }),
-    ("a bypass of 0 is none", || {
+    ("a bypass of 0 is no bypass", || {
         let (producer, mut consumer) = Builder::new(1).bypass(0).build();
         consumer.bind();
         assert_eq!(
@@ -296,7 +299,7 @@ const CLOSED: &[Row] = &[
         assert_eq!(clone.try_push(1), Err(TryPushError::Closed(1)));
         assert!(consumer.is_closed());
     }),
-    ("binding, and entering the domain of, a closed queue", || {
+    ("binding to a closed queue, and entering its domain", || {
         let (producer, mut consumer) = closed();
         consumer.bind();
         let _inside = consumer.domain().enter();
@@ -331,7 +334,7 @@ const FORGOTTEN: &[Row] = &[
         thread::scope(|scope| scope.spawn(|| forget(domain.enter())).join().unwrap());
         assert_eq!(producer.push_timeout(2, Duration::ZERO), Err(PushTimeoutError::Timeout(2)));
         forget(domain.enter());
-        assert_eq!(producer.push(2), Ok(()), "beside the ring");
+        assert_eq!(producer.push(2), Ok(()), "into the bypass");
     }),
     ("a forgotten domain", || {
         let (producer, consumer) = full();
@@ -417,11 +420,11 @@ const DESTRUCTORS: &[Row] = &[
     }),
 ];
 
-/// So many items of no size.
+/// As many items of size 0 as a vector can hold.
 #[allow(clippy::uninit_vec, reason = "there is nothing to initialise")]
 fn endless() -> Vec<()> {
     let mut items = Vec::new();
-    // SAFETY: they take no room, and there is nothing to initialise.
+    // SAFETY: items of size 0 need no memory and no initialisation.
     unsafe { items.set_len(MAX) };
     items
 }
@@ -511,7 +514,7 @@ const BATCHES: &[Row] = &[
         let (producer, mut consumer) = Builder::new(2).bypass(1).build();
         consumer.bind();
         let mut buffer = endless();
-        // With and without one beside the ring.
+        // Without and with an item in the bypass.
         for count in [2, 3] {
             producer.try_push_many(&mut vec![(); count].into()).unwrap();
             let mut pop =

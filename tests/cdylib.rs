@@ -1,6 +1,6 @@
-//! A queue inside a library that is loaded at run time, pushed into by handlers on a thread that is
-//! older than the library: there a thread-local of the library would be allocated on its first use,
-//! in the handler.
+//! A queue in a library that is loaded at run time. Handlers push into it on a thread that is older
+//! than the library. There, the first use of a thread-local of the library would allocate it, in
+//! the handler.
 #![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(loom)))]
 
 mod support;
@@ -23,11 +23,11 @@ unsafe extern "C" {
     fn __libc_malloc(size: usize) -> *mut c_void;
 }
 
-/// Stands before the C library's `malloc` in the whole process, and counts what handlers allocate.
+/// Replaces the C library's `malloc` in the whole process, and counts the allocations in handlers.
 #[unsafe(no_mangle)]
 extern "C" fn malloc(size: usize) -> *mut c_void {
     ALLOCATIONS.fetch_add(IN_HANDLER.get().into(), Ordering::Relaxed);
-    // SAFETY: it is what `malloc` is without this one.
+    // SAFETY: this function is the C library's own `malloc`.
     unsafe { __libc_malloc(size) }
 }
 
@@ -38,15 +38,14 @@ const NONE: i64 = -1;
 
 extern "C" fn handle(_signal: c_int) {
     IN_HANDLER.set(true);
-    // SAFETY: only `ask` puts anything there: a function of this type, or one that ignores its
-    // argument.
+    // SAFETY: only `ask` stores here: a function of this type, or one that ignores its argument.
     let task: extern "C" fn(u32) -> u8 =
         unsafe { std::mem::transmute(TASK.load(Ordering::Acquire)) };
     ANSWER.store(task(7).into(), Ordering::Release);
     IN_HANDLER.set(false);
 }
 
-/// Lets a handler on `thread` call `task`. Returns the lowest byte of what it returned, and how
+/// Makes a handler on `thread` call `task`. Returns the lowest byte of what it returned, and how
 /// often it allocated.
 fn ask(thread: libc::pthread_t, task: *mut c_void) -> (i64, u32) {
     TASK.store(task, Ordering::Release);
@@ -60,7 +59,7 @@ fn ask(thread: libc::pthread_t, task: *mut c_void) -> (i64, u32) {
     (ANSWER.load(Ordering::Acquire), ALLOCATIONS.load(Ordering::Relaxed) - before)
 }
 
-/// Builds the library as a package of its own, with the versions that this one is built with.
+/// Builds the library as a package of its own, with the same versions of dependencies as this one.
 fn build() -> PathBuf {
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cdylib");
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -71,7 +70,7 @@ fn build() -> PathBuf {
         source.join("tests/cdylib/lib.rs"),
     );
     std::fs::write(package.join("Cargo.toml"), manifest).unwrap();
-    // Where there is none, any versions that are there will do.
+    // Without a lock file, any versions at hand will do.
     let _ = std::fs::copy(source.join("Cargo.lock"), package.join("Cargo.lock"));
     let target = package.join("target");
     let mut cargo = Command::new(env!("CARGO"));
@@ -83,10 +82,10 @@ fn build() -> PathBuf {
     target.join("debug/libloaded.so")
 }
 
-/// The library, with every symbol resolved: a lazy one would be looked up in the handler.
+/// Loads the library and resolves every symbol at once, so that no handler has to look one up.
 fn load(path: &Path) -> *mut c_void {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: the path is a string; the library has nothing that runs when it is loaded.
+    // SAFETY: the path is a valid string; loading the library runs no code of its own.
     let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     assert!(!library.is_null(), "{path:?} was not loaded");
     library
@@ -102,8 +101,8 @@ fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
 static LIBRARY: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 static OLD_THREAD: std::sync::OnceLock<libc::pthread_t> = std::sync::OnceLock::new();
 
-/// What the handler gets while the consumer lives: room, room, and then `Full`, as it is outside.
-/// The consumer's own thread is inside, and takes the bypass.
+/// While the consumer lives, a handler on the old thread, outside the domain, finds room twice and
+/// then gets `Full`. On the consumer's own thread, which is inside, the push takes the bypass.
 extern "C" fn push_from_handlers() {
     let library = LIBRARY.load(Ordering::Acquire);
     let (push, is_inside) = (symbol(library, c"queue_push"), symbol(library, c"queue_is_inside"));
@@ -116,7 +115,7 @@ extern "C" fn push_from_handlers() {
     for (thread, task, answer) in answers.into_iter().chain(answers_here) {
         let (answered, allocations) = ask(thread, task);
         assert_eq!(answered, answer);
-        // The portable way knows threads by a thread-local, and promises less.
+        // The portable implementation identifies threads by a thread-local, and promises less.
         assert!(
             allocations == 0 || cfg!(bywash_portable),
             "{allocations} allocations in a handler"
@@ -142,8 +141,7 @@ fn handlers_on_a_thread_older_than_the_library_push_without_allocating() {
     assert_eq!(consume(push_from_handlers), 3 * 7);
 
     assert_eq!(ask(old.as_pthread_t(), symbol(library, c"queue_push")).0, 2, "closed");
-    // That the counter works: what the first use of a thread-local of the library does there, if it
-    // is the first.
+    // Shows that the counter works: the first use of a thread-local of the library allocates there.
     let (answer, allocations) = ask(old.as_pthread_t(), symbol(library, c"touch_thread_local"));
     assert_eq!((answer, allocations), (1, u32::from(!cfg!(bywash_portable))));
     drop(stop);

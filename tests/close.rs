@@ -1,4 +1,4 @@
-//! Closing strands nobody, whoever closes and in whatever state the queue is.
+//! Closing strands no thread, whichever end closes and in whatever state the queue is.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -13,8 +13,9 @@ use bywash::{
 };
 use support::{Tally, Tracked, settle, watch};
 
-/// Blocks several producers in `push`, of each kind, does `close`, and states that each gets its
-/// own item back. If there is a consumer left, it pops only then: a pop wakes producers, too.
+/// Blocks several producers in each kind of `push`, calls `close`, and checks that each producer
+/// gets its own item back. If a consumer is left, it pops only afterwards, because a pop wakes
+/// producers, too.
 fn assert_all_blocked_get_their_items_back(
     close: impl FnOnce(Consumer<u32>) -> Option<Consumer<u32>>,
 ) {
@@ -95,9 +96,9 @@ fn blocked_producers_get_closed_when_an_iterator_that_owns_the_consumer_is_dropp
     });
 }
 
-/// Blocks a consumer in each kind of pop, lets `leave` end the last producer, and states what the
-/// consumer is told.
-fn assert_the_blocked_consumer_is_told(leave: fn(Producer<u32>)) {
+/// Blocks a consumer in each kind of pop, ends the last producer with `leave`, and checks that the
+/// consumer gets `Closed`.
+fn assert_a_blocked_consumer_gets_closed(leave: fn(Producer<u32>)) {
     watch();
     let pops: [fn(&mut Consumer<u32>); 4] = [
         |consumer| assert_eq!(consumer.pop(), Err(PopError)),
@@ -120,14 +121,14 @@ fn assert_the_blocked_consumer_is_told(leave: fn(Producer<u32>)) {
 }
 
 #[test]
-fn a_blocked_consumer_is_told_when_the_last_producer_is_dropped() {
-    assert_the_blocked_consumer_is_told(drop);
-    assert_the_blocked_consumer_is_told(|producer| drop((producer.clone(), producer)));
+fn a_blocked_consumer_gets_closed_when_the_last_producer_is_dropped() {
+    assert_a_blocked_consumer_gets_closed(drop);
+    assert_a_blocked_consumer_gets_closed(|producer| drop((producer.clone(), producer)));
 }
 
 #[test]
-fn a_blocked_consumer_is_told_when_the_last_producer_is_dropped_by_unwinding() {
-    assert_the_blocked_consumer_is_told(|producer| {
+fn a_blocked_consumer_gets_closed_when_the_last_producer_is_dropped_by_unwinding() {
+    assert_a_blocked_consumer_gets_closed(|producer| {
         let thread = thread::spawn(move || {
             let _producer = producer;
             panic!("with the consumer blocked");
@@ -194,8 +195,8 @@ fn closing_twice_is_closing_once() {
     assert_eq!((consumer.pop(), consumer.pop()), (Ok(1), Err(PopError)));
 }
 
-/// Races `close` against pushes and pops, and states that what was accepted before it was popped
-/// after it.
+/// Races `close` against pushes and pops, and checks that everything accepted before `close` is
+/// popped after it.
 fn assert_nothing_accepted_is_lost(blocking: bool) {
     let (producer, mut consumer) = bounded(2);
     thread::scope(move |scope| {
@@ -249,7 +250,7 @@ fn what_was_accepted_before_the_consumer_was_dropped_is_dropped() {
     }
 }
 
-/// An item that keeps the queue open that it lies in.
+/// An item that keeps its own queue open.
 struct Anchor<'a>(
     Option<Producer<Anchor<'a>>>,
     #[expect(dead_code, reason = "for its destructor")] Tracked<'a>,
@@ -282,7 +283,7 @@ fn a_producer_inside_an_item_that_is_dropped_with_the_consumer_leaks_nothing() {
     tally.assert_each_dropped_once(1);
 }
 
-/// An item that the consumer of its own queue travels in.
+/// An item that may carry the consumer of its own queue.
 enum Cargo<'a> {
     Consumer { _aboard: Consumer<Cargo<'a>> },
     Item(#[expect(dead_code, reason = "for its destructor")] Tracked<'a>),

@@ -1,11 +1,11 @@
-//! `try_push_and_wait`, for handlers of signals that end the program: what it reports is out
-//! before.
+//! `try_push_and_wait`, for handlers of fatal signals: the consumer has the report before the
+//! program ends.
 #![cfg(all(feature = "std", unix, not(loom)))]
 
 #[path = "support/handlers.rs"]
 mod handlers;
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/signals.rs"]
 mod signals;
 mod support;
@@ -18,16 +18,16 @@ use bywash::{Builder, Consumer, Producer, StaticQueue, TryPushError, bounded};
 use handlers::{at_next_signal, in_handler, install, send};
 use support::{settle, watch};
 
-/// What a test with a hang in it waits for.
-const FOR_EVER: Duration = Duration::MAX;
+/// A timeout that never ends: a test that waits so long hangs.
+const FOREVER: Duration = Duration::MAX;
 const SIGNALS: [libc::c_int; 3] = [libc::SIGSEGV, libc::SIGUSR1, libc::SIGABRT];
 
-/// A thread that pops until the queue is closed. Returns what it got.
+/// Starts a thread that pops until the queue is closed. It returns what it popped.
 fn drain<T: Send + 'static>(mut consumer: Consumer<T>) -> thread::JoinHandle<Vec<T>> {
     thread::spawn(move || consumer.iter().collect())
 }
 
-/// Pushes in the handler of `signal`, raised here.
+/// Pushes `signal` in a handler of that signal, raised on this thread.
 fn push_in_handler(
     signal: libc::c_int,
     producer: &Producer<i32>,
@@ -45,8 +45,8 @@ fn a_handler_waits_until_its_item_is_popped() {
         let (producer, consumer) = bounded(4);
         let consumer = drain(consumer);
         (0..3).for_each(|item| producer.push(item).unwrap());
-        assert_eq!(push_in_handler(signal, &producer, FOR_EVER), Ok(true));
-        // The only item that is in there was popped.
+        assert_eq!(push_in_handler(signal, &producer, FOREVER), Ok(true));
+        // The only item in the queue was popped.
         assert!(producer.is_empty());
         drop(producer);
         assert_eq!(consumer.join().unwrap(), [0, 1, 2, signal]);
@@ -60,41 +60,41 @@ fn a_consumer_that_sleeps_is_woken_and_waited_for() {
         let (producer, mut consumer) = bounded(1);
         let sleeping = thread::spawn(move || consumer.pop());
         settle();
-        assert_eq!(push_in_handler(signal, &producer, FOR_EVER), Ok(true));
+        assert_eq!(push_in_handler(signal, &producer, FOREVER), Ok(true));
         assert_eq!(sleeping.join().unwrap(), Ok(signal));
     }
 }
 
 #[test]
-fn a_static_queue_has_it_too_and_the_next_consumer_is_as_good() {
+fn a_handler_waits_for_each_consumer_of_a_static_queue() {
     static QUEUE: StaticQueue<i32, 1, 0> = StaticQueue::new();
     watch();
     assert_eq!(QUEUE.try_push_and_wait(1, Duration::ZERO), Ok(false));
-    assert_eq!(QUEUE.try_push_and_wait(2, FOR_EVER), Err(TryPushError::Full(2)));
+    assert_eq!(QUEUE.try_push_and_wait(2, FOREVER), Err(TryPushError::Full(2)));
     for _ in 0..3 {
         let mut consumer = QUEUE.consumer().unwrap();
         let popping = thread::spawn(move || consumer.iter().find(|&item| item == 3));
         let result = Cell::new(None);
-        let push = || result.set(Some(QUEUE.try_push_and_wait(3, FOR_EVER)));
+        let push = || result.set(Some(QUEUE.try_push_and_wait(3, FOREVER)));
         in_handler(libc::SIGUSR2, &push);
         while result.get() == Some(Err(TryPushError::Full(3))) {
             in_handler(libc::SIGUSR2, &push);
         }
         assert_eq!((result.get(), popping.join().unwrap()), (Some(Ok(true)), Some(3)));
-        assert_eq!(QUEUE.try_push_and_wait(4, FOR_EVER), Err(TryPushError::Closed(4)));
+        assert_eq!(QUEUE.try_push_and_wait(4, FOREVER), Err(TryPushError::Closed(4)));
     }
 }
 
 #[test]
-fn the_consumers_own_thread_is_told_at_once_that_nobody_pops() {
+fn the_consumers_own_thread_gets_false_at_once() {
     watch();
     let (producer, mut consumer) = Builder::new(1).bypass(1).build();
     consumer.bind();
-    assert_eq!(producer.try_push_and_wait(1, FOR_EVER), Ok(false));
-    assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Ok(false));
+    assert_eq!(producer.try_push_and_wait(1, FOREVER), Ok(false));
+    assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOREVER), Ok(false));
     assert_eq!(producer.bypassed(), 1);
     assert_eq!(
-        push_in_handler(libc::SIGUSR1, &producer, FOR_EVER),
+        push_in_handler(libc::SIGUSR1, &producer, FOREVER),
         Err(TryPushError::Full(libc::SIGUSR1))
     );
     assert!(consumer.try_iter().eq([1, libc::SIGUSR1]));
@@ -109,8 +109,8 @@ fn a_thread_that_the_consumer_depends_on_does_not_wait_for_it() {
     thread::scope(|scope| {
         scope.spawn(|| {
             let _inside = domain.enter();
-            assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Ok(false));
-            assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Ok(false));
+            assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOREVER), Ok(false));
+            assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOREVER), Ok(false));
         });
     });
     assert_eq!(consumer.try_iter().count(), 2);
@@ -127,12 +127,12 @@ fn a_handler_on_the_thread_that_sleeps_in_pop_wakes_it_and_does_not_wait() {
             consumer.bind();
             let producer = producer;
             at_next_signal(libc::SIGUSR2, move || {
-                result.send(producer.try_push_and_wait(7, FOR_EVER)).unwrap()
+                result.send(producer.try_push_and_wait(7, FOREVER)).unwrap()
             });
             consumer.pop()
         });
         thread::sleep(Duration::from_millis(3));
-        // Until its job is there, the handler does nothing.
+        // The handler does nothing until it has a job.
         let result = loop {
             send(&sleeping, libc::SIGUSR2);
             if let Ok(result) = its.recv_timeout(Duration::from_millis(10)) {
@@ -144,7 +144,7 @@ fn a_handler_on_the_thread_that_sleeps_in_pop_wakes_it_and_does_not_wait() {
 }
 
 #[test]
-fn a_consumer_that_does_not_pop_is_waited_for_as_long_as_was_said() {
+fn a_push_waits_until_the_timeout_for_a_consumer_that_does_not_pop() {
     watch();
     for timeout in [0, 1, 3_000, 20_000].map(Duration::from_micros) {
         let (producer, mut consumer) = bounded(1);
@@ -157,7 +157,7 @@ fn a_consumer_that_does_not_pop_is_waited_for_as_long_as_was_said() {
 }
 
 #[test]
-fn a_consumer_that_is_stuck_in_the_item_before_is_not_waited_for_longer() {
+fn a_push_waits_no_longer_for_a_consumer_that_is_stuck_in_the_item_before() {
     watch();
     let (producer, mut consumer) = bounded(4);
     let (go_on, wait) = std::sync::mpsc::channel::<()>();
@@ -167,7 +167,7 @@ fn a_consumer_that_is_stuck_in_the_item_before_is_not_waited_for_longer() {
             wait.recv().unwrap();
             (first, consumer.pop())
         });
-        assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOR_EVER), Ok(true));
+        assert_eq!(push_in_handler(libc::SIGUSR1, &producer, FOREVER), Ok(true));
         assert_eq!(push_in_handler(libc::SIGUSR1, &producer, Duration::from_millis(5)), Ok(false));
         go_on.send(()).unwrap();
         assert_eq!(stuck.join().unwrap(), (Ok(libc::SIGUSR1), Ok(libc::SIGUSR1)));
@@ -175,18 +175,18 @@ fn a_consumer_that_is_stuck_in_the_item_before_is_not_waited_for_longer() {
 }
 
 #[test]
-fn what_is_refused_is_handed_back_at_once() {
+fn a_refused_item_is_handed_back_at_once() {
     watch();
     let (producer, mut consumer) = bounded(2);
     (0..2).for_each(|item| producer.push(item).unwrap());
     assert_eq!(
-        push_in_handler(libc::SIGABRT, &producer, FOR_EVER),
+        push_in_handler(libc::SIGABRT, &producer, FOREVER),
         Err(TryPushError::Full(libc::SIGABRT))
     );
     assert!(consumer.try_iter().eq(0..2));
     drop(consumer);
     assert_eq!(
-        push_in_handler(libc::SIGABRT, &producer, FOR_EVER),
+        push_in_handler(libc::SIGABRT, &producer, FOREVER),
         Err(TryPushError::Closed(libc::SIGABRT))
     );
 }
@@ -196,7 +196,7 @@ fn a_consumer_that_goes_away_meanwhile_ends_the_wait() {
     watch();
     let (producer, consumer) = bounded(1);
     thread::scope(|scope| {
-        let waiting = scope.spawn(|| push_in_handler(libc::SIGUSR1, &producer, FOR_EVER).is_ok());
+        let waiting = scope.spawn(|| push_in_handler(libc::SIGUSR1, &producer, FOREVER).is_ok());
         while producer.is_empty() {
             thread::yield_now();
         }
@@ -207,7 +207,7 @@ fn a_consumer_that_goes_away_meanwhile_ends_the_wait() {
 }
 
 #[test]
-fn several_that_wait_are_each_told_of_their_own() {
+fn several_waiting_pushes_each_learn_about_their_own_item() {
     watch();
     let (producer, mut consumer) = bounded(8);
     thread::scope(|scope| {
@@ -222,7 +222,8 @@ fn several_that_wait_are_each_told_of_their_own() {
         while producer.len() < 6 {
             thread::yield_now();
         }
-        // Those that were not popped know it; the others too.
+        // A push whose item was not popped returns false. One whose item was popped returns true,
+        // or false if its time was over before.
         let popped: Vec<i32> = consumer.try_iter().take(3).collect();
         for thread in waiting {
             let (item, result) = thread.join().unwrap();
@@ -259,7 +260,7 @@ mod on_linux {
         let (producer, mut consumer) = bounded(1);
         let push = |timeout| keeps_errno(|| producer.try_push_and_wait(1, timeout));
         assert_eq!(push(Duration::from_millis(5)), Ok(false));
-        assert_eq!(push(FOR_EVER), Err(TryPushError::Full(1)));
+        assert_eq!(push(FOREVER), Err(TryPushError::Full(1)));
         thread::scope(|scope| {
             scope.spawn(|| assert_eq!(consumer.try_pop(), Ok(1))).join().unwrap()
         });
@@ -270,10 +271,10 @@ mod on_linux {
                     assert_eq!(consumer.pop(), Ok(1));
                 });
             });
-            (0..20).for_each(|_| assert_eq!(push(FOR_EVER), Ok(true)));
+            (0..20).for_each(|_| assert_eq!(push(FOREVER), Ok(true)));
             popping.join().unwrap();
         });
-        assert_eq!(push(FOR_EVER), Err(TryPushError::Closed(1)));
+        assert_eq!(push(FOREVER), Err(TryPushError::Closed(1)));
     }
 
     static QUEUE: StaticQueue<usize, 64, 0> = StaticQueue::new();
@@ -281,7 +282,7 @@ mod on_linux {
 
     extern "C" fn report(_signal: libc::c_int) {
         set_errno(MARK);
-        match QUEUE.try_push_and_wait(1_000_000, FOR_EVER) {
+        match QUEUE.try_push_and_wait(1_000_000, FOREVER) {
             Ok(true) => _ = TAKEN.fetch_add(1, Ordering::Relaxed),
             Ok(false) => std::process::abort(),
             Err(_) => {}
@@ -291,10 +292,10 @@ mod on_linux {
         }
     }
 
-    /// The signal comes anywhere, in the middle of a push too: then the item is popped from behind
-    /// it.
+    /// The signal may come in the middle of a push. The consumer then skips the interrupted push
+    /// and pops the handler's item.
     #[test]
-    fn it_works_on_top_of_whatever_push_the_signal_interrupts() {
+    fn it_works_on_top_of_any_push_that_the_signal_interrupts() {
         watch();
         handle(libc::SIGURG, report);
         let mut consumer = QUEUE.consumer().unwrap();
@@ -331,9 +332,9 @@ mod at_every_step {
     use super::*;
     use bywash::steps::hooked;
 
-    /// Does `outer`, and before each of its steps in turn pushes 9 in a handler and waits, against
-    /// a consumer elsewhere that has `before` items to pop. The interrupted push has claimed and
-    /// not published at some of them.
+    /// Runs `outer`, and before one of its steps, each in turn, pushes 9 in a handler and waits. A
+    /// consumer on another thread has `before` items to pop. At some of the steps the interrupted
+    /// push has claimed a slot and not published it.
     fn interrupt(before: i32, outer: impl Fn(&Producer<i32>) -> bool) {
         watch();
         for at in 0.. {
@@ -344,7 +345,7 @@ mod at_every_step {
             let hook = || {
                 if step.replace(step.get() + 1) == at {
                     in_handler(libc::SIGUSR1, &|| {
-                        assert_eq!(producer.try_push_and_wait(9, FOR_EVER), Ok(true))
+                        assert_eq!(producer.try_push_and_wait(9, FOREVER), Ok(true))
                     });
                 }
             };
@@ -372,14 +373,14 @@ mod at_every_step {
         }
     }
 
-    /// The outer one is not popped while it is half pushed, and the inner one is popped from behind
-    /// it.
+    /// The outer item is claimed and not published, so it is not popped yet; the consumer skips it
+    /// and pops the inner one.
     #[test]
     fn a_crash_in_the_handler_of_a_crash_is_reported() {
-        interrupt(0, |producer| producer.try_push_and_wait(8, FOR_EVER) == Ok(true));
+        interrupt(0, |producer| producer.try_push_and_wait(8, FOREVER) == Ok(true));
     }
 
-    /// The consumer is this very thread, at each step of a pop.
+    /// The consumer's thread is this one, interrupted at each step of a pop.
     #[test]
     fn the_consumers_thread_never_waits_for_itself() {
         watch();
@@ -390,7 +391,7 @@ mod at_every_step {
             let step = Cell::new(0);
             let hook = || {
                 if step.replace(step.get() + 1) == at {
-                    assert_eq!(producer.try_push_and_wait(1, FOR_EVER), Ok(false));
+                    assert_eq!(producer.try_push_and_wait(1, FOREVER), Ok(false));
                 }
             };
             assert_eq!(hooked(&hook, || consumer.pop()), Ok(0));
@@ -402,9 +403,9 @@ mod at_every_step {
         }
     }
 
-    /// Whatever becomes of the item then, the wait ends in time.
+    /// Whatever happens to the item, the wait ends in time.
     #[test]
-    fn a_consumer_that_is_dropped_at_any_step_ends_it() {
+    fn a_consumer_that_is_dropped_at_any_step_ends_the_wait() {
         watch();
         for at in 0.. {
             let (producer, consumer) = bounded(2);

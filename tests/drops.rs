@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bywash::{StaticQueue, TryPushError};
 use support::{Tally, Tracked};
 
-/// What a closure panics with, if it does.
+/// Returns the message that `f` panics with, if it panics.
 fn panic_of(f: impl FnOnce()) -> Option<String> {
     let payload = catch_unwind(AssertUnwindSafe(f)).err()?;
     Some(
@@ -71,9 +71,9 @@ fn a_static_queue_whose_consumer_was_forgotten_drops_its_items_all_the_same() {
     while queue.try_push(tally.item()).is_ok() {}
     std::mem::forget(consumer);
     assert_eq!((queue.is_closed(), tally.dropped()), (false, 1));
-    let beside = queue.bypassed() as usize;
+    let in_bypass = queue.bypassed() as usize;
     drop(queue);
-    tally.assert_each_dropped_once(2 + beside + 1);
+    tally.assert_each_dropped_once(2 + in_bypass + 1);
 }
 
 #[test]
@@ -143,12 +143,12 @@ fn destructors_that_push_into_the_static_queue_that_drops_them_end() {
     let mut consumer = FAMILY.consumer().unwrap();
     FAMILY.try_push(Descendant(5)).ok().unwrap();
     FAMILY.try_push(Descendant(5)).ok().unwrap();
-    // Each dropped item leaves its child in the queue, until there are none.
+    // Each dropped item leaves its child in the queue, until an item has none.
     assert_eq!(consumer.try_iter().count(), 12);
     assert_eq!((BORN.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed)), (10, 0));
     FAMILY.try_push(Descendant(3)).ok().unwrap();
     drop(consumer);
-    // The child was refused by the closed queue, and with it its own child, and so on.
+    // The closed queue refused the child, then the child's own child, and so on.
     assert_eq!((BORN.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed)), (13, 3));
     assert!(FAMILY.is_closed() && FAMILY.is_empty());
 }
@@ -181,13 +181,13 @@ mod on_the_heap {
     use bywash::{Builder, Consumer, Producer, bounded};
     use std::sync::Arc;
 
-    /// A queue with five items in it, with `std` two of them beside the ring.
+    /// A queue with five items in it; with `std` two of them are in the bypass.
     fn five<T>(mut item: impl FnMut(usize) -> T) -> (Producer<T>, Consumer<T>) {
-        let beside = if cfg!(feature = "std") { 2 } else { 0 };
-        let (producer, mut consumer) = Builder::new(5 - beside).bypass(beside).build();
+        let in_bypass = if cfg!(feature = "std") { 2 } else { 0 };
+        let (producer, mut consumer) = Builder::new(5 - in_bypass).bypass(in_bypass).build();
         assert!(consumer.try_pop().is_err());
         (0..5).for_each(|place| producer.try_push(item(place)).ok().unwrap());
-        assert_eq!(producer.bypassed() as usize, beside);
+        assert_eq!(producer.bypassed() as usize, in_bypass);
         (producer, consumer)
     }
 
@@ -354,15 +354,14 @@ mod on_the_heap {
     }
 
     #[test]
-    fn items_dropped_on_the_consumer_thread_push_into_ring_and_bypass_and_every_child_is_dropped_once()
-     {
+    fn children_that_destructors_push_on_the_consumers_thread_are_dropped_once_each() {
         for (capacity, bypass) in [(1, 0), (1, 1), (2, 2), (3, 1)] {
             let (tally, closed) = (Tally::new(), AtomicUsize::new(0));
             let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
             let parent = |generations| Parent::new(producer.clone(), generations, &tally, &closed);
             (0..capacity).for_each(|_| producer.try_push(parent(4)).ok().unwrap());
             while let Ok(item) = consumer.try_pop() {
-                // In the slot that was freed, so that the child has to go beside the ring, or is
+                // Fills the slot that was freed, so that the child must take the bypass, or is
                 // refused.
                 if item.generations > 0 {
                     drop(producer.try_push(parent(0)));

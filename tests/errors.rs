@@ -11,7 +11,7 @@ struct Opaque(*const u8);
 
 const ITEM: Opaque = Opaque(std::ptr::null());
 
-/// For each variant, what each predicate says.
+/// For each variant, what each predicate returns.
 macro_rules! predicates {
     ($($error:expr => $($predicate:ident $answer:expr),+;)+) => {
         $($(assert_eq!($error.$predicate(), $answer, "{:?}.{}", $error, stringify!($predicate));)+)+

@@ -1,10 +1,10 @@
-//! `event_fd` and `arm`: a consumer in an event loop. Nothing that was pushed after arming is
-//! missed, and nobody writes to the descriptor for nothing.
+//! `event_fd` and `arm`: a consumer in an event loop. It misses nothing that is pushed after
+//! arming, and no push writes to the descriptor for nothing.
 #![cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
 
 #[path = "support/handlers.rs"]
 mod handlers;
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/signals.rs"]
 mod signals;
 mod support;
@@ -18,7 +18,8 @@ use handlers::{at_next_signal, in_handler, install, send};
 use signals::{errno, set_errno};
 use support::{pin, settle, watch};
 
-/// Whether the descriptor is or becomes readable in so many milliseconds; -1 is for ever.
+/// Whether the descriptor is readable, or becomes so within `timeout` milliseconds; -1 waits
+/// forever.
 fn poll(descriptor: &OwnedFd, timeout: i32) -> bool {
     let mut entry = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: there is one entry.
@@ -30,8 +31,8 @@ fn is_readable(descriptor: &OwnedFd) -> bool {
     poll(descriptor, 0)
 }
 
-/// A consumer's `pop` that never sleeps but in `poll`, and there for ever. `None` once the queue is
-/// closed.
+/// A `pop` that sleeps in `poll` only, and there without a timeout. Returns `None` once the queue
+/// is closed.
 fn pop_by_poll<T, Q: Queue<Item = T>>(
     consumer: &mut Consumer<T, Q>,
     descriptor: &OwnedFd,
@@ -106,7 +107,7 @@ fn a_handler_on_the_very_thread_that_sleeps_in_poll_wakes_it() {
             at_next_signal(libc::SIGUSR2, move || producer.try_push(1).unwrap());
             pop_by_poll(&mut consumer, &descriptor)
         });
-        // Until its job is there, the handler does nothing.
+        // The handler does nothing until it has a job.
         thread::sleep(Duration::from_millis(2));
         while !polling.is_finished() {
             send(&polling, libc::SIGUSR2);
@@ -134,7 +135,7 @@ fn closing_makes_it_readable() {
 }
 
 #[test]
-fn what_is_in_the_bypass_is_not_waited_for() {
+fn arming_is_refused_while_an_item_is_in_the_bypass() {
     watch();
     let (producer, mut consumer) = Builder::new(1).bypass(2).build();
     let descriptor = consumer.event_fd().unwrap();
@@ -145,13 +146,13 @@ fn what_is_in_the_bypass_is_not_waited_for() {
     producer.try_push(2).unwrap();
     assert_eq!(consumer.try_pop(), Ok(1));
     assert_eq!(producer.bypassed(), 1);
-    assert!(!consumer.arm(), "there is one beside the ring");
+    assert!(!consumer.arm(), "an item is in the bypass");
     assert_eq!(consumer.try_pop(), Ok(2));
     assert!(consumer.arm());
 }
 
 #[test]
-fn arming_is_refused_where_there_is_something_and_then_nothing_is_written() {
+fn arming_is_refused_while_there_is_an_item_and_then_nothing_is_written() {
     let (producer, mut consumer, descriptor) = armed();
     producer.try_push(1).unwrap();
     assert!(!consumer.arm());
@@ -165,7 +166,7 @@ fn arming_is_refused_where_there_is_something_and_then_nothing_is_written() {
 }
 
 #[test]
-fn what_is_closed_and_not_drained_is_not_waited_for() {
+fn arming_is_refused_while_a_closed_queue_is_not_drained() {
     let (producer, mut consumer) = bounded(2);
     producer.push(1).unwrap();
     drop(producer);
@@ -215,7 +216,7 @@ fn arming_clears() {
         assert!(is_readable(&descriptor), "a pop does not clear it");
         assert!(consumer.arm());
         assert!(!is_readable(&descriptor));
-        assert!(consumer.arm(), "again is no harm");
+        assert!(consumer.arm(), "arming again does no harm");
     }
 }
 
@@ -233,9 +234,9 @@ fn two_descriptors_are_the_same_one() {
     producer.try_push(2).unwrap();
     assert!(is_readable(&two));
     for descriptor in [&two, &consumer.event_fd().unwrap()] {
-        // SAFETY: it is open.
+        // SAFETY: the descriptor is open.
         let flags = unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_GETFD) };
-        assert_eq!(flags, libc::FD_CLOEXEC, "not for programs that this one starts");
+        assert_eq!(flags, libc::FD_CLOEXEC, "programs that this one starts do not inherit it");
     }
 }
 
@@ -273,12 +274,12 @@ fn it_stays_with_a_consumer_that_is_moved_to_another_thread() {
 fn arming_binds_the_consumer_to_its_thread() {
     watch();
     let (producer, mut consumer) = bounded::<u8>(1);
-    assert!(!consumer.arm(), "nobody has asked for the descriptor");
+    assert!(!consumer.arm(), "no descriptor was asked for");
     assert!(producer.must_not_wait());
 }
 
 #[test]
-fn the_next_consumer_of_a_static_queue_has_the_same() {
+fn the_next_consumer_of_a_static_queue_has_the_same_descriptor() {
     static QUEUE: StaticQueue<u8, 2, 0> = StaticQueue::new();
     watch();
     let mut first = QUEUE.consumer().unwrap();
@@ -297,7 +298,7 @@ fn the_next_consumer_of_a_static_queue_has_the_same() {
 }
 
 #[test]
-fn an_armed_consumer_may_as_well_pop() {
+fn an_armed_consumer_may_also_pop() {
     let (producer, mut consumer, descriptor) = armed();
     let popping = thread::spawn(move || {
         (consumer.pop(), consumer.pop_timeout(Duration::from_millis(1)), consumer)
@@ -306,13 +307,13 @@ fn an_armed_consumer_may_as_well_pop() {
     producer.push(1).unwrap();
     let (popped, nothing, _consumer) = popping.join().unwrap();
     assert!(popped == Ok(1) && nothing.is_err());
-    // It was awake in between.
+    // The consumer was awake in between.
     let was_readable = is_readable(&descriptor);
     producer.push(2).unwrap();
     assert_eq!(is_readable(&descriptor), was_readable);
 }
 
-/// Against a consumer that waits in `poll` alone, and there for ever.
+/// Producers push against a consumer that waits in `poll` only, and there without a timeout.
 fn storm(capacity: usize, producers: usize) {
     const ITEMS: usize = 20_000;
     watch();
@@ -337,14 +338,14 @@ fn storm(capacity: usize, producers: usize) {
 }
 
 #[test]
-fn no_wake_is_lost_that_a_poll_without_a_timeout_waits_for() {
+fn no_wake_is_lost_by_a_poll_without_a_timeout() {
     for (capacity, producers) in [(1, 1), (1, 3), (4, 2), (256, 2)] {
         storm(capacity, producers);
     }
 }
 
 #[test]
-fn no_wake_is_lost_between_two_that_answer_each_other() {
+fn no_wake_is_lost_between_two_threads_that_answer_each_other() {
     watch();
     let (there, mut from_here) = bounded(1);
     let (back, mut from_there) = bounded(1);
@@ -374,8 +375,8 @@ mod at_every_step {
     use bywash::steps::hooked;
     use std::cell::{Cell, RefCell};
 
-    /// Calls `run` with a queue and a hook that does `nested` before step `at`, for one step after
-    /// the other.
+    /// Calls `run` with a queue and a hook that calls `nested` before step `at`, for each step in
+    /// turn.
     fn interrupt(
         run: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>, &dyn Fn(), &OwnedFd),
         nested: impl Fn(&Producer<usize>, &RefCell<Consumer<usize>>),
@@ -430,7 +431,8 @@ mod at_every_step {
         interrupt(push, |_, consumer| is_armed.set(consumer.borrow_mut().arm()));
     }
 
-    /// The waker is stopped where it has claimed the wake and not written: the next one writes.
+    /// The waker is stopped after it has claimed the wake and before it has written. The next waker
+    /// writes.
     #[test]
     fn a_push_on_top_of_a_stopped_waker_is_not_missed() {
         let push = |producer: &Producer<usize>,
@@ -442,13 +444,14 @@ mod at_every_step {
         };
         interrupt(push, |producer, consumer| {
             producer.try_push(2).unwrap();
-            // As a handler that never comes back would leave it.
+            // A handler that never returns would leave it like this.
             let descriptor = consumer.borrow_mut().event_fd().unwrap();
             assert!(is_readable(&descriptor));
         });
     }
 
-    /// Whatever comes between: another push, or a consumer that takes what there is and arms again.
+    /// Something happens in between: another push, or a consumer that pops everything and arms
+    /// again.
     #[test]
     fn a_push_that_finds_it_armed_leaves_errno_alone() {
         let push = |producer: &Producer<usize>,
@@ -467,7 +470,7 @@ mod at_every_step {
         interrupt(push, |_, consumer| {
             let _ = consumer.borrow_mut().try_pop();
             consumer.borrow_mut().arm();
-            // That is another thread's, while the push is stopped.
+            // Another thread does this while the push is stopped.
             set_errno(1234);
         });
     }

@@ -1,4 +1,4 @@
-//! The example `logging`: what it shows, and that its check of the log can fail.
+//! Checks what the example `logging` shows, and that its check of the log can fail.
 #![cfg(all(feature = "std", not(loom)))]
 
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-// The parts that read the log back, to try them on a log that is wrong.
+// The parts that read the log back, to try them on wrong logs.
 #[allow(dead_code)]
 #[path = "../examples/logging/logger.rs"]
 mod logger;
@@ -25,7 +25,7 @@ mod verify;
 use record::{Body, Kind, Range, Record};
 use text::Text;
 
-/// Runs the example, which `cargo test` has built, but not for ever.
+/// Runs the example, which `cargo test` has built, and kills it if it hangs.
 fn run(arguments: &[&str]) -> Output {
     let test = env::current_exe().expect("a test knows its own path");
     let example =
@@ -97,7 +97,7 @@ fn every_kind_of_producer_logs_through_ring_and_bypass_and_all_of_it_is_found() 
 }
 
 #[test]
-fn the_log_that_was_asked_for_stays_and_has_all_lines() {
+fn a_log_that_was_asked_for_is_kept_and_has_all_lines() {
     let log = scratch("kept.log");
     let output =
         run(&["--queue=bywash", "--seconds=0.2", "--output", log.to_str().unwrap(), file!()]);
@@ -174,8 +174,8 @@ fn scratch(name: &str) -> PathBuf {
     env::temp_dir().join(format!("bywash-test-{}-{name}", std::process::id()))
 }
 
-/// A right log: lines of two producers, taking turns, with a tick and a finaliser between. Then
-/// what `damage` makes of it is verified.
+/// Makes a right log, in which two producers take turns, with a signal and a finaliser in between.
+/// Then `damage` changes it. Returns the faults that the check finds.
 fn faults_after(name: &str, damage: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<String> {
     let text = Text::read(&["Cargo.toml".into(), "rustfmt.toml".into()]).unwrap();
     let places =
@@ -201,8 +201,11 @@ fn faults_after(name: &str, damage: impl FnOnce(&mut Vec<Vec<u8>>)) -> Vec<Strin
     let findings =
         verify::verify(&path, &text, &[[0, 0, 100], [100, 0, 0], [100, 100, 0]]).unwrap();
     fs::remove_file(path).unwrap();
-    assert_eq!((findings.records, findings.faults), (log.len() as u64, findings.told.len() as u64));
-    findings.told
+    assert_eq!(
+        (findings.records, findings.faults),
+        (log.len() as u64, findings.described.len() as u64)
+    );
+    findings.described
 }
 
 #[test]

@@ -1,5 +1,4 @@
-//! The small examples: what they print is what they show. For `logging` there is
-//! `example_logging.rs`.
+//! The small examples print what they are meant to show. `example_logging.rs` tests `logging`.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -40,7 +39,7 @@ fn start(command: &mut Command) -> Child {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits for the program to end, but not for ever.
+/// Waits for the program to end, and kills it if it hangs.
 fn end(mut child: Child) -> Ended {
     let out = child.stdout.take().map(read);
     let err = child.stderr.take().map(read);
@@ -59,7 +58,7 @@ fn end(mut child: Child) -> Ended {
     ended
 }
 
-/// Reads along, so that the program does not wait for us.
+/// Reads while the program runs, so that the program does not wait for its reader.
 fn read(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
@@ -80,7 +79,7 @@ fn numbers(line: &str) -> Vec<usize> {
 
 /// The numbers of the only line that contains `part`.
 #[track_caller]
-fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
+fn numbers_on_line_with(text: &str, part: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().filter(|line| line.contains(part)).collect();
     assert_eq!(lines.len(), 1, "lines with {part:?} in {text}");
     numbers(lines[0])
@@ -90,8 +89,8 @@ fn numbers_beside(text: &str, part: &str) -> Vec<usize> {
 /// dropped.
 #[track_caller]
 fn check_log(lines: &str, said: &str) -> (usize, usize) {
-    assert_eq!(numbers_beside(said, "logged by"), [4000, 4], "{said}");
-    let [written, dropped, _bypassed] = numbers_beside(said, " lines written")[..] else {
+    assert_eq!(numbers_on_line_with(said, "logged by"), [4000, 4], "{said}");
+    let [written, dropped, _bypassed] = numbers_on_line_with(said, " lines written")[..] else {
         panic!("{said}")
     };
     let mut by_thread = BTreeMap::<usize, Vec<usize>>::new();
@@ -130,7 +129,7 @@ fn tracing_writer_writes_into_a_file() {
     assert_eq!((out.as_str(), check_log(&lines, &err)), ("", (4005, 0)));
 }
 
-/// The first line that the program says; the rest is left to be read.
+/// Reads the first line that the program prints, and leaves the rest.
 fn first_line(from: &mut BufReader<ChildStderr>) -> String {
     let mut line = String::new();
     from.read_line(&mut line).unwrap();
@@ -141,7 +140,7 @@ fn first_line(from: &mut BufReader<ChildStderr>) -> String {
 fn tracing_writer_drops_and_counts_while_the_output_is_stuck() {
     let mut child = start(example("tracing_writer").arg("--drop"));
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    // All have logged, and nobody has read any of it; that is more than a pipe holds.
+    // All threads have logged before anyone reads their lines, which are more than a pipe holds.
     let logged = first_line(&mut stderr);
     let said = read(stderr);
     let Ended { code, out, .. } = end(child);
@@ -156,9 +155,9 @@ fn tracing_writer_ends_when_nobody_reads_its_output() {
     let mut child = start(&mut example("tracing_writer"));
     drop(child.stdout.take());
     let ended = end(child);
-    // Where the lines that are left would wait for the writer, this would hang.
+    // This would hang if the lines that are left waited for the writer.
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert_eq!(numbers_beside(&ended.err, "logged by"), [4000, 4], "{ended:?}");
+    assert_eq!(numbers_on_line_with(&ended.err, "logged by"), [4000, 4], "{ended:?}");
     assert!(ended.err.contains("cannot write: "), "{ended:?}");
 }
 
@@ -173,11 +172,11 @@ fn tracing_writer_refuses_options_that_it_does_not_have() {
 #[test]
 fn profiler_counts_each_sample_and_finds_the_hot_phase() {
     let Ended { out, .. } = run(&mut example("profiler"));
-    let [taken, pushed, refused] = numbers_beside(&out, " samples taken: ")[..] else {
+    let [taken, pushed, refused] = numbers_on_line_with(&out, " samples taken: ")[..] else {
         panic!("{out}")
     };
     assert_eq!(
-        (pushed + refused, numbers_beside(&out, " counted:")),
+        (pushed + refused, numbers_on_line_with(&out, " counted:")),
         (taken, vec![pushed]),
         "{out}"
     );
@@ -198,7 +197,7 @@ fn profiler_counts_each_sample_and_finds_the_hot_phase() {
 #[test]
 fn finalisers_free_each_node_once_through_ring_and_bypass() {
     let Ended { out, .. } = run(&mut example("finalisers"));
-    let count = |part| numbers_beside(&out, part)[0];
+    let count = |part| numbers_on_line_with(&out, part)[0];
     let (ring, bypass) = (count(" through the ring"), count(" through the bypass"));
     assert_eq!(
         count(" as roots, ") + ring + bypass + count(" at once, "),
@@ -214,16 +213,16 @@ fn join_children_gets_each_result_and_does_not_hang() {
     let Ended { out, .. } = run(&mut example("join_children"));
     let (timed, closed) = out.split_once("The parent has enough").expect("there are two parts");
     // Nobody drains, so the queue holds as much as it can, and no child gets all of its results in.
-    assert_eq!(numbers_beside(timed, "joined"), [4, 26], "{out}");
+    assert_eq!(numbers_on_line_with(timed, "joined"), [4, 26], "{out}");
     assert_eq!(timed.matches(": timed out while the queue was full\n").count(), 3, "{out}");
-    // Five results were taken before, and what the queue then holds is left to chance.
-    let [popped, kept] = numbers_beside(closed, "joined")[..] else { panic!("{out}") };
+    // The parent has taken five results before. How many the queue holds then is left to chance.
+    let [popped, kept] = numbers_on_line_with(closed, "joined")[..] else { panic!("{out}") };
     assert_eq!((popped <= 4, popped + kept), (true, 25), "{out}");
     assert!(closed.contains(": queue is closed\n"), "{out}");
     assert_eq!(out.matches("each of the 30 results is here once\n").count(), 2, "{out}");
 }
 
-/// The messages that are told, as thread and request.
+/// Reads the messages in the lines, as thread and request.
 fn messages<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<(usize, usize)> {
     let message = |line| match numbers(line)[..] {
         [thread, request] => (thread, request),
@@ -237,17 +236,19 @@ fn run_sink(command: &mut Command) -> (usize, usize) {
     let Ended { out, err, .. } = run(command);
     let delivered = messages(out.lines());
     let undelivered = messages(err.lines().filter(|line| line.starts_with("not delivered: ")));
-    let [requests, accepted, ..] = numbers_beside(&err, " accepted; ")[..] else { panic!("{err}") };
+    let [requests, accepted, ..] = numbers_on_line_with(&err, " accepted; ")[..] else {
+        panic!("{err}")
+    };
     let all = [delivered.clone(), undelivered.clone()].concat();
     assert_eq!((requests, accepted), (200, all.len()), "{err}");
-    // In order, so that none is there twice, and what was left comes after what was delivered.
+    // The messages are in order, so none is there twice, and what was not delivered comes last.
     for thread in 0..4 {
         let requests = all.iter().filter(|message| message.0 == thread).map(|message| message.1);
         assert!(requests.is_sorted_by(|one, next| one < next), "{all:?}");
     }
-    let said = numbers_beside(&err, " retries, ");
+    let said = numbers_on_line_with(&err, " retries, ");
     assert_eq!((said[0], said[2]), (delivered.len(), undelivered.len()), "{err}");
-    assert!(said[1] > 0, "nothing was tried again: {err}");
+    assert!(said[1] > 0, "no message was tried again: {err}");
     (delivered.len(), undelivered.len())
 }
 
@@ -260,7 +261,7 @@ fn slow_sink_delivers_what_was_accepted_in_order() {
 #[test]
 fn slow_sink_keeps_what_it_cannot_deliver() {
     let (delivered, undelivered) = run_sink(example("slow_sink").arg("--down"));
-    // Of its first 10 calls 2 fail, and all later ones; the queue has accepted 16 before it refuses
+    // Of the first 10 calls 2 fail, and then all; the queue accepts 16 messages before it refuses
     // any.
     assert_eq!(delivered, 8);
     assert!(delivered + undelivered >= 16);
@@ -274,11 +275,11 @@ fn no_std_builds_and_pushes_from_a_handler() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let manifest = source.join("examples/no_std/Cargo.toml");
     let Ok(manifest) = fs::read_to_string(&manifest) else {
-        // Cargo leaves packages inside of a package out of what it publishes.
+        // `cargo package` leaves out packages inside a package.
         return eprintln!("not tried: there is no {}", manifest.display());
     };
-    // A copy, so that nothing is written into the sources, with the versions that this one is built
-    // with.
+    // Builds a copy, so that nothing is written into the sources, with the same versions of
+    // dependencies as this package.
     let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no_std");
     fs::create_dir_all(package.join("src")).unwrap();
     let (here, there) = (r#"path = "../..""#, format!("path = {source:?}"));

@@ -1,4 +1,4 @@
-//! The examples for event loops and crashes: what they print is what they show.
+//! The examples for event loops and crashes print what they are meant to show.
 #![cfg(all(feature = "std", target_os = "linux", not(any(loom, bywash_portable))))]
 
 mod support;
@@ -7,8 +7,8 @@ use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output, Stdio};
 
-/// Runs an example, which `cargo test` has built, to its end. It has the watchdog of this process,
-/// and dies with it by then.
+/// Runs an example, which `cargo test` has built, to its end. If it hangs, the watchdog of this
+/// process ends it.
 fn run(name: &str, arguments: &[&str]) -> (Output, String, String) {
     support::watch();
     let test = env::current_exe().expect("a test knows its own path");
@@ -25,7 +25,8 @@ fn run(name: &str, arguments: &[&str]) -> (Output, String, String) {
     (output, out, err)
 }
 
-/// The program dies of `signal`, as it would have without a reporter, and the report is out.
+/// Checks that the program dies of `signal`, as it would have without a reporter, and has reported
+/// it.
 #[track_caller]
 fn crash(how: &str, signal: i32, reported: &str) -> String {
     let (output, out, err) = run("crash_reporter", &[how]);

@@ -1,4 +1,4 @@
-//! `try_push_within`: a push that leaves the rest of the room to others.
+//! `try_push_within`: a push that leaves the rest of the ring to others.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -28,7 +28,7 @@ fn as_many_as_the_limit_get_in_at_any_place_of_the_ring() {
                 );
                 assert_eq!(producer.len(), limit.min(capacity));
                 assert!(consumer.try_iter().eq(0..limit.min(capacity)));
-                // So that the next round begins one further on.
+                // So that the next round begins one slot further on.
                 producer.try_push(0).unwrap();
                 assert_eq!(consumer.try_pop(), Ok(0));
             }
@@ -70,7 +70,7 @@ fn all_pushes_count_and_keep_one_order() {
 }
 
 #[test]
-fn a_closed_queue_says_so_whatever_the_limit() {
+fn a_closed_queue_returns_closed_whatever_the_limit() {
     for limit in [0, 1, 9] {
         let (producer, mut consumer) = bounded(1);
         if limit == 9 {
@@ -82,7 +82,7 @@ fn a_closed_queue_says_so_whatever_the_limit() {
 }
 
 #[test]
-fn the_consumers_thread_is_never_let_into_the_bypass() {
+fn a_push_within_a_limit_never_takes_the_bypass() {
     let (producer, mut consumer) = Builder::new(2).bypass(4).build();
     consumer.bind();
     for limit in [1, 2, 9] {
@@ -92,7 +92,7 @@ fn the_consumers_thread_is_never_let_into_the_bypass() {
     producer.try_push(2).unwrap();
     assert_eq!(producer.bypassed(), 1);
     assert_eq!(consumer.try_pop(), Ok(0));
-    // There is room again, and it stands behind what is in the bypass.
+    // The ring has room again, and the new item comes after what is in the bypass.
     producer.try_push_within(3, 2).unwrap();
     assert!(consumer.try_iter().eq([0, 2, 3]));
     assert_eq!(producer.bypassed(), 1);
@@ -120,10 +120,10 @@ fn it_wakes_a_sleeping_consumer() {
     assert_eq!(sleeping.join().unwrap(), Ok(1));
 }
 
-/// Two producers race for the last place. The consumer's view is exact: on its thread nothing is
-/// released meanwhile.
+/// Two producers race for the last slot. The length that the consumer sees is exact, because only
+/// its own thread frees slots.
 #[test]
-fn racing_producers_never_come_past_the_limit_and_keep_their_order() {
+fn racing_producers_never_exceed_the_limit_and_keep_their_order() {
     watch();
     for (capacity, limit) in [(8, 1), (8, 3), (4, 4), (5, 9)] {
         const ITEMS: usize = 20_000;
@@ -156,9 +156,9 @@ fn racing_producers_never_come_past_the_limit_and_keep_their_order() {
     }
 }
 
-/// Debug lines flood the queue, and the others still find the room that the limit leaves them.
+/// Debug lines flood the queue, and other lines still find the room that the limit leaves them.
 #[test]
-fn a_flood_leaves_the_rest_of_the_room() {
+fn a_flood_leaves_the_rest_of_the_ring_free() {
     watch();
     let (producer, mut consumer) = bounded(4);
     let is_over = AtomicBool::new(false);
@@ -173,7 +173,7 @@ fn a_flood_leaves_the_rest_of_the_room() {
             });
         }
         for _ in 0..2_000 {
-            // Nobody else takes the fourth place, so it is free as often as the consumer has
+            // No one else takes the fourth slot, so it is free again each time the consumer has
             // emptied the queue.
             assert_eq!(producer.try_push("error"), Ok(()));
             while consumer.try_pop() != Ok("error") {}
@@ -185,7 +185,7 @@ fn a_flood_leaves_the_rest_of_the_room() {
 /// Run with `RUSTFLAGS="--cfg bywash_steps"`.
 #[cfg(bywash_steps)]
 #[test]
-fn nested_pushes_at_every_step_do_not_come_past_the_limit() {
+fn nested_pushes_at_every_step_do_not_exceed_the_limit() {
     use bywash::steps::hooked;
     use std::cell::Cell;
 

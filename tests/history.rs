@@ -1,5 +1,6 @@
-//! Threads record when each of their calls began and ended, and a checker reads afterwards whether
-//! the contract held. Some seconds of it, or as many as `BYWASH_HISTORY_SECONDS` says.
+//! Threads record when each of their calls began and ended, and afterwards a checker decides
+//! whether the contract held. Runs for a few seconds, or for as many as `BYWASH_HISTORY_SECONDS`
+//! says.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -17,20 +18,20 @@ use bywash::{
 
 type Item = u64;
 
-/// So many items at most.
+/// The largest batch.
 const BATCH: u64 = 4;
-/// Longer than the yields that come before sleep.
+/// Longer than a waiting call yields before it sleeps.
 const SHORT: Duration = Duration::from_micros(300);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Pushed(Item),
-    /// Without room, or not in time.
+    /// Refused for lack of room, or timed out.
     Full,
     Refused,
     Popped(Item),
     Empty,
-    /// The consumer was told that nothing will come any more.
+    /// The consumer learned that the queue is closed.
     Finished,
     Close,
     /// A producer.
@@ -54,8 +55,7 @@ struct Life {
     pop: (usize, usize),
 }
 
-/// What a run has shown. All calls that pop are of one thread, and everything was popped in the
-/// end.
+/// The record of a run. One thread made all calls that pop, and everything was popped in the end.
 struct History {
     capacity: usize,
     bypass: usize,
@@ -73,7 +73,8 @@ impl History {
         self.check_close()
     }
 
-    /// Exactly once, and not before it was pushed. In the order of the pops.
+    /// Checks that each item was popped exactly once, and not before it was pushed. Returns the
+    /// lives in the order of the pops.
     fn lives(&self) -> Result<Vec<Life>, String> {
         let mut pushes = HashMap::new();
         for event in &self.events {
@@ -97,7 +98,7 @@ impl History {
         if pushes.is_empty() { Ok(lives) } else { Err(format!("lost: {pushes:?}")) }
     }
 
-    /// If one push had ended when another began, its item is popped first.
+    /// Checks that if one push ended before another began, its item was popped first.
     fn check_order(lives: &[Life]) -> Result<(), String> {
         let mut earliest_end = usize::MAX;
         for life in lives.iter().rev() {
@@ -112,7 +113,7 @@ impl History {
         Ok(())
     }
 
-    /// The items of one batch are numbered in its order.
+    /// Checks the order within each batch, by the numbers of its items.
     fn check_batches(lives: &[Life]) -> Result<(), String> {
         let mut last = HashMap::new();
         match lives.iter().find(|life| {
@@ -126,8 +127,8 @@ impl History {
         }
     }
 
-    /// When a pop says that there is nothing, every push that had ended before it began has been
-    /// popped.
+    /// Checks that when a pop returned `Empty`, all items whose pushes had ended before it began
+    /// had been popped.
     fn check_empty(&self) -> Result<(), String> {
         let mut ticks = Vec::new();
         for event in &self.events {
@@ -153,7 +154,7 @@ impl History {
         Ok(())
     }
 
-    /// A push is refused only if at some tick of it as many slots could be in use as there are.
+    /// Checks that a push was refused only if at some tick of it all slots could have been in use.
     fn check_full(&self, lives: &[Life]) -> Result<(), String> {
         let in_use = self.count(
             lives.iter().zip(Self::slots_free_at(lives)).map(|(life, free)| (life.push.0, free)),
@@ -166,9 +167,9 @@ impl History {
         Ok(())
     }
 
-    /// The latest tick at which the slot of each item can be in use: an item may have been popped
-    /// ahead of another, and then its slot is in use until that one is popped, which claimed its
-    /// slot before.
+    /// Returns the latest tick at which the slot of each item can be in use. If an item was popped
+    /// ahead of one that had claimed its slot earlier, its slot stays in use until that one is
+    /// popped.
     fn slots_free_at(lives: &[Life]) -> Vec<usize> {
         let mut by_start: Vec<_> = lives.iter().map(|life| (life.push.0, life.pop.1)).collect();
         by_start.sort_unstable();
@@ -181,7 +182,7 @@ impl History {
         lives.iter().map(|life| by_start[claimed_before(life.push.1) - 1].1).collect()
     }
 
-    /// Never more in the queue than fit.
+    /// Checks that there were never more items in the queue than fit.
     fn check_bound(&self, lives: &[Life]) -> Result<(), String> {
         let surely = lives
             .iter()
@@ -197,7 +198,7 @@ impl History {
         }
     }
 
-    /// How many of the spans each tick is in.
+    /// Returns for each tick how many of the spans contain it.
     fn count(&self, spans: impl Iterator<Item = (usize, usize)>) -> Vec<isize> {
         let ticks = self.events.iter().map(|event| event.end + 2).max().unwrap_or(0);
         let mut counts = vec![0; ticks];
@@ -213,7 +214,8 @@ impl History {
         counts
     }
 
-    /// Nobody is refused before the queue is closed, and nothing is pushed after.
+    /// Checks that no push returned `Closed` before the queue was closed, and that none succeeded
+    /// afterwards.
     fn check_close(&self) -> Result<(), String> {
         let close =
             self.events.iter().find(|event| event.what == What::Close).expect("every run ends");
@@ -227,12 +229,13 @@ impl History {
 }
 
 mod forged {
-    //! The checker can tell.
+    //! The checker finds the faults of forged histories.
 
     use super::What::{self, Close, Empty, Finished, Full, Popped, Pushed, Refused};
     use super::{Event, History};
 
-    /// Calls with their first and last tick; a queue of two, and one beside.
+    /// Checks calls with their first and last tick, on a queue with a ring of two and a bypass of
+    /// one.
     fn history(events: &[(What, usize, usize)]) -> Result<(), String> {
         let events = events.iter().map(|&(what, start, end)| Event { what, start, end }).collect();
         History { capacity: 2, bypass: 1, events }.check()
@@ -348,10 +351,10 @@ mod forged {
     }
 }
 
-/// Gives every tick once.
+/// A clock that gives out each tick once.
 struct Clock(AtomicUsize);
 
-/// What one thread records.
+/// The record of one thread.
 struct Recorder<'a> {
     clock: &'a Clock,
     events: Vec<Event>,
@@ -371,16 +374,16 @@ impl Recorder<'_> {
         what
     }
 
-    /// As `record`, of several items.
+    /// As `record`, for several items.
     fn record_batch(&mut self, call: impl FnOnce() -> Vec<What>) -> What {
         let start = self.tick();
         let batch = call();
         let end = self.tick();
         self.events.extend(batch.iter().map(|&what| Event { what, start, end }));
-        *batch.last().expect("something came of it")
+        *batch.last().expect("a batch has an event")
     }
 
-    /// Less than `n`.
+    /// A random number less than `n`.
     fn random(&mut self, n: u64) -> u64 {
         self.random = self
             .random
@@ -389,11 +392,11 @@ impl Recorder<'_> {
         (self.random >> 33) % n
     }
 
-    /// Pushes `item`, or it and a few that follow.
+    /// Pushes `item`, alone or as the first of a batch.
     fn push(&mut self, producer: &Producer<Item>, item: Item) -> What {
         match self.random(10) {
             8 => self.push_batch(item, |items| match producer.try_push_many(items) {
-                // It does not say why.
+                // The call does not tell why some are left.
                 Ok(_) if producer.is_closed() => None,
                 Ok(_) | Err(TryPushError::Full(())) => Some(What::Full),
                 Err(TryPushError::Closed(())) => Some(What::Refused),
@@ -424,7 +427,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// `push` says why some are left, where that is known.
+    /// `push` returns why some are left, if that is known.
     fn push_batch(
         &mut self,
         item: Item,
@@ -484,15 +487,15 @@ impl Recorder<'_> {
     }
 }
 
-/// A queue, and who uses it how much.
+/// A queue, and how much each end uses it.
 struct Plan {
     capacity: usize,
     bypass: usize,
     producers: u64,
     pushes: u64,
-    /// By the consumer itself.
+    /// How many items the consumer itself pushes.
     own_pushes: u64,
-    /// After so many own pushes.
+    /// After how many pushes of its own.
     close_at: Option<u64>,
     pinned: bool,
     seed: u64,
@@ -597,7 +600,7 @@ impl Plan {
     }
 }
 
-/// Ends the process if the test has not ended by then.
+/// Ends the process if the test has not ended within `limit`.
 fn watch(limit: Duration) -> impl Drop {
     struct Stop(std::sync::mpsc::Sender<()>);
     impl Drop for Stop {

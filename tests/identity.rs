@@ -1,5 +1,5 @@
-//! Who is the consumer: exactly the thread where it is bound, and those in its domain, whatever
-//! comes and goes.
+//! Which threads must not wait: exactly the consumer's thread and those in its domain, whichever
+//! threads come and go.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -10,7 +10,7 @@ use std::thread;
 
 use bywash::{Builder, Consumer, Producer, PushError, StaticQueue, bounded};
 
-/// On a new thread.
+/// Runs `f` on a new thread.
 fn elsewhere<R: Send>(f: impl FnOnce() -> R + Send) -> R {
     thread::scope(|scope| scope.spawn(f).join().unwrap())
 }
@@ -20,7 +20,7 @@ fn queue() -> (Producer<u8>, Consumer<u8>) {
     Builder::new(1).bypass(1).build()
 }
 
-/// One thread is the consumer's; those of the domain must not wait either.
+/// One thread is the consumer's; the threads of the domain must not wait either.
 #[test]
 fn a_thread_in_the_domain_is_not_the_consumers_thread() {
     let (producer, mut consumer) = bounded::<u8>(1);
@@ -42,7 +42,7 @@ fn an_unbound_consumer_has_no_thread() {
 }
 
 #[test]
-fn the_latest_pop_or_bind_says_which_thread_it_is() {
+fn the_latest_pop_or_bind_decides_which_thread_it_is() {
     let (producer, mut consumer) = queue();
     for _ in 0..3 {
         consumer.bind();
@@ -70,7 +70,7 @@ fn moving_a_consumer_without_a_pop_leaves_it_bound_where_it_was() {
 }
 
 #[test]
-fn two_queues_know_their_own_threads() {
+fn each_of_two_queues_knows_its_own_thread() {
     let (one, mut here) = queue();
     let (other, mut there) = queue();
     here.bind();
@@ -83,8 +83,8 @@ fn two_queues_know_their_own_threads() {
     assert!(one.must_not_wait() && other.must_not_wait());
 }
 
-/// What tells a thread from all others that run at the same time, and may come back when it has
-/// ended.
+/// An address that no two threads have at the same time, and that a new thread may get after this
+/// one has ended.
 fn address_of_own_memory() -> usize {
     thread_local!(static MEMORY: u8 = const { 0 });
     MEMORY.with(|memory| std::ptr::from_ref(memory).addr())
@@ -106,7 +106,7 @@ fn a_new_thread_in_the_memory_of_a_dead_one_is_not_the_consumers() {
         });
         reused += usize::from(!memories.insert(memory));
     }
-    // So that it is known to have been tried, where memory is known to come back.
+    // Shows that the case occurred, on systems that are known to reuse the memory.
     assert!(
         reused > 0 || cfg!(not(all(target_os = "linux", target_env = "gnu"))),
         "no thread had old memory"
@@ -128,7 +128,7 @@ fn a_consumer_moved_to_a_thread_in_the_memory_of_its_last_one_is_bound_by_its_po
 }
 
 #[test]
-fn a_thread_knows_itself_until_its_very_end() {
+fn a_consumers_thread_is_known_until_its_very_end() {
     struct AtExit(Producer<u8>, Consumer<u8>);
     impl Drop for AtExit {
         fn drop(&mut self) {
@@ -149,15 +149,15 @@ fn a_thread_knows_itself_until_its_very_end() {
     thread.join().unwrap();
 }
 
-/// The thread's specific data is destroyed after its thread-locals, in passes; in which place the
-/// queue's own is, is open.
+/// The thread's specific data is destroyed after its thread-locals, in passes and in no particular
+/// order, which includes the queue's own.
 #[cfg(unix)]
 #[test]
-fn a_push_does_not_wait_for_its_own_thread_while_the_specific_data_of_that_is_destroyed() {
+fn a_push_does_not_wait_for_its_own_thread_while_thread_specific_data_is_destroyed() {
     static REFUSED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
     extern "C" fn destroy(ends: *mut libc::c_void) {
-        // SAFETY: from `Box::into_raw`, of this type.
+        // SAFETY: `ends` is from `Box::into_raw`, with this type.
         let mut ends = unsafe { Box::from_raw(ends.cast::<(Producer<u8>, Consumer<u8>)>()) };
         ends.1.try_pop().unwrap_err();
         while ends.0.push(1).map_err(|error| assert!(error.is_would_deadlock())).is_ok() {}
@@ -195,7 +195,7 @@ fn in_the_domain_pushes_never_wait_and_take_the_bypass() {
 }
 
 #[test]
-fn nested_guards_keep_the_thread_inside_until_the_last_in_whatever_order_they_go() {
+fn nested_guards_keep_the_thread_inside_until_the_last_is_dropped_in_any_order() {
     for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
         let (producer, consumer) = queue();
         let domain = consumer.domain();
@@ -271,7 +271,7 @@ fn a_domain_may_outlive_its_queue() {
 }
 
 #[test]
-fn domains_of_two_queues_are_two() {
+fn two_queues_have_two_domains() {
     let (one, consumer) = queue();
     let (other, other_consumer) = queue();
     let guard = consumer.domain().enter();
@@ -284,7 +284,7 @@ fn domains_of_two_queues_are_two() {
 }
 
 #[test]
-fn the_domain_stays_where_the_consumer_goes() {
+fn a_domain_keeps_its_threads_when_the_consumer_moves() {
     let (producer, mut consumer) = queue();
     let domain = consumer.domain();
     let _inside = domain.enter();
@@ -297,7 +297,7 @@ fn the_domain_stays_where_the_consumer_goes() {
 }
 
 #[test]
-fn a_domain_asked_for_twice_is_one() {
+fn a_domain_asked_for_twice_is_the_same() {
     let (producer, consumer) = bounded::<u8>(1);
     let (first, second) = (consumer.domain(), consumer.domain());
     drop((first.enter(), second.enter()));
@@ -308,7 +308,7 @@ fn a_domain_asked_for_twice_is_one() {
 }
 
 #[test]
-fn a_static_queue_knows_its_consumers_thread_as_any_other() {
+fn a_static_queue_knows_its_consumers_thread_too() {
     static QUEUE: StaticQueue<u8, 1, 1> = StaticQueue::new();
     let mut consumer = QUEUE.consumer().unwrap();
     for _ in 0..20 {

@@ -1,8 +1,9 @@
 //! Nested calls at every step of every method. Run with
 //! `RUSTFLAGS="--cfg bywash_steps" cargo test --release --test interrupted -- --nocapture`.
 //!
-//! A step is an atomic operation, an access to an item, or a system call on a word. What is nested
-//! is what a signal handler may do, or what other threads do while the interrupted one is stopped.
+//! A step is an atomic operation, an access to an item, or a system call on a word. The nested
+//! calls are what a signal handler may do, or what other threads do while the interrupted one is
+//! stopped.
 #![cfg(all(bywash_steps, unix, feature = "std", not(loom)))]
 
 #[path = "support/checked.rs"]
@@ -21,7 +22,7 @@ use bywash::steps::hooked;
 use bywash::{StaticQueue, TryPushError};
 use checked::{Checked, Op};
 
-/// Does `run`, and `nested` before the step that `steps` counts as `at`.
+/// Calls `run`, and calls `nested` before the step that `steps` counts as `at`.
 fn interrupt_at(at: u64, steps: &AtomicU64, nested: impl Fn(), run: impl FnOnce()) {
     let hook = || {
         if steps.fetch_add(1, Ordering::Relaxed) == at {
@@ -37,8 +38,8 @@ struct Fill {
     capacity: usize,
     bypass: usize,
     ring: usize,
-    beside: usize,
-    /// How many of those in the ring came after those in the bypass.
+    bypassed: usize,
+    /// How many items in the ring came after those in the bypass.
     late: usize,
 }
 
@@ -50,41 +51,41 @@ impl Fill {
             let mut levels = levels.to_vec();
             levels.sort_unstable();
             levels.dedup();
-            for (bypass, beside) in [(0, 0), (2, 0), (2, 1), (2, 2)] {
+            for (bypass, bypassed) in [(0, 0), (2, 0), (2, 1), (2, 2)] {
                 for &ring in &levels {
-                    let late = 0..=ring.min(beside).min(1);
-                    all.extend(late.map(|late| Self { capacity, bypass, ring, beside, late }));
+                    let late = 0..=ring.min(bypassed).min(1);
+                    all.extend(late.map(|late| Self { capacity, bypass, ring, bypassed, late }));
                 }
             }
         }
         all
     }
 
-    /// On the consumer's thread.
+    /// Fills the queue, on the consumer's thread.
     fn apply(self, queue: &Checked) {
         queue.bind();
-        // The counters are elsewhere in every case.
-        for _ in 0..(3 * self.capacity + 2 * self.ring + self.beside) % 5 {
+        // The counters start at another value in every case.
+        for _ in 0..(3 * self.capacity + 2 * self.ring + self.bypassed) % 5 {
             queue.perform(Op::TryPush);
             queue.perform(Op::TryPop);
         }
-        if self.beside == 0 {
+        if self.bypassed == 0 {
             (0..self.ring).for_each(|_| queue.perform(Op::TryPush));
             return;
         }
-        (0..self.capacity + self.beside).for_each(|_| queue.perform(Op::TryPush));
+        (0..self.capacity + self.bypassed).for_each(|_| queue.perform(Op::TryPush));
         (self.ring - self.late..self.capacity).for_each(|_| queue.perform(Op::TryPop));
         (0..self.late).for_each(|_| queue.perform(Op::TryPush));
     }
 }
 
-/// On which thread.
+/// The thread of a nested call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum On {
-    /// On the interrupted one, by a signal handler; it makes no difference whether it is another
-    /// producer's.
+    /// The interrupted thread, in a signal handler. It makes no difference whether the handler uses
+    /// another producer.
     Interrupted,
-    /// On the consumer's, while the interrupted one is stopped.
+    /// The consumer's thread, while the interrupted one is stopped.
     Consumer,
 }
 
@@ -100,7 +101,7 @@ const BY_HANDLERS: [Calls; 7] = [
     &[(On::Interrupted, Op::TryPushAndWait)],
 ];
 
-/// Only where the interrupted call is none of the consumer's.
+/// Used only if the interrupted call is not one of the consumer's.
 const BY_OTHERS: [Calls; 14] = [
     &[(On::Consumer, Op::TryPop)],
     &[(On::Consumer, Op::TryPop), (On::Consumer, Op::TryPush)],
@@ -150,7 +151,7 @@ const BY_OTHERS: [Calls; 14] = [
     ],
 ];
 
-/// The interrupted call, and what is nested in it, and in that.
+/// The interrupted call, the calls nested in it, and the call nested in those.
 #[derive(Clone, Copy, Debug)]
 struct Case {
     fill: Fill,
@@ -168,7 +169,7 @@ struct Run {
 }
 
 impl Run {
-    /// Does one of the nested calls, and the innermost one before step `j` of them all.
+    /// Performs one of the nested calls, and the innermost call before step `j` of all of them.
     fn perform_nested(&self, op: Op, j: u64) {
         interrupt_at(
             j,
@@ -188,8 +189,8 @@ trait Consumer {
     fn run(&self, job: impl FnOnce() + Send + 'static);
 }
 
-/// The interrupted thread itself. As for what its pushes may do, it might as well be one that the
-/// consumer depends on.
+/// The interrupted thread is the consumer's. Its pushes may do the same as those of a thread that
+/// the consumer depends on.
 struct Here;
 
 impl Consumer for Here {
@@ -198,7 +199,7 @@ impl Consumer for Here {
     }
 }
 
-/// Another thread: the interrupted one is just a producer.
+/// Another thread is the consumer's, and the interrupted one is only a producer.
 struct There {
     jobs: Sender<Box<dyn FnOnce() + Send>>,
 }
@@ -230,8 +231,8 @@ struct Count {
 }
 
 impl Case {
-    /// With the nested calls at every step of the outer one, and the innermost at every step of
-    /// those.
+    /// Runs the nested calls at every step of the outer one, and the innermost call at every step
+    /// of those.
     fn run_all(self, consumer: &impl Consumer, count: &mut Count) {
         count.pairs += 1;
         for k in 0.. {
@@ -248,8 +249,8 @@ impl Case {
         }
     }
 
-    /// The other methods end in the same calls as these, and larger capacities bring nothing new
-    /// two deep where others go on.
+    /// Whether to nest two deep. The other methods end in the same calls as these, and with other
+    /// threads, larger capacities bring nothing new two deep.
     fn is_deep(self) -> bool {
         let others = self.nested.iter().any(|call| call.0 == On::Consumer);
         let simple = self.nested.iter().all(|call| !call.1.is_variant());
@@ -301,7 +302,7 @@ impl Case {
     }
 }
 
-/// Every case of `outers` and `nested` that is `legal`: that is, that could not wait for ever.
+/// Runs every case of `outers` and `nested` that is `legal`, that is, that cannot wait forever.
 fn run_all(
     consumer: &impl Consumer,
     fills: &[Fill],
@@ -331,14 +332,14 @@ fn run_all(
     println!("{} pairs, {} runs", count.pairs, count.runs);
 }
 
-/// Ends the process when it has gone on for so long that some call must hang.
+/// Ends the process when it has run for so long that a call must hang.
 fn watch() {
-    // SAFETY: nobody handles the signal.
+    // SAFETY: it has no preconditions; the signal has no handler.
     unsafe { libc::alarm(600) };
 }
 
 fn has_item(case: &Case) -> bool {
-    case.outer != Op::Pop || case.fill.ring + case.fill.beside > 0
+    case.outer != Op::Pop || case.fill.ring + case.fill.bypassed > 0
 }
 
 #[test]
@@ -353,7 +354,8 @@ fn the_consumer_goes_on_while_a_thread_that_it_depends_on_is_stopped() {
 
 #[test]
 fn the_consumer_goes_on_while_a_producer_is_stopped() {
-    let fills: Vec<_> = Fill::all().into_iter().filter(|fill| fill.bypass == fill.beside).collect();
+    let fills: Vec<_> =
+        Fill::all().into_iter().filter(|fill| fill.bypass == fill.bypassed).collect();
     // A producer's `push` must find room at any step.
     let outers = [
         Op::TryPush,
@@ -376,7 +378,7 @@ fn the_consumer_goes_on_while_a_producer_is_stopped() {
     });
 }
 
-/// How many steps `call` takes until it sleeps for good, and `wake` to end its sleep.
+/// Counts the steps that `call` takes until it sleeps without a timeout. `wake` ends its sleep.
 fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
     let steps = &AtomicU64::new(0);
     let count = move || {
@@ -385,7 +387,8 @@ fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
     thread::scope(|scope| {
         scope.spawn(move || hooked(&count, call));
         let mut seen = (0, 0);
-        // Without a step for so long; if the machine was only busy, fewer steps are tried.
+        // It sleeps if it takes no step for so long. If the machine was only busy, the test tries
+        // fewer steps.
         while seen.0 == 0 || seen.1 < 10 {
             thread::sleep(Duration::from_millis(10));
             let now = steps.load(Ordering::Relaxed);
@@ -418,7 +421,7 @@ fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
     watch();
     let (producer, mut consumer) = bywash::bounded(1);
     producer.push(0).unwrap();
-    // Not on the thread of the pushes, which would be the consumer's then.
+    // Pops on another thread than the pushes, whose thread would otherwise be the consumer's.
     let until =
         steps_until_asleep(|| producer.push(1).unwrap(), || assert_eq!(consumer.pop(), Ok(0)));
     let remote = There::new();
@@ -433,9 +436,11 @@ fn a_pop_while_a_push_is_about_to_sleep_wakes_it() {
     println!("{until} steps");
 }
 
-/// Two of three blocked pushes are stopped when they are woken, until `pop` has brought the third
-/// one's item.
-fn the_third_comes_in_past_two_stopped_heirs(pop: fn(&mut bywash::Consumer<u32>) -> Option<u32>) {
+/// Three pushes are blocked. Two of them stop when they are woken, until `pop` has returned the
+/// item of the third.
+fn the_third_push_passes_two_that_were_woken_and_stopped(
+    pop: fn(&mut bywash::Consumer<u32>) -> Option<u32>,
+) {
     watch();
     let (producer, mut consumer) = bywash::bounded(1);
     consumer.bind();
@@ -450,7 +455,8 @@ fn the_third_comes_in_past_two_stopped_heirs(pop: fn(&mut bywash::Consumer<u32>)
                 }
             };
             scope.spawn(move || hooked(&stop, || producer.push(item).unwrap()));
-            // So that they sleep, and in this order; if the machine was only busy, less is tried.
+            // The pushes go to sleep in this order. If the machine was only busy, the test tries
+            // less.
             thread::sleep(Duration::from_millis(100));
         }
         is_stopping.store(true, Ordering::Relaxed);
@@ -463,19 +469,19 @@ fn the_third_comes_in_past_two_stopped_heirs(pop: fn(&mut bywash::Consumer<u32>)
 }
 
 #[test]
-fn polling_goes_past_two_stopped_heirs_of_a_wake() {
-    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.try_pop().ok());
+fn polling_lets_a_push_pass_two_that_were_woken_and_stopped() {
+    the_third_push_passes_two_that_were_woken_and_stopped(|consumer| consumer.try_pop().ok());
 }
 
 #[test]
-fn sleeping_goes_past_two_stopped_heirs_of_a_wake() {
-    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.pop().ok());
+fn sleeping_lets_a_push_pass_two_that_were_woken_and_stopped() {
+    the_third_push_passes_two_that_were_woken_and_stopped(|consumer| consumer.pop().ok());
 }
 
-/// Its items count how many of them there are.
+/// The items share a count of how many of them exist.
 type Static = StaticQueue<Arc<()>, 2, 1>;
 
-/// Calls `run` for one step after the other, until the call that it interrupts was over before.
+/// Calls `run` for each step in turn, until the interrupted call ends before that step.
 fn at_each_step(run: impl Fn(u64, &AtomicU64)) {
     watch();
     for at in 0.. {
@@ -487,7 +493,7 @@ fn at_each_step(run: impl Fn(u64, &AtomicU64)) {
     }
 }
 
-/// Pushes until refused, and says how many were accepted.
+/// Pushes until refused, and returns how many items were accepted.
 fn fill(queue: &Static, item: &Arc<()>) -> usize {
     std::iter::from_fn(|| queue.try_push(item.clone()).ok()).count()
 }
@@ -536,8 +542,8 @@ fn what_is_pushed_while_the_consumer_of_a_static_queue_is_dropped_is_dropped_wit
     }
 }
 
-/// The consumer of a static queue goes at any step of a push, and the next one comes. What the one
-/// has not dropped the other pops.
+/// The consumer of a static queue is dropped at any step of a push, and then the next one is
+/// claimed. The next one pops what the first has not dropped.
 #[test]
 fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
     type Push = fn(&Static, Arc<()>) -> Result<(), TryPushError<Arc<()>>>;
@@ -577,12 +583,14 @@ fn a_push_into_a_static_queue_is_not_lost_between_two_consumers() {
 }
 
 #[test]
-fn pops_that_give_up_go_past_two_stopped_heirs_of_a_wake() {
-    the_third_comes_in_past_two_stopped_heirs(|consumer| consumer.pop_timeout(Duration::ZERO).ok());
+fn pops_that_time_out_let_a_push_pass_two_that_were_woken_and_stopped() {
+    the_third_push_passes_two_that_were_woken_and_stopped(|consumer| {
+        consumer.pop_timeout(Duration::ZERO).ok()
+    });
 }
 
 #[test]
-fn a_push_with_no_time_to_wait_does_no_more_than_to_try() {
+fn a_push_with_a_timeout_of_zero_only_tries() {
     let (producer, _consumer) = bywash::bounded(1);
     producer.push(0).unwrap();
     let count = |call: &dyn Fn()| {

@@ -1,10 +1,10 @@
-//! Items of every size and alignment, in ring and bypass, on the heap and in line.
+//! Items of every size and alignment, in ring and bypass, in queues on the heap and in place.
 #![cfg(not(loom))]
 
 use bywash::{StaticQueue, TryPopError};
 
-/// States that the item that `number` stands for comes out as it went in, and lies where its type
-/// wants it.
+/// Checks that the item for `number` comes out as it went in, and that it is aligned as its type
+/// demands.
 fn assert_comes_through<T, const N: usize, const BYPASS: usize>(
     make: impl Fn(u8) -> T,
     number: impl Fn(&T) -> u8,
@@ -56,7 +56,8 @@ fn a_byte_and_odd_sizes() {
     assert_bytes_come_through::<65>();
 }
 
-/// On a thread with a stack for all the copies of a queue that a debug build makes.
+/// Runs `f` on a thread whose stack has room for all the copies of a queue that a debug build
+/// makes.
 fn with_room(f: fn()) {
     std::thread::Builder::new().stack_size(128 << 20).spawn(f).unwrap().join().unwrap();
 }

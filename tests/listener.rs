@@ -1,5 +1,5 @@
-//! A listener handles everything once and in order, and neither its handler nor whoever waits for
-//! it can hang on it.
+//! A listener handles every item once and in order, and neither its handler nor a thread that waits
+//! for it can hang.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -15,16 +15,16 @@ use std::time::Duration;
 use bywash::{Builder, Listener, ListenerError, PushError, StaticQueue, bounded};
 use support::{Tally, Tracked, settle, watch};
 
-/// Long enough never to be over: the watchdog is sooner.
+/// So long that it never ends: the watchdog ends the test before.
 const LONG: Duration = Duration::from_secs(3_600);
 const SHORT: Duration = Duration::from_millis(20);
 
-/// A handler that passes on what it gets.
+/// A handler that sends on what it gets.
 fn into<T>(sender: Sender<T>) -> impl FnMut(T) {
     move |item| sender.send(item).unwrap()
 }
 
-/// A handler that says that it has begun, and then waits for a word.
+/// A handler that reports that it has begun, and then waits for permission to go on.
 fn stuck<T>() -> (impl FnMut(T) + Send, Receiver<()>, Sender<()>) {
     let (begins, has_begun) = channel();
     let (go_on, may_go_on) = channel();
@@ -35,7 +35,7 @@ fn stuck<T>() -> (impl FnMut(T) + Send, Receiver<()>, Sender<()>) {
     (handler, has_begun, go_on)
 }
 
-/// Where a handler finds its own listener, once that is there.
+/// Where a handler finds its own listener, once it exists.
 type Own = Arc<Mutex<Option<Listener>>>;
 
 #[test]
@@ -86,7 +86,7 @@ fn what_stop_refuses_is_handed_back_and_the_rest_is_handled() {
 }
 
 #[test]
-fn the_thread_has_the_name_and_is_the_consumers_before_spawn_returns() {
+fn the_thread_has_its_name_and_is_the_consumers_before_spawn_returns() {
     watch();
     let (sender, handled) = channel();
     let (producer, consumer) = Builder::new(1).bypass(0).build();
@@ -111,7 +111,7 @@ fn a_name_with_a_zero_byte_is_an_error() {
 }
 
 #[test]
-fn the_handlers_own_pushes_into_the_full_queue_go_beside_it_or_are_refused() {
+fn the_handlers_own_pushes_into_a_full_ring_take_the_bypass_or_are_refused() {
     watch();
     let (sender, handled) = channel();
     let (producer, consumer) = Builder::new(2).bypass(1).build();
@@ -135,12 +135,12 @@ fn the_handlers_own_pushes_into_the_full_queue_go_beside_it_or_are_refused() {
     (1..=2).for_each(|item| producer.push(item).unwrap());
     assert!(producer.is_full());
     is_full.wait();
-    // Not yet: it closes.
+    // First a flush, because `stop` closes the queue.
     listener.flush(LONG).unwrap();
     listener.stop(LONG).unwrap();
     assert_eq!(listener.panics(), 0);
     let handled: Vec<_> = handled.iter().collect();
-    // The second 10 is the item itself, which came out after the full ring.
+    // The second 10 is the item itself, which came out after all that was in the ring.
     assert_eq!(handled, [(10, true), (11, false), (0, true), (1, true), (2, true), (10, true)]);
 }
 
@@ -238,7 +238,7 @@ fn dropping_the_listener_inside_the_handler_closes_and_the_rest_is_handled_after
     assert_inside(|own| drop(own.lock().unwrap().take().unwrap()));
 }
 
-/// Does `close` with its own listener in a handler that has two more items to come.
+/// Calls `close` with the handler's own listener, in a handler that has two more items to come.
 fn assert_inside(close: fn(&Own)) {
     let own = Own::default();
     let theirs = own.clone();
@@ -258,7 +258,7 @@ fn assert_inside(close: fn(&Own)) {
     *own.lock().unwrap() = Some(Listener::spawn("test", consumer, handler).unwrap());
     (0..3).for_each(|item| producer.push(item).unwrap());
     barrier.wait();
-    // Ends when the handler is dropped. What panics there is not sent.
+    // Ends when the handler is dropped. An item whose handling panics is not sent.
     assert!(handled.iter().eq(0..3));
     if let Some(listener) = own.lock().unwrap().take() {
         assert_eq!(listener.stop(LONG), Ok(()));
@@ -311,7 +311,8 @@ fn flush_and_stop_inside_the_domain_are_refused_at_once() {
     {
         let _inside = domain.enter();
         assert!(listener.flush(LONG).unwrap_err().is_would_deadlock());
-        // It has not been told to end yet; afterwards it may have.
+        // Here the thread still runs. `stop` closes the queue, so the thread may end before it
+        // looks.
         assert!(listener.stop(LONG).err().is_none_or(|error| error.is_would_deadlock()));
         assert!(producer.is_closed());
     }
@@ -345,7 +346,8 @@ fn flush_ends_under_a_constant_stream_from_two_producers() {
     let handled = Arc::new([0, 1, 2].map(|_| AtomicU32::new(0)));
     let counts = handled.clone();
     let own = producer.clone();
-    // Pushes for each item one of its own, so that the bypass is never empty for long.
+    // The handler pushes an item of its own for each one, so that the bypass is never empty for
+    // long.
     let listener = Listener::spawn("test", consumer, move |id: usize| {
         counts[id].fetch_add(1, Ordering::Relaxed);
         if id == 1 {
@@ -373,7 +375,7 @@ fn flush_ends_under_a_constant_stream_from_two_producers() {
 }
 
 #[test]
-fn several_threads_flush_at_a_time() {
+fn several_threads_flush_at_the_same_time() {
     watch();
     let (producer, consumer) = bounded(8);
     let handled = Arc::new([0, 1, 2].map(|_| AtomicU32::new(0)));
@@ -414,7 +416,7 @@ fn after_a_panic_the_next_item_is_handled() {
 }
 
 #[test]
-fn after_a_panic_the_queue_is_closed_where_that_was_chosen() {
+fn after_a_panic_the_queue_is_closed_if_that_was_chosen() {
     watch();
     let tally: &'static Tally = Box::leak(Box::new(Tally::new()));
     let (producer, consumer) = bounded(2);
@@ -444,7 +446,7 @@ fn after_a_panic_the_queue_is_closed_where_that_was_chosen() {
     tally.assert_each_dropped_once(4);
 }
 
-/// Panics when it is dropped, if so told.
+/// Panics when it is dropped, if its field is true.
 struct Bomb(bool);
 
 impl Drop for Bomb {
@@ -464,7 +466,7 @@ fn a_panic_in_an_items_destructor_counts_as_the_handlers() {
 }
 
 #[test]
-fn payloads_dropped_items_and_handlers_that_panic_themselves_harm_nobody() {
+fn payloads_items_and_handlers_that_panic_do_no_harm() {
     watch();
     let (producer, consumer) = bounded(8);
     let bomb = Bomb(true);
@@ -486,7 +488,7 @@ fn payloads_dropped_items_and_handlers_that_panic_themselves_harm_nobody() {
 }
 
 #[test]
-fn a_static_queue_can_be_listened_to_and_the_next_consumer_is_let_alone() {
+fn a_listener_of_a_static_queue_leaves_the_next_consumer_alone() {
     watch();
     static QUEUE: StaticQueue<u32, 4, 4> = StaticQueue::new();
     let (sender, handled) = channel();
@@ -541,7 +543,7 @@ mod stopped {
     use bywash::Producer;
     use bywash::steps::hooked;
 
-    /// Where a push is stopped, and told to go on.
+    /// The step at which a push stops, and the channels that report the stop and resume the push.
     struct Stop {
         at: u32,
         step: AtomicU32,
@@ -556,7 +558,7 @@ mod stopped {
             (Self { at, step: AtomicU32::new(0), is_there, go_on }, arrives, goes)
         }
 
-        /// Does `run`, and stops before the step, if there is one. Says whether there was.
+        /// Calls `run`, and stops before the step. Returns whether `run` came to that step.
         fn push(self, run: impl FnOnce()) -> bool {
             let hook = || {
                 if self.step.fetch_add(1, Ordering::Relaxed) == self.at {
@@ -578,7 +580,7 @@ mod stopped {
         watch();
         for at in 0.. {
             let (sender, handled) = channel();
-            // The slots behind a stopped push are not free again before it goes on.
+            // The slots after a stopped push are not freed before it goes on.
             let (producer, consumer) = bounded(16);
             let listener = Listener::spawn("test", consumer, into(sender)).unwrap();
             let (stop, is_there, go_on) = Stop::new(at);
@@ -603,13 +605,13 @@ mod stopped {
 
     #[test]
     fn flush_is_not_deceived_by_a_push_of_the_domain_that_comes_late() {
-        assert_flush_waits_beside_late_pushes(1, |log| log.push('d').unwrap());
+        assert_flush_waits_despite_late_pushes(1, |log| log.push('d').unwrap());
     }
 
     #[test]
     fn flush_is_not_deceived_by_a_batch_of_the_domain_that_comes_late() {
         for count in [2, 64, 70, 1000] {
-            assert_flush_waits_beside_late_pushes(1, move |log| {
+            assert_flush_waits_despite_late_pushes(1, move |log| {
                 log.try_push_many(&mut iter::repeat_n('d', count).collect()).unwrap();
             });
         }
@@ -617,13 +619,13 @@ mod stopped {
 
     #[test]
     fn flush_is_not_deceived_by_200_threads_of_the_domain_that_come_late() {
-        assert_flush_waits_beside_late_pushes(200, |log| log.push('d').unwrap());
+        assert_flush_waits_despite_late_pushes(200, |log| log.push('d').unwrap());
     }
 
-    /// L2: so many threads of the domain see the ring full and are stopped. Then `a` is pushed and
-    /// a flush begins. When the listener has noted the tails they go on, and what they push is
-    /// popped before `a`.
-    fn assert_flush_waits_beside_late_pushes(
+    /// L2: `threads` threads of the domain see that the ring is full, and are stopped. Then `a` is
+    /// pushed and a flush begins. When the listener has noted the tails, the threads go on, and
+    /// what they push is popped before `a`.
+    fn assert_flush_waits_despite_late_pushes(
         threads: usize,
         push: impl Fn(&Producer<char>) + Clone + Send + 'static,
     ) {

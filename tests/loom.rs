@@ -2,8 +2,8 @@
 //! loom`.
 //!
 //! Each explores every schedule with up to [`PREEMPTIONS`] preemptions, and every value that a load
-//! may return. The names in brackets are those of the ordering table in `src/ring.rs`: the
-//! operations that the model fails without.
+//! may return. The names in brackets are labels of the ordering table in `src/ring.rs`. They name
+//! the operations that the model fails without.
 #![cfg(loom)]
 
 use bywash::{Builder, Consumer, Domain, PopError, Producer, PushError, TryPopError};
@@ -142,19 +142,20 @@ fn fewer_than_the_limit_are_in() {
     });
 }
 
-/// Two threads' queue, in which there is room for one item more than the first thread ever has in
-/// it: that one pushes an item and pops one, twice. The other runs `other` beside it.
+/// A queue of two threads, with room for one item more than the first thread ever has in it. The
+/// first thread pushes an item and pops one, twice. At the same time the second thread runs
+/// `other`.
 ///
-/// The second thread has seen nothing of the first one's pops. So whatever it reads of the tail, it
-/// must read a head that fits, or it takes the ring for full.
-fn beside_pushes_and_pops(
+/// The second thread has seen nothing of the first one's pops. So whichever tail it reads, it must
+/// read a head that fits, or it takes the ring for full.
+fn while_another_pushes_and_pops(
     capacity: usize,
     other: impl Fn(Producer<Item>, Domain) + Clone + Send + Sync + 'static,
 ) {
     model(PREEMPTIONS, move || {
         let (producer, mut consumer) = queue(capacity, 0);
-        let (beside, domain, other) = (producer.clone(), consumer.domain(), other.clone());
-        let thread = thread::spawn(move || other(beside, domain));
+        let (second, domain, other) = (producer.clone(), consumer.domain(), other.clone());
+        let thread = thread::spawn(move || other(second, domain));
         for i in 1..=2 {
             if producer.try_push(item(i)).is_ok() {
                 consumer.try_pop().expect("a push has finished");
@@ -167,19 +168,19 @@ fn beside_pushes_and_pops(
 /// [tail:L] [tail:F]
 #[test]
 fn a_push_is_refused_by_a_full_ring_only() {
-    beside_pushes_and_pops(2, |producer, _| producer.try_push(item(3)).unwrap());
+    while_another_pushes_and_pops(2, |producer, _| producer.try_push(item(3)).unwrap());
 }
 
 /// [tail:L] of a claim within a smaller bound.
 #[test]
 fn a_push_within_a_limit_is_refused_at_the_limit_only() {
-    beside_pushes_and_pops(4, |producer, _| producer.try_push_within(item(3), 2).unwrap());
+    while_another_pushes_and_pops(4, |producer, _| producer.try_push_within(item(3), 2).unwrap());
 }
 
 /// [tail:L] as a push in the domain sees it, which does not wait.
 #[test]
 fn a_push_would_deadlock_beside_a_full_ring_only() {
-    beside_pushes_and_pops(2, |producer, domain| {
+    while_another_pushes_and_pops(2, |producer, domain| {
         let _guard = domain.enter();
         producer.push(item(3)).unwrap();
     });
@@ -188,7 +189,7 @@ fn a_push_would_deadlock_beside_a_full_ring_only() {
 /// [full:L]: a ring of 2 that has one item at most is never full.
 #[test]
 fn full_is_true() {
-    beside_pushes_and_pops(2, |producer, _| assert!(!producer.is_full()));
+    while_another_pushes_and_pops(2, |producer, _| assert!(!producer.is_full()));
 }
 
 /// [empty:H]: a ring that always has an item is never empty.
@@ -210,7 +211,7 @@ fn empty_is_true() {
     });
 }
 
-/// C6: whoever stands before it in the ring, claimed and not published, a finished push is popped.
+/// C6: a finished push is popped, even if an earlier slot in the ring is claimed and not published.
 #[test]
 fn a_stopped_push_hides_no_other() {
     model(PREEMPTIONS, || {
@@ -235,7 +236,7 @@ fn a_stopped_push_hides_no_other() {
     });
 }
 
-/// The consumer never gives out `later` before `earlier`.
+/// The consumer never pops `later` before `earlier`.
 fn assert_order(popped: &[usize], earlier: usize, later: usize) {
     let position = |number| popped.iter().position(|&other| other == number);
     if let (Some(earlier), Some(later)) = (position(earlier), position(later)) {
@@ -273,7 +274,8 @@ fn order_holds_around_a_stopped_push_in_2() {
     order_around_a_stopped_push(2);
 }
 
-/// C3 through the bypass: the consumer's own push, beside a full ring, against a second producer's.
+/// C3 through the bypass: the consumer's own push, while the ring is full, against a second
+/// producer's.
 #[test]
 fn the_bypass_keeps_order_with_another_producer() {
     model(PREEMPTIONS, || {
@@ -288,7 +290,7 @@ fn the_bypass_keeps_order_with_another_producer() {
             other.try_push(item(if late { 2 } else { 3 })).is_ok()
         });
         let mut popped = Vec::new();
-        // Beside the ring or in it, as the other was faster or not.
+        // In the bypass or in the ring, depending on which thread was faster.
         producer.push(item(1)).unwrap();
         popped.extend(consumer.try_pop().map(number));
         done.store(true, Ordering::Release);
@@ -329,8 +331,7 @@ fn batches_lose_nothing_and_keep_order() {
     });
 }
 
-/// B3 for batches: a push into the bypass that has finished is not overtaken by any item of a
-/// batch.
+/// B3 for batches: no item of a batch overtakes a finished push into the bypass.
 #[test]
 fn a_batch_does_not_overtake_the_bypass() {
     model(2, || {
@@ -341,7 +342,7 @@ fn a_batch_does_not_overtake_the_bypass() {
         let first = thread::spawn(move || {
             let _guard = domain.enter();
             inside.try_push(item(2)).unwrap();
-            // After the one beside the ring, or the one in it.
+            // After the item in the bypass, or the one in the ring.
             inside.try_push(item(3)).is_ok()
         });
         let mut popped = Vec::new();
@@ -354,7 +355,7 @@ fn a_batch_does_not_overtake_the_bypass() {
     });
 }
 
-/// One wake for a batch.
+/// A batch causes one wake.
 #[test]
 fn a_batch_wakes_a_pop() {
     model(2, || {
@@ -367,12 +368,12 @@ fn a_batch_wakes_a_pop() {
             popped.into_iter().map(number).collect::<Vec<_>>()
         });
         assert_eq!(producer.try_push_many(&mut [item(1), item(2)].into()), Ok(2));
-        // Not closed before: that would wake, too.
+        // The producer must not close the queue before, because that would wake, too.
         assert_eq!(thread.join().unwrap(), [1, 2]);
     });
 }
 
-/// One wake for the room that a batch leaves.
+/// The pop of a batch causes one wake for its room.
 #[test]
 fn a_batch_popped_wakes_a_push() {
     model(2, || {
@@ -382,15 +383,15 @@ fn a_batch_popped_wakes_a_push() {
             thread::spawn(move || producer.push_many(&mut [item(2), item(3)].into()).unwrap());
         let mut popped = Vec::new();
         assert_eq!(consumer.try_pop_many(&mut popped, 2), Ok(2));
-        // No pop before: one that finds nothing would wake, too.
+        // The consumer must not pop before, because a pop that finds nothing would wake, too.
         thread.join().unwrap();
         while consumer.try_pop_many(&mut popped, 2).is_ok() {}
         assert!(popped.into_iter().map(number).eq(0..4));
     });
 }
 
-/// As before, with the push into the bypass on another thread, inside the domain: finished before
-/// the ring push that the consumer may see first.
+/// As before, but another thread, inside the domain, pushes into the bypass. This push finishes
+/// before the push into the ring that the consumer may see first.
 #[test]
 fn a_push_from_the_domain_is_not_overtaken() {
     model(PREEMPTIONS, || {
@@ -431,8 +432,8 @@ fn a_rebound_consumer_shares_the_bypass_with_the_old_thread() {
         producer.try_push(item(0)).unwrap();
         let domain = consumer.domain();
         let old = producer.clone();
-        // What the old thread saw when it was the consumer's is what a thread inside the domain
-        // sees.
+        // The old thread, from when it was the consumer's, sees the same as a thread inside the
+        // domain.
         let thread = thread::spawn(move || {
             let _guard = domain.enter();
             old.try_push(item(1)).unwrap();
@@ -448,7 +449,7 @@ fn a_rebound_consumer_shares_the_bypass_with_the_old_thread() {
     });
 }
 
-/// [sleep:F] [notify:L]: a push finds whoever sleeps.
+/// [sleep:F] [notify:L]: a push finds a consumer that sleeps.
 #[test]
 fn a_push_wakes_a_pop() {
     model(2, || {
@@ -464,7 +465,7 @@ fn a_push_wakes_a_pop() {
     });
 }
 
-/// As before, with two that push, so that one is stopped between claim and publish while the other
+/// As before, with two pushes, so that one is stopped between claim and publish while the other
 /// wakes.
 #[test]
 fn one_of_two_pushes_wakes_a_pop() {
@@ -483,7 +484,7 @@ fn one_of_two_pushes_wakes_a_pop() {
     });
 }
 
-/// A push into the bypass wakes as one into the ring does.
+/// A push into the bypass wakes the consumer as one into the ring does.
 #[test]
 fn a_push_into_the_bypass_wakes_a_pop() {
     model(PREEMPTIONS, || {
@@ -500,7 +501,7 @@ fn a_push_into_the_bypass_wakes_a_pop() {
     });
 }
 
-/// [sleep:F]: a pop finds whoever waits for room.
+/// [sleep:F]: a pop finds a producer that waits for room.
 #[test]
 fn a_pop_wakes_a_push() {
     model(2, || {
@@ -515,8 +516,8 @@ fn a_pop_wakes_a_push() {
     });
 }
 
-/// Two sleep; the consumer pops once and sleeps not on the queue but until somebody came in. Then
-/// it goes on.
+/// Two producers sleep. The consumer pops once and then waits outside the queue until one of them
+/// has pushed. Then it goes on.
 #[test]
 fn one_pop_lets_one_of_two_sleepers_in() {
     model(2, || {
@@ -545,7 +546,8 @@ fn one_pop_lets_one_of_two_sleepers_in() {
     });
 }
 
-/// [registered:L] Two slots are freed while two sleep: the one that is woken wakes the other.
+/// [registered:L] Two slots are freed while two producers sleep: the one that is woken wakes the
+/// other.
 #[test]
 fn a_wake_is_passed_on_while_there_is_room() {
     model(2, || {
@@ -565,7 +567,7 @@ fn a_wake_is_passed_on_while_there_is_room() {
     });
 }
 
-/// C8: whoever waits for room is told that there will be none.
+/// C8: a producer that waits for room gets `Closed`.
 #[test]
 fn closing_wakes_those_who_wait_for_room() {
     model(2, || {
@@ -586,7 +588,7 @@ fn closing_wakes_those_who_wait_for_room() {
     });
 }
 
-/// [close:C]: what was accepted while the queue was being closed is popped before `Closed`.
+/// [close:C]: an item that was accepted while the queue was being closed is popped before `Closed`.
 #[test]
 fn a_push_beside_close_is_popped_or_refused() {
     model(PREEMPTIONS, || {
@@ -598,7 +600,7 @@ fn a_push_beside_close_is_popped_or_refused() {
             })
             .collect();
         consumer.close();
-        // Waits for those who had claimed.
+        // Waits for the pushes that had claimed.
         let popped = consumer.iter().map(number).count();
         let accepted =
             threads.into_iter().map(|thread| thread.join().unwrap() as usize).sum::<usize>();
@@ -606,7 +608,7 @@ fn a_push_beside_close_is_popped_or_refused() {
     });
 }
 
-/// The last producer's drop wakes, and comes after every push.
+/// The drop of the last producer wakes the consumer, and comes after every push.
 #[test]
 fn the_last_of_two_producers_closes() {
     model(2, || {
@@ -622,7 +624,8 @@ fn the_last_of_two_producers_closes() {
     });
 }
 
-/// C2: what is in the queue when the consumer goes, and what comes while it goes, is dropped once.
+/// C2: an item that is in the queue when the consumer is dropped, or comes meanwhile, is dropped
+/// once.
 #[test]
 fn what_is_left_is_dropped_once() {
     model(PREEMPTIONS, || {
@@ -637,8 +640,7 @@ fn what_is_left_is_dropped_once() {
     });
 }
 
-/// [close:C] [closed:L] [last:P]: who is told that the queue is closed sees what came before, from
-/// each producer.
+/// [close:C] [closed:L] [last:P]: a consumer that gets `Closed` sees what each producer did before.
 #[test]
 fn closed_tells_what_came_before() {
     model(2, || {
@@ -649,7 +651,8 @@ fn closed_tells_what_came_before() {
             thread::spawn({
                 let cells = cells.clone();
                 move || {
-                    // SAFETY: nobody looks before the queue is closed, which is after this.
+                    // SAFETY: the consumer reads only after the queue is closed, which is after
+                    // this.
                     cells.0.with_mut(|cell| unsafe { *cell = 1 });
                     drop(producer);
                 }
@@ -663,7 +666,7 @@ fn closed_tells_what_came_before() {
         while consumer.try_pop() == Err(TryPopError::Empty) {
             thread::yield_now();
         }
-        // SAFETY: all writing came before closing.
+        // SAFETY: all writes came before the close.
         cells.0.with(|cell| assert_eq!(unsafe { *cell }, 1));
         // SAFETY: as before.
         cells.1.with(|cell| assert_eq!(unsafe { *cell }, 1));

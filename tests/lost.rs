@@ -1,8 +1,8 @@
-//! `try_push_or_count` and `take_lost`: what was given up is told once, and in its place.
+//! `try_push_or_count` and `take_lost`: each lost item is reported once, and in its place.
 #![cfg(all(feature = "std", not(loom)))]
 
 #[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/signals.rs"]
 mod signals;
 mod support;
@@ -13,38 +13,41 @@ use std::thread;
 use bywash::{Builder, Consumer, Producer, StaticQueue, TryPushError};
 use support::{pin, watch};
 
-/// So that this thread may pop and still be refused.
+/// A queue on which this thread may pop and still be refused.
 fn without_bypass(capacity: usize) -> (Producer<u64>, Consumer<u64>) {
     Builder::new(capacity).bypass(0).build()
 }
 
-/// Pushes `items`, and says how many were refused.
+/// Pushes `items`, and returns how many were refused.
 fn push_all(producer: &Producer<u64>, items: std::ops::Range<u64>) -> u64 {
     items.map(|item| u64::from(producer.try_push_or_count(item).is_err())).sum()
 }
 
-/// What a reader of the stream sees: each item, and how many are said to be lost right after it.
+/// What a reader of the stream sees: each item, and how many are reported lost right after it.
 fn read(consumer: &mut Consumer<u64>) -> Vec<(u64, u64)> {
     std::iter::from_fn(|| consumer.try_pop().ok().map(|item| (item, consumer.take_lost())))
         .collect()
 }
 
 #[test]
-fn a_run_is_told_after_the_item_that_it_stands_behind() {
+fn a_run_is_reported_after_the_item_that_it_follows() {
     for capacity in 1..=4 {
         let (producer, mut consumer) = without_bypass(capacity as usize);
         for first in [0, 10, 20] {
             assert_eq!(push_all(&producer, first..first + capacity + 3), 3);
-            let told = (first..first + capacity)
+            let expected = (first..first + capacity)
                 .map(|item| (item, if item == first + capacity - 1 { 3 } else { 0 }));
-            assert!(read(&mut consumer).into_iter().eq(told), "capacity {capacity}, from {first}");
+            assert!(
+                read(&mut consumer).into_iter().eq(expected),
+                "capacity {capacity}, from {first}"
+            );
             assert_eq!(consumer.take_lost(), 0);
         }
     }
 }
 
 #[test]
-fn nothing_is_told_before_what_was_pushed_earlier_is_popped() {
+fn nothing_is_reported_before_what_was_pushed_earlier_is_popped() {
     let (producer, mut consumer) = without_bypass(2);
     assert_eq!(push_all(&producer, 0..3), 1);
     assert_eq!(consumer.take_lost(), 0);
@@ -55,11 +58,11 @@ fn nothing_is_told_before_what_was_pushed_earlier_is_popped() {
 }
 
 #[test]
-fn runs_within_a_lap_are_told_where_the_first_would_have_stood() {
+fn runs_within_a_lap_are_reported_in_the_place_of_the_first() {
     let (producer, mut consumer) = without_bypass(2);
     assert_eq!(push_all(&producer, 0..3), 1);
     assert_eq!((consumer.try_pop(), consumer.take_lost()), (Ok(0), 0));
-    // In comes 3, and 4 and 5 are refused behind it; the consumer has not come to the first place
+    // 3 is accepted, and 4 and 5 are refused after it. The consumer has not reached the first place
     // yet.
     assert_eq!(push_all(&producer, 3..6), 2);
     assert_eq!(read(&mut consumer), [(1, 3), (3, 0)]);
@@ -95,60 +98,60 @@ fn only_refused_and_counted_pushes_count() {
 }
 
 #[test]
-fn what_goes_into_the_bypass_is_not_lost_and_what_finds_that_full_is() {
+fn what_the_bypass_takes_is_not_lost_and_what_it_refuses_is() {
     let (producer, mut consumer) = Builder::new(2).bypass(2).build();
     consumer.bind();
     assert_eq!(push_all(&producer, 0..7), 3);
-    let told = read(&mut consumer);
-    assert!(told.iter().map(|entry| entry.0).eq(0..4));
-    assert_eq!(told.iter().map(|entry| entry.1).sum::<u64>(), 3);
+    let reported = read(&mut consumer);
+    assert!(reported.iter().map(|entry| entry.0).eq(0..4));
+    assert_eq!(reported.iter().map(|entry| entry.1).sum::<u64>(), 3);
 }
 
 #[test]
 fn a_static_queue_counts_too() {
     static QUEUE: StaticQueue<u64, 1, 0> = StaticQueue::new();
-    // Before there is a consumer, too.
+    // This counts before there is a consumer, too.
     assert_eq!([0, 1, 2].map(|item| QUEUE.try_push_or_count(item).is_ok()), [true, false, false]);
     let mut consumer = QUEUE.consumer().unwrap();
     assert_eq!(consumer.take_lost(), 0);
     assert_eq!((consumer.try_pop(), consumer.take_lost()), (Ok(0), 2));
 }
 
-/// Against one producer every place can be checked: the items are numbers in a row, so that gaps
-/// are what was lost.
+/// With one producer every place can be checked: the items are consecutive numbers, so a gap shows
+/// what was lost.
 #[test]
-fn the_place_is_right_to_a_lap_while_the_producer_goes_on() {
+fn the_place_is_right_within_a_lap_while_the_producer_goes_on() {
     watch();
     for capacity in [1, 2, 7, 64] {
         let (producer, mut consumer) = without_bypass(capacity);
-        let (refused, told) = thread::scope(|scope| {
+        let (refused, reported) = thread::scope(|scope| {
             let refusing = scope.spawn(move || {
                 pin(0);
                 push_all(&producer, 0..100_000)
             });
-            let mut told = Vec::new();
+            let mut reported = Vec::new();
             while let Ok(item) = consumer.pop() {
-                told.push((item, consumer.take_lost()));
-                if told.len() % 100 == 0 {
+                reported.push((item, consumer.take_lost()));
+                if reported.len() % 100 == 0 {
                     thread::yield_now();
                 }
             }
-            let total = told.iter().map(|entry| entry.1).sum::<u64>() + consumer.take_lost();
+            let total = reported.iter().map(|entry| entry.1).sum::<u64>() + consumer.take_lost();
             let refused = refusing.join().unwrap();
             assert_eq!(total, refused);
-            (refused, told)
+            (refused, reported)
         });
         let missing_before =
-            |index: usize| told.get(index).map_or(refused, |&(item, _)| item - index as u64);
+            |index: usize| reported.get(index).map_or(refused, |&(item, _)| item - index as u64);
         let mut sum = 0;
-        for (index, (item, lost)) in told.iter().enumerate() {
+        for (index, (item, lost)) in reported.iter().enumerate() {
             sum += lost;
             let due = index.saturating_sub(capacity);
             assert!(
                 sum >= if due == 0 { 0 } else { missing_before(due) },
-                "told too late, at {item}"
+                "reported too late, at {item}"
             );
-            assert!(sum <= missing_before(index + 1 + capacity), "told too early, at {item}");
+            assert!(sum <= missing_before(index + 1 + capacity), "reported too early, at {item}");
         }
     }
 }
@@ -168,13 +171,13 @@ fn several_producers_lose_nothing_from_the_count() {
                 });
             }
             drop(producer);
-            let (mut popped, mut told) = (0, 0);
+            let (mut popped, mut reported) = (0, 0);
             while consumer.pop().is_ok() {
                 popped += 1;
-                told += consumer.take_lost();
+                reported += consumer.take_lost();
             }
-            told += consumer.take_lost();
-            assert_eq!((told, popped + told), (refused.load(Ordering::Relaxed), 150_000));
+            reported += consumer.take_lost();
+            assert_eq!((reported, popped + reported), (refused.load(Ordering::Relaxed), 150_000));
         });
     }
 }
@@ -204,14 +207,17 @@ fn a_handler_that_counts_on_top_of_a_count_loses_nothing_from_it() {
         let _timer = Timer::on_this_thread(libc::SIGUSR1, Duration::from_micros(50));
         (0..300_000).for_each(|_| push());
     });
-    let (mut popped, mut told) = (0, 0);
+    let (mut popped, mut reported) = (0, 0);
     while !pushing.is_finished() {
         popped += u64::from(consumer.try_pop().is_ok());
-        told += consumer.take_lost();
+        reported += consumer.take_lost();
     }
     popped += consumer.try_iter().count() as u64;
-    told += consumer.take_lost();
-    assert_eq!((popped, told), (ACCEPTED.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed)));
+    reported += consumer.take_lost();
+    assert_eq!(
+        (popped, reported),
+        (ACCEPTED.load(Ordering::Relaxed), REFUSED.load(Ordering::Relaxed))
+    );
 }
 
 /// Run with `RUSTFLAGS="--cfg bywash_steps"`.
@@ -242,32 +248,32 @@ mod at_every_step {
         }
     }
 
-    /// The consumer comes in between, pops, and takes what was counted.
+    /// The consumer runs in between, pops, and takes what was counted.
     #[test]
     fn the_consumer_takes_on_top_of_a_count() {
         for at in 0.. {
             let (producer, consumer) = without_bypass(2);
             let mut refused = push_all(&producer, 0..3);
-            let (step, told) = (Cell::new(0), Cell::new(0));
+            let (step, reported) = (Cell::new(0), Cell::new(0));
             let consumer = Mutex::new(consumer);
             let take =
                 || read(&mut consumer.lock().unwrap()).iter().map(|entry| entry.1).sum::<u64>();
             let hook = || {
                 if step.replace(step.get() + 1) == at {
-                    told.set(thread::scope(|scope| scope.spawn(take).join().unwrap()));
-                    assert_eq!(told.get(), 1, "at step {at}");
+                    reported.set(thread::scope(|scope| scope.spawn(take).join().unwrap()));
+                    assert_eq!(reported.get(), 1, "at step {at}");
                 }
             };
             refused += hooked(&hook, || push_all(&producer, 8..9));
             refused += push_all(&producer, 10..13);
-            assert_eq!(told.get() + take(), refused, "at step {at}");
+            assert_eq!(reported.get() + take(), refused, "at step {at}");
             if step.get() <= at {
                 break;
             }
         }
     }
 
-    /// The consumer takes what there is, and a refusal comes at each step of that.
+    /// The consumer takes the count, and a push is refused at each step of that.
     #[test]
     fn a_handler_counts_on_top_of_the_taking() {
         for at in 0.. {
@@ -280,10 +286,10 @@ mod at_every_step {
                     nested.set(push_all(&producer, 10..15));
                 }
             };
-            let mut told = hooked(&hook, || consumer.take_lost());
+            let mut reported = hooked(&hook, || consumer.take_lost());
             refused += nested.get();
-            told += read(&mut consumer).iter().map(|entry| entry.1).sum::<u64>();
-            assert_eq!(told + consumer.take_lost(), refused, "at step {at}");
+            reported += read(&mut consumer).iter().map(|entry| entry.1).sum::<u64>();
+            assert_eq!(reported + consumer.take_lost(), refused, "at step {at}");
             if step.get() <= at {
                 break;
             }

@@ -1,4 +1,5 @@
-//! Items come out in the order their pushes finished, through ring and bypass, whoever pushed them.
+//! Items come out in the order their pushes finished, through ring and bypass, whichever threads
+//! pushed them.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -21,8 +22,8 @@ enum Step {
     PushOutside,
 }
 
-/// What the contract says of one thread at a time: all that was accepted is in one line, and each
-/// lane has its bound.
+/// What the contract says if one thread runs at a time: all accepted items are in one line, and
+/// each lane has its bound.
 struct Model {
     line: VecDeque<(u32, bool)>,
     capacity: usize,
@@ -30,16 +31,16 @@ struct Model {
 }
 
 impl Model {
-    fn count(&self, beside: bool) -> usize {
-        self.line.iter().filter(|item| item.1 == beside).count()
+    fn count(&self, in_bypass: bool) -> usize {
+        self.line.iter().filter(|item| item.1 == in_bypass).count()
     }
 
     fn push(&mut self, item: u32, may_bypass: bool) -> Result<(), TryPushError<u32>> {
-        let beside = self.count(false) == self.capacity;
-        if beside && !(may_bypass && self.count(true) < self.bypass) {
+        let in_bypass = self.count(false) == self.capacity;
+        if in_bypass && !(may_bypass && self.count(true) < self.bypass) {
             return Err(TryPushError::Full(item));
         }
-        self.line.push_back((item, beside));
+        self.line.push_back((item, in_bypass));
         Ok(())
     }
 
@@ -48,7 +49,7 @@ impl Model {
     }
 }
 
-/// A thread that pushes where it is told to, inside the domain or outside.
+/// A thread that pushes on request, inside the domain or outside.
 struct Elsewhere {
     orders: SyncSender<Option<Order>>,
     results: Receiver<Result<(), TryPushError<u32>>>,
@@ -93,7 +94,8 @@ impl Elsewhere {
     }
 }
 
-/// Does `steps` on a new queue and on its model, and compares what both say at every step.
+/// Performs `steps` on a new queue and on its model, and compares the results of both at every
+/// step.
 fn compare(capacity: usize, bypass: usize, steps: &[Step], elsewhere: &Elsewhere) {
     let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
     let mut model = Model { line: VecDeque::new(), capacity, bypass };
@@ -152,7 +154,7 @@ fn long_runs_past_full_keep_the_order_over_many_laps() {
     let elsewhere = Elsewhere::start();
     for (capacity, bypass) in [(1, 0), (1, 1), (2, 3), (3, 2), (4, 4), (5, 1)] {
         for period in 1..=capacity + bypass + 1 {
-            // Fill by `period`, then pop as many but one: so both lanes go round and round.
+            // Fill by `period`, then pop one less, so that both lanes go round many times.
             let push_and_pop =
                 [vec![Step::PushHere; period], vec![Step::Pop; period.max(2) - 1]].concat();
             compare(capacity, bypass, &push_and_pop.repeat(20), &elsewhere);
@@ -162,7 +164,7 @@ fn long_runs_past_full_keep_the_order_over_many_laps() {
 }
 
 #[test]
-fn a_push_into_a_slot_freed_meanwhile_stands_behind_what_is_beside_the_ring() {
+fn a_push_into_a_slot_freed_meanwhile_comes_after_what_is_in_the_bypass() {
     let (producer, mut consumer) = Builder::new(2).bypass(2).build();
     consumer.bind();
     (0..4).for_each(|i| producer.try_push(i).unwrap());
@@ -172,7 +174,7 @@ fn a_push_into_a_slot_freed_meanwhile_stands_behind_what_is_beside_the_ring() {
     assert!(consumer.try_iter().eq(1..5));
 }
 
-/// A thread of a chain: waits for its turn, pushes the number of the turn until accepted, and
+/// A thread of a chain: waits for its turn, pushes the number of the turn until it is accepted, and
 /// passes the turn on.
 fn push_in_turn(producer: &Producer<u32>, turns: Receiver<u32>, next: &SyncSender<u32>, last: u32) {
     for turn in turns {
@@ -188,8 +190,8 @@ fn push_in_turn(producer: &Producer<u32>, turns: Receiver<u32>, next: &SyncSende
     }
 }
 
-/// Lets threads push in turns, those for which `inside` is true from inside the domain, while the
-/// consumer pops.
+/// Threads push in turns while the consumer pops. Those for which `inside` is true push from inside
+/// the domain.
 fn assert_turns_are_kept(capacity: usize, bypass: usize, inside: &[bool]) {
     const LAST: u32 = 1_000;
     let (producer, mut consumer) = Builder::new(capacity).bypass(bypass).build();
@@ -252,7 +254,7 @@ fn fill_and_pop(
 }
 
 #[test]
-fn a_consumer_handed_round_pushes_beside_the_ring_from_each_thread_in_order() {
+fn a_consumer_handed_round_pushes_into_the_bypass_from_each_thread_in_order() {
     for (capacity, bypass) in [(1, 1), (1, 3), (2, 2), (3, 1)] {
         let (producer, consumer) = Builder::new(capacity).bypass(bypass).build();
         let mut state = (consumer, (0, 0));

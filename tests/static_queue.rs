@@ -1,4 +1,4 @@
-//! `StaticQueue`: in every feature set what does not wait, and with `std` the rest.
+//! `StaticQueue`: the calls that never wait in every feature set, and the others with `std`.
 #![cfg(not(loom))]
 
 mod support;
@@ -9,7 +9,7 @@ use std::thread;
 
 use bywash::{StaticQueue, TryPopError, TryPushError};
 
-/// Fills and empties a queue several times, from every place in it, and checks every count at each
+/// Fills and empties a queue several times, starting at every slot, and checks every count at each
 /// step.
 fn assert_counts<const N: usize, const BYPASS: usize>() {
     let queue = StaticQueue::<_, N, BYPASS>::new();
@@ -78,7 +78,7 @@ fn of_many_threads_that_claim_at_once_one_gets_the_consumer() {
 }
 
 #[test]
-fn between_two_consumers_pushes_are_told_closed_and_the_next_starts_empty() {
+fn between_two_consumers_pushes_get_closed_and_the_next_starts_empty() {
     static QUEUE: StaticQueue<u8, 3, 0> = StaticQueue::new();
     for round in 0..4 {
         let mut consumer = QUEUE.consumer().unwrap();
@@ -134,7 +134,7 @@ impl Drop for Claimer {
 }
 
 #[test]
-fn while_the_consumer_is_being_dropped_its_items_are_told_closed_and_cannot_claim_the_next() {
+fn while_the_consumer_is_being_dropped_its_items_get_closed_and_cannot_claim_the_next() {
     let consumer = NESTED.consumer();
     NESTED.try_push(Claimer).ok().unwrap();
     NESTED.try_push(Claimer).ok().unwrap();
@@ -216,7 +216,7 @@ fn several_producers_and_a_polling_consumer_lose_nothing() {
 
 #[cfg(not(feature = "std"))]
 #[test]
-fn without_std_nothing_goes_beside_the_ring() {
+fn without_std_nothing_goes_into_the_bypass() {
     let queue = StaticQueue::<_, 1, 8>::new();
     let mut consumer = queue.consumer().unwrap();
     assert!(consumer.try_pop().is_err());
@@ -234,7 +234,8 @@ mod blocking {
 
     const SHORT: Duration = Duration::from_millis(2);
 
-    /// Fills ring and bypass on the consumer's thread, and states how each push is refused there.
+    /// Fills ring and bypass on the consumer's thread, and checks how each kind of push is refused
+    /// there.
     fn assert_room<const N: usize, const BYPASS: usize>() {
         watch();
         let queue = StaticQueue::<_, N, BYPASS>::new();
@@ -344,7 +345,7 @@ mod blocking {
     }
 
     #[test]
-    fn the_domain_is_the_queues_and_serves_every_consumer_of_it() {
+    fn the_domain_belongs_to_the_queue_and_serves_each_of_its_consumers() {
         watch();
         let queue = StaticQueue::<_, 1, 1>::new();
         let domain = queue.consumer().unwrap().domain();

@@ -1,13 +1,13 @@
-//! Every call on a queue, interrupted at every machine instruction by a push, or by another thread.
-//! On x86-64 Linux; elsewhere skipped.
+//! Interrupts every call on a queue at every machine instruction, by a push or by another thread.
+//! Runs on x86-64 Linux, and is skipped elsewhere.
 //!
-//! The call is single-stepped. Before each instruction the process forks: the child does what
-//! interrupts the call, finishes it, and looks whether anything was lost, doubled, hidden, out of
-//! order, or refused without cause. A hang is a finding, with the instruction at which it began.
-//! What happens inside of system calls is left to the storms.
+//! The call is single-stepped. Before each instruction the process forks. The child interrupts the
+//! call, finishes it, and checks whether anything was lost, doubled, hidden, out of order, or
+//! refused without cause. A hang is a finding, and is reported with the instruction at which it
+//! began. The storms test what happens inside system calls.
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
@@ -35,7 +35,7 @@ mod steps {
     use super::support::sleeper::Sleeper;
     use super::support::trap::{Step, step};
 
-    /// A debug build has ten times the steps, and tries one in so many.
+    /// A debug build has ten times as many steps, and tries one in so many.
     const STRIDE: usize = if cfg!(debug_assertions) { 37 } else { 1 };
     const CAPACITIES: &[usize] = if cfg!(debug_assertions) { &[1, 2] } else { &[1, 2, 3, 4, 8] };
 
@@ -63,7 +63,7 @@ mod steps {
         ]);
     }
 
-    /// What the processes of one case tell each other.
+    /// What the processes of one case share.
     #[derive(Default)]
     struct Tally {
         steps: AtomicUsize,
@@ -113,8 +113,8 @@ mod steps {
         assert_eq!(findings, 0);
     }
 
-    /// Steps through the call of a scene, and forks at each step. A child comes back from here as
-    /// well.
+    /// Steps through the call of a scene, and forks at each step. The children return from here,
+    /// too.
     fn play(scene: &Scene, tally: &Tally) {
         let play = Play::new(*scene);
         let mut sleeps = 0;
@@ -155,7 +155,7 @@ mod steps {
             fills.dedup();
             for in_ring in fills {
                 for in_bypass in [0, BYPASS] {
-                    // A lap, for half of them.
+                    // Half of the scenes begin after a lap.
                     let before = if in_bypass == 0 { capacity } else { 0 };
                     for who in [Who::Consumer, Who::Domain, Who::Other] {
                         for nested in [
@@ -182,15 +182,16 @@ mod steps {
         scenes
     }
 
-    /// Leaves out what cannot be, and what another scene shows.
+    /// Leaves out scenes that are impossible, and those that another one covers.
     fn is_played(scene: &Scene) -> bool {
         let other_pops = scene.nested == Nested::OtherPops;
         let possible = match scene.outer {
-            // With nobody to make room.
+            // Otherwise no thread would make room.
             Outer::Push if scene.who == Who::Other => other_pops,
             // The consumer's end is in use.
             outer if outer.pops() != 0 => !other_pops,
-            // No memory is to be had on top of a release of memory, and so no thread.
+            // While memory is being freed, the handler cannot allocate, so it cannot start a
+            // thread.
             Outer::Close | Outer::DropConsumer | Outer::DropProducer => {
                 !matches!(scene.nested, Nested::OtherPops | Nested::OtherPushes)
             }
@@ -200,14 +201,14 @@ mod steps {
         possible && !is_like_another(scene) && !(cfg!(bywash_portable) && scene.sleeps())
     }
 
-    /// Whether the instructions of the call are those of another scene.
+    /// Whether the call executes the same instructions as in another scene.
     fn is_like_another(scene: &Scene) -> bool {
         let full = scene.in_ring == scene.capacity;
         let small = scene.capacity <= 2;
         let outer = match scene.outer {
             Outer::Push => !small && (scene.sleeps() || !full),
             Outer::Pop => !small,
-            // A limit of its own, and nobody asks whose thread it is.
+            // It has a limit of its own, and does not depend on the thread.
             Outer::TryPushWithin => !matches!(scene.capacity, 1 | 3) || scene.who == Who::Domain,
             Outer::TryPushOrCount | Outer::TryPushAndWait => !small,
             // Batches of 3.
@@ -225,8 +226,8 @@ mod steps {
         outer || who
     }
 
-    /// On another thread than the one that sleeps. The nested push wakes it, whatever has become of
-    /// the push beneath it.
+    /// The push runs on another thread than the sleeping one. The nested push wakes the sleeper,
+    /// however far the interrupted push is.
     fn a_push_that_wakes_the_consumer() {
         for (what, call) in
             [("try_push", Call::TryPush), ("push", Call::Push), ("drop", Call::DropProducer)]
@@ -263,7 +264,7 @@ mod steps {
         }
     }
 
-    /// However the consumer waits; and of two pushes, the second has nobody to wake.
+    /// This holds however the consumer waits. The second of two pushes has nobody to wake.
     fn to_wake_is_one_system_call() {
         let system_calls = |producer: &Producer<u8>| {
             let mut calls = 0;
@@ -275,7 +276,7 @@ mod steps {
         let (producer, mut consumer) = bounded(4);
         let sleeper = Sleeper::spawn(move || assert_eq!(consumer.pop(), Ok(1)));
         sleeper.wait_until_asleep();
-        // Elsewhere it naps.
+        // On other systems it naps.
         assert_eq!(system_calls(&producer), usize::from(!cfg!(bywash_portable)));
         sleeper.join();
         #[cfg(all(feature = "eventfd", not(bywash_portable)))]
@@ -296,11 +297,11 @@ mod steps {
         DropProducer,
     }
 
-    /// From call to return, of a call that neither waits nor wakes: for a push one locked
-    /// instruction, for a pop none.
+    /// Counts from call to return, for calls that neither wait nor wake: a push has one locked
+    /// instruction, a pop none.
     fn the_fast_paths_have_one_locked_instruction_and_none() {
         let (producer, mut consumer) = bounded(64);
-        // The first ones find the limit, and bind.
+        // The first calls find the limit, and bind.
         for item in 0..8_u64 {
             producer.push(item).unwrap();
             consumer.try_pop().unwrap();
@@ -315,7 +316,7 @@ mod steps {
         assert_eq!((locked_in_push, locked_in_pop), (1, 0));
     }
 
-    /// How many instructions a call takes, and how many of them are locked.
+    /// Counts the instructions of a call, and how many of them are locked.
     fn count(call: impl FnOnce()) -> (usize, usize) {
         let mut locked = 0;
         (step(&mut |step| locked += usize::from(step.is_locked()), call), locked)

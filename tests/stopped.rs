@@ -1,10 +1,11 @@
-//! Producers that are stopped inside a push, at every machine instruction of it: for ever, or until
-//! others have pushed and popped. On x86-64 Linux; elsewhere skipped.
+//! Stops producers inside a push, at every machine instruction of it: forever, or until others have
+//! pushed and popped. Runs on x86-64 Linux, and is skipped elsewhere.
 //!
-//! Each stop is in a process of its own, so that a hang is a finding and does not hang the test.
+//! Each stop happens in a process of its own, so that a hang is a finding and does not hang the
+//! test.
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
@@ -34,8 +35,7 @@ mod stopped {
     const CAPACITIES: [usize; 5] = [1, 2, 3, 4, 8];
     const BYPASS: usize = 3;
 
-    /// The item of the producer that is stopped, or the first of its batch. All others count from
-    /// 0.
+    /// The item of the stopped producer, or the first of its batch. All others count from 0.
     const ITS: u32 = 1000;
     const BATCH: usize = 3;
 
@@ -76,14 +76,14 @@ mod stopped {
             ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
                 settle(the_sleeping_consumer_is_woken_past_a_stopped_waker())
             }),
-            ("a_blocked_push_goes_on_beside_a_stopped_one", || {
-                settle(a_blocked_push_goes_on_beside_a_stopped_one())
+            ("a_blocked_push_goes_on_while_another_is_stopped", || {
+                settle(a_blocked_push_goes_on_while_another_is_stopped())
             }),
-            ("a_stopped_heir_of_the_wake_holds_nobody_up_for_long", || {
-                settle(a_stopped_heir_of_the_wake_holds_nobody_up_for_long())
+            ("a_woken_and_stopped_push_does_not_hold_up_the_next_for_long", || {
+                settle(a_woken_and_stopped_push_does_not_hold_up_the_next_for_long())
             }),
-            ("close_works_beside_a_stopped_producer", || {
-                settle(close_works_beside_a_stopped_producer())
+            ("close_works_while_a_producer_is_stopped", || {
+                settle(close_works_while_a_producer_is_stopped())
             }),
         ]);
     }
@@ -93,15 +93,15 @@ mod stopped {
         assert_eq!(tally.findings, 0);
     }
 
-    /// `test` with a kind of push and the capacities of the ring. For most kinds small ones will
-    /// do.
+    /// Runs `test` with each kind of push, and the capacities of the ring. For most kinds small
+    /// ones suffice.
     fn with_each_push(test: fn(Push, &[usize]) -> Tally) -> Tally {
         let mut tally = test(TRY_PUSH, &CAPACITIES);
         OTHERS.into_iter().for_each(|push| tally += test(push, &CAPACITIES[..2]));
         tally
     }
 
-    /// Pushes until refused, with numbers from `next` on. Returns how many were accepted.
+    /// Pushes until refused, with numbers from `next` on. Returns how many items were accepted.
     fn fill(producer: &Producer<u32>, next: &mut u32) -> usize {
         let before = *next;
         while producer.try_push(*next).is_ok() {
@@ -110,8 +110,8 @@ mod stopped {
         (*next - before) as usize
     }
 
-    /// Pops everything, and looks whether it is what was pushed: the numbers from `first` to
-    /// `last`, and the item of the stopped producer at any place or none. Returns whether that was
+    /// Pops everything, and checks that it is what was pushed: the numbers from `first` to `last`,
+    /// and perhaps the item of the stopped producer, at any place. Returns whether that item was
     /// there.
     fn drain(consumer: &mut Consumer<u32>, first: u32, last: u32) -> bool {
         let popped: Vec<u32> = consumer.try_iter().collect();
@@ -120,8 +120,8 @@ mod stopped {
         its == 1
     }
 
-    /// As `drain`, for a stopped producer with a batch. Returns how many of it were there, the
-    /// first ones.
+    /// As `drain`, for a stopped producer with a batch. Returns how many items of the batch were
+    /// there, counted from its first.
     fn drain_batch(consumer: &mut Consumer<u32>, first: u32, last: u32) -> usize {
         let mut popped = Vec::new();
         while consumer.try_pop_many(&mut popped, 2).is_ok() {}
@@ -152,10 +152,11 @@ mod stopped {
                     (0..filled).for_each(|_| push_next(&producer, &mut next));
                     pushes(push, &producer, stop).wait();
                     let claimed = producer.len() - filled;
-                    // Nobody is the consumer's thread yet.
+                    // No thread is the consumer's yet.
                     assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
                     let was_there = drain(&mut consumer, 0, next);
-                    // Now this thread is, so the bypass takes what the ring does not.
+                    // Now this thread is the consumer's, so the bypass takes what the ring does
+                    // not.
                     let first = next;
                     let hidden = claimed == 1 && !was_there;
                     let room = if hidden { filled } else { capacity } + BYPASS;
@@ -235,10 +236,10 @@ mod stopped {
                         claimed == 0 || claimed == (capacity - filled).min(BATCH),
                         "not claimed at once"
                     );
-                    // Nobody is the consumer's thread yet.
+                    // No thread is the consumer's yet.
                     assert_eq!(fill(&producer, &mut next), capacity - filled - claimed);
                     let its = drain_batch(&mut consumer, 0, next);
-                    // From its first hidden item on the slots are in use.
+                    // The slots from its first hidden item on are in use.
                     let first = next;
                     let room = if its < claimed { filled + its } else { capacity };
                     assert_eq!(fill(&producer, &mut next), room + BYPASS);
@@ -249,7 +250,7 @@ mod stopped {
         tally
     }
 
-    /// A batch that goes into the ring and, what does not fit, beside it.
+    /// A batch that goes into the ring, and into the bypass what does not fit.
     fn a_stopped_batch_in_the_bypass_hides_its_own_items_only() -> Tally {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
@@ -351,8 +352,8 @@ mod stopped {
         tally
     }
 
-    /// Pushes and pops so many items, as far as there is room, resumes the stopped push, and looks
-    /// whether all is there, and whether all slots are in use again.
+    /// Pushes and pops `meanwhile` items, as far as there is room, and resumes the stopped push.
+    /// Then checks that all items are there, and that all slots can be used again.
     fn resume_after(
         meanwhile: usize,
         producer: &Producer<u32>,
@@ -381,12 +382,12 @@ mod stopped {
         assert!(!drain(&mut consumer, first, pushed));
     }
 
-    /// Resumed, it is pushed or counted, one of the two.
+    /// After the producer is resumed, its item is either pushed or counted.
     fn a_stopped_count_is_short_of_its_own_item_only() -> Tally {
         at_each_step("try_push_or_count", |stop| {
             let (producer, mut consumer) = Builder::new(2).bypass(0).build();
             let producer = Arc::new(producer);
-            let (mut next, mut told) = (0, 0);
+            let (mut next, mut reported) = (0, 0);
             fill(&producer, &mut next);
             let stopped = pushes(TRY_PUSH_OR_COUNT, &producer, stop);
             stopped.wait();
@@ -394,14 +395,14 @@ mod stopped {
                 let first = next - 2;
                 (0..3).for_each(|_| assert!(producer.try_push_or_count(next).is_err()));
                 assert!(!drain(&mut consumer, first, next));
-                told += consumer.take_lost();
-                assert!((3 * lap..=3 * lap + 1).contains(&told), "{told}");
+                reported += consumer.take_lost();
+                assert!((3 * lap..=3 * lap + 1).contains(&reported), "{reported}");
                 fill(&producer, &mut next);
             }
             drain(&mut consumer, next - 2, next);
             stopped.resume();
             let pushed = drain(&mut consumer, next, next);
-            assert_eq!(told + consumer.take_lost() + u64::from(pushed), 7);
+            assert_eq!(reported + consumer.take_lost() + u64::from(pushed), 7);
         })
     }
 
@@ -425,7 +426,7 @@ mod stopped {
             for next in 0..3 {
                 producer.try_push(next).unwrap();
                 wait_for(|| popped.load(Ordering::SeqCst) as u32 > next);
-                // So that the last of them finds it asleep again.
+                // So that the last push finds the consumer asleep again.
                 if next == 1 {
                     sleeper.wait_until_asleep();
                 }
@@ -433,14 +434,14 @@ mod stopped {
         })
     }
 
-    fn a_blocked_push_goes_on_beside_a_stopped_one() -> Tally {
+    fn a_blocked_push_goes_on_while_another_is_stopped() -> Tally {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
             tally += at_each_step(&format!("capacity {capacity}"), |stop| {
                 let (producer, mut consumer) = bounded(capacity);
                 let producer = Arc::new(producer);
-                // In the last slot but for capacity 1, where the blocked push would wait for the
-                // stopped one.
+                // The stopped push has the last slot. With capacity 1 the blocked push would wait
+                // for the stopped one, so it is left out.
                 (0..capacity as u32 - 1).for_each(|item| producer.try_push(item).unwrap());
                 let stopped = pushes(TRY_PUSH, &producer, stop);
                 stopped.wait();
@@ -460,12 +461,12 @@ mod stopped {
         tally
     }
 
-    /// Of two that are blocked the first is woken, and stopped. The consumer wakes the other before
-    /// it sleeps.
-    fn a_stopped_heir_of_the_wake_holds_nobody_up_for_long() -> Tally {
+    /// The first of two blocked pushes is woken, and stopped. The consumer wakes the other one
+    /// before it sleeps.
+    fn a_woken_and_stopped_push_does_not_hold_up_the_next_for_long() -> Tally {
         if cfg!(bywash_portable) {
-            // There are no wakes, but naps, and those are over before a stepped thread comes to
-            // them.
+            // Here threads nap instead of being woken, and naps are over before a stepped thread
+            // comes to them.
             return Tally::default();
         }
         at_each_step("two blocked", |stop| {
@@ -490,7 +491,7 @@ mod stopped {
         })
     }
 
-    fn close_works_beside_a_stopped_producer() -> Tally {
+    fn close_works_while_a_producer_is_stopped() -> Tally {
         let mut tally = Tally::default();
         for capacity in CAPACITIES {
             tally += at_each_step(&format!("capacity {capacity}"), |stop| {

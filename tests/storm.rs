@@ -1,10 +1,11 @@
-//! Storms of real signals, thousands a second on every thread, whose handlers push; allocator and
-//! panic hooks that push; forks in the middle. On Linux; elsewhere skipped.
+//! Storms of real signals, thousands a second on every thread, whose handlers push. Allocator and
+//! panic hooks push, too, and the process forks in the middle. Runs on Linux, and is skipped
+//! elsewhere.
 //!
 //! Each storm lasts two seconds, or as many as the variable `BYWASH_STORM_SECONDS` says.
 
 #[cfg(all(feature = "std", not(loom), target_os = "linux"))]
-#[allow(dead_code, reason = "some is for other tests")]
+#[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
@@ -36,7 +37,7 @@ mod storm {
 
     const BYPASS: usize = 4;
 
-    /// What is panicked with, for the hook.
+    /// The payload of the panics that run the hook.
     struct OnPurpose;
 
     pub(crate) fn run() {
@@ -64,13 +65,13 @@ mod storm {
 
     // --- what runs in handlers and hooks ---
 
-    /// What handlers set `errno` to, to see whether a push leaves it.
+    /// Handlers set `errno` to this, to check that a push leaves it alone.
     const MARK: i32 = 77;
 
     static SIGNALS: AtomicU64 = AtomicU64::new(0);
     static HOOKED: AtomicBool = AtomicBool::new(false);
 
-    /// Two signals have it, so that one can interrupt the handler of the other.
+    /// Two signals have this handler, so that one can interrupt the handler of the other.
     extern "C" fn on_signal(_: libc::c_int) {
         let before = errno();
         set_errno(MARK);
@@ -89,14 +90,14 @@ mod storm {
         std::process::abort()
     }
 
-    /// Aborts when a handler allocates or frees; pushes at every allocation and at every release,
-    /// if hooked.
+    /// Aborts when a handler allocates or frees. If hooked, it pushes at every allocation and
+    /// release.
     struct Allocator;
 
     impl Allocator {
         fn hook() {
             if ledger::is_in_handler() {
-                die("a handler came to the allocator\n");
+                die("a handler called the allocator\n");
             }
             if HOOKED.load(Ordering::Relaxed) {
                 ledger::push(Kind::Allocator);
@@ -104,17 +105,17 @@ mod storm {
         }
     }
 
-    // SAFETY: the system's allocator, with a look at each call that neither allocates nor unwinds.
+    // SAFETY: the system's allocator does the work; the hook neither allocates nor unwinds.
     unsafe impl GlobalAlloc for Allocator {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             Self::hook();
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe { System.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, address: *mut u8, layout: Layout) {
             Self::hook();
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees it.
             unsafe { System.dealloc(address, layout) }
         }
     }
@@ -134,7 +135,7 @@ mod storm {
 
     static OVER: AtomicBool = AtomicBool::new(false);
 
-    /// The system's numbers of the threads that are to be hit.
+    /// The system's numbers of the threads that get signals.
     static TARGETS: [AtomicI32; ledger::THREADS] = [const { AtomicI32::new(0) }; ledger::THREADS];
 
     fn duration() -> Duration {
@@ -147,8 +148,8 @@ mod storm {
         OVER.load(Ordering::Relaxed)
     }
 
-    /// Every thread pushes, and is hit by signals from a timer of its own and from another thread.
-    /// In the end, what was popped is what was accepted.
+    /// Every thread pushes, and gets signals from a timer of its own and from another thread. In
+    /// the end, the items popped are those accepted.
     fn storm(storm: &Storm, capacity: usize) {
         let _watchdog = Watchdog::new();
         handle(libc::SIGUSR1, on_signal);
@@ -156,7 +157,7 @@ mod storm {
         SIGNALS.store(0, Ordering::Relaxed);
         OVER.store(false, Ordering::Relaxed);
         let (producer, consumer) = Builder::new(capacity).bypass(BYPASS).build();
-        // For the handlers and hooks, which may run until the last thread is gone.
+        // Handlers and hooks use it, and may run until the last thread is gone.
         ledger::open(producer.clone());
         HOOKED.store(storm.hooks, Ordering::SeqCst);
         let (mut consumer, mut reader) = thread::scope(|scope| {
@@ -203,7 +204,7 @@ mod storm {
             let process = unsafe { libc::getpid() };
             while !is_over() {
                 for target in &TARGETS {
-                    // No thread has number 0, and one that has ended is not found.
+                    // No thread has number 0, and a thread that has ended is not found.
                     // SAFETY: it takes no addresses.
                     unsafe {
                         libc::syscall(
@@ -236,7 +237,7 @@ mod storm {
                 None => {}
             }
             PROGRESS.fetch_add(1, Ordering::Relaxed);
-            // Which never waits, here.
+            // On this thread a push never waits.
             if round.is_multiple_of(16) {
                 ledger::push_by(Kind::Thread, |item| producer.push(item).is_ok());
             }
@@ -272,7 +273,7 @@ mod storm {
         }
     }
 
-    /// Lets the others fill the queue, or empty it; comes to the allocator, and panics.
+    /// Lets the others fill the queue, or empty it; then allocates, and panics.
     fn live_a_little(round: u64) {
         if round.is_multiple_of(512) {
             thread::sleep(Duration::from_micros(300));
@@ -285,7 +286,7 @@ mod storm {
         }
     }
 
-    /// Ends the process when nothing goes on for half a minute.
+    /// Ends the process when nothing was popped for half a minute.
     struct Watchdog {
         _until_dropped: mpsc::Sender<()>,
     }
@@ -314,8 +315,8 @@ mod storm {
 
     // --- forks ---
 
-    /// A child has the queue as it was, with the producers' threads gone in the middle of what they
-    /// did.
+    /// The child has the queue as it was at the fork, and the producers' threads are gone in the
+    /// middle of their calls.
     fn forks_while_producers_push() {
         let _watchdog = Watchdog::new();
         OVER.store(false, Ordering::Relaxed);
@@ -352,15 +353,15 @@ mod storm {
         ledger::close();
     }
 
-    /// In the child: everything that was accepted is there, in order, and neither end hangs. What
-    /// was half pushed stays so.
+    /// In the child: all accepted items are there, in order, and neither end hangs. A push that the
+    /// fork interrupted is never finished.
     fn use_the_copy(
         producer: &Producer<Item>,
         consumer: &mut Consumer<Item>,
         mut reader: Reader,
     ) -> i32 {
         consumer.try_iter().for_each(|item| reader.read(&item));
-        // The last push of a thread may be over, and not counted yet.
+        // The last push of a thread may have ended without being counted yet.
         reader.check(1);
         for _ in 0..3 {
             let room = producer.capacity() + BYPASS - producer.len();
@@ -375,8 +376,8 @@ mod storm {
 
     // --- system calls ---
 
-    /// From here on this thread may leave, and wake if `may_wake` says so. Any other system call
-    /// ends the process.
+    /// From here on this thread may exit, and if `may_wake` is true, wake others. Any other system
+    /// call ends the process.
     fn forbid_system_calls(may_wake: bool) {
         let statement =
             |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
@@ -394,7 +395,8 @@ mod storm {
             ),
             jump(libc::SYS_exit_group as u32, 4, 0),
             jump(if may_wake { libc::SYS_futex as u32 } else { u32::MAX }, 0, 2),
-            // The second argument is the operation; its low half, on these machines.
+            // The second argument is the operation, of which this is the low half on these
+            // machines.
             statement(
                 libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
                 mem::offset_of!(libc::seccomp_data, args) as u32 + 8,
@@ -437,7 +439,7 @@ mod storm {
         });
         assert_eq!(on_the_consumers_thread, Ending::Exit(0));
         assert_eq!(in_child(|| wake_under_a_filter(true)), Ending::Exit(0));
-        // The filter does its work.
+        // Shows that the filter works.
         let without =
             if cfg!(bywash_portable) { Ending::Exit(0) } else { Ending::Crash(libc::SIGSYS) };
         assert_eq!(in_child(|| wake_under_a_filter(false)), without);

@@ -1,7 +1,7 @@
-//! Many producers, small and large queues, every face: each item comes out once, in its producer's
+//! Many producers, small and large queues, all methods: each item comes out once, in its producer's
 //! order.
 //!
-//! Short by default; `BYWASH_STRESS_SECONDS=60` makes each test go on for that long.
+//! The runs are short by default. With `BYWASH_STRESS_SECONDS=60` each test runs for that long.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -51,24 +51,24 @@ impl Ledger {
     }
 }
 
-/// Which methods are used.
+/// Which methods a run uses.
 #[derive(Clone, Copy, Debug)]
-enum Face {
+enum Methods {
     Polling,
     Blocking,
     Timeouts,
     Mixed,
 }
 
-impl Face {
+impl Methods {
     const ALL: [Self; 4] = [Self::Polling, Self::Blocking, Self::Timeouts, Self::Mixed];
 
-    /// For the `number`th call.
+    /// The methods for the `number`th call.
     fn or_in_turn(self, number: u32) -> Self {
         if let Self::Mixed = self { Self::ALL[number as usize % 3] } else { self }
     }
 
-    /// Pushes, however often it takes.
+    /// Pushes, and tries again until it succeeds.
     fn push(self, producer: &Producer<Item>, mut item: Item) {
         loop {
             item = match self.or_in_turn(item.number) {
@@ -88,7 +88,7 @@ impl Face {
         }
     }
 
-    /// Pops, however often it takes, until the queue is closed.
+    /// Pops, and tries again until it gets an item or the queue is closed.
     fn pop(self, consumer: &mut Consumer<Item>, number: u32) -> Option<Item> {
         loop {
             match self.or_in_turn(number) {
@@ -108,8 +108,7 @@ impl Face {
     }
 }
 
-/// Runs `round` for every number of producers and every capacity, once or for as long as was asked
-/// for.
+/// Runs `round` for every number of producers and every capacity, once or for the time asked for.
 fn for_every_queue(round: impl Fn(usize, usize)) {
     watch();
     let start = Instant::now();
@@ -127,7 +126,7 @@ fn for_every_queue(round: impl Fn(usize, usize)) {
 fn run(
     producers: usize,
     capacity: usize,
-    face: Face,
+    methods: Methods,
     consume: impl FnOnce(Producer<Item>, Consumer<Item>, u32),
 ) {
     let (producer, consumer) = Builder::new(capacity).bypass(4).build();
@@ -137,20 +136,21 @@ fn run(
             let producer = producer.clone();
             scope.spawn(move || {
                 pin(name + 1);
-                (0..each).for_each(|number| face.push(&producer, Item { producer: name, number }));
+                (0..each)
+                    .for_each(|number| methods.push(&producer, Item { producer: name, number }));
             });
         }
         consume(producer, consumer, each);
     });
 }
 
-/// All items come through, with the same face at both ends.
-fn assert_all_come_through(face: Face) {
+/// Checks that all items come through, with the same methods at both ends.
+fn assert_all_come_through(methods: Methods) {
     for_every_queue(|producers, capacity| {
-        run(producers, capacity, face, |producer, mut consumer, each| {
+        run(producers, capacity, methods, |producer, mut consumer, each| {
             drop(producer);
             let mut ledger = Ledger::new(producers);
-            let popped = (0..).map_while(|number| face.pop(&mut consumer, number));
+            let popped = (0..).map_while(|number| methods.pop(&mut consumer, number));
             popped.for_each(|item| ledger.enter(item));
             ledger.assert_complete(each);
         });
@@ -159,25 +159,26 @@ fn assert_all_come_through(face: Face) {
 
 #[test]
 fn nothing_is_lost_by_polling() {
-    assert_all_come_through(Face::Polling);
+    assert_all_come_through(Methods::Polling);
 }
 
 #[test]
 fn nothing_is_lost_by_blocking() {
-    assert_all_come_through(Face::Blocking);
+    assert_all_come_through(Methods::Blocking);
 }
 
 #[test]
 fn nothing_is_lost_with_timeouts() {
-    assert_all_come_through(Face::Timeouts);
+    assert_all_come_through(Methods::Timeouts);
 }
 
 #[test]
-fn nothing_is_lost_with_all_faces_mixed() {
-    assert_all_come_through(Face::Mixed);
+fn nothing_is_lost_with_all_methods_mixed() {
+    assert_all_come_through(Methods::Mixed);
 }
 
-/// Pushes `item` on the consumer's thread. A refusal must be true: nobody else makes room.
+/// Pushes `item` on the consumer's thread. If it is refused, the queue must be full, because nobody
+/// else makes room.
 fn push_own(own: &Producer<Item>, consumer: &Consumer<Item>, item: Item) -> bool {
     match own.push(item) {
         Ok(()) => true,
@@ -192,13 +193,13 @@ fn push_own(own: &Producer<Item>, consumer: &Consumer<Item>, item: Item) -> bool
 #[test]
 fn nothing_is_lost_while_the_consumer_pushes_too() {
     for_every_queue(|producers, capacity| {
-        run(producers, capacity, Face::Mixed, |producer, mut consumer, each| {
+        run(producers, capacity, Methods::Mixed, |producer, mut consumer, each| {
             consumer.bind();
             let mut ledger = Ledger::new(producers + 1);
             let (mut own, mut number) = (Some(producer), 0);
             while let Ok(item) = consumer.pop() {
                 ledger.enter(item);
-                // More than it pops, so that the bypass fills up.
+                // It pushes more than it pops, so that the bypass fills up.
                 for _ in 0..3 {
                     if own.as_ref().is_some_and(|own| {
                         push_own(own, &consumer, Item { producer: producers, number })
@@ -213,12 +214,12 @@ fn nothing_is_lost_while_the_consumer_pushes_too() {
     });
 }
 
-/// The consumer on its way, and what it has seen.
+/// The consumer that is handed on, and the ledger of what it has popped.
 type Turn = (Consumer<Item>, Ledger);
 
 /// One of the threads that hand the consumer round. Between its turns it pushes, so that it may be
-/// in the middle of a push beside the ring when the consumer is bound elsewhere. Returns the ledger
-/// where it found the queue closed.
+/// in the middle of a push into the bypass when another thread binds the consumer. If it finds the
+/// queue closed, it returns the ledger.
 fn hand_round(
     turns: Receiver<Turn>,
     next: Sender<Turn>,
@@ -251,7 +252,7 @@ fn hand_round(
 fn nothing_is_lost_while_the_consumer_is_handed_from_thread_to_thread() {
     const HANDS: usize = 3;
     for_every_queue(|producers, capacity| {
-        run(producers, capacity, Face::Mixed, |producer, consumer, each| {
+        run(producers, capacity, Methods::Mixed, |producer, consumer, each| {
             let (mut senders, receivers): (Vec<_>, Vec<_>) = (0..HANDS).map(|_| channel()).unzip();
             senders[0].send((consumer, Ledger::new(producers + HANDS))).unwrap();
             senders.rotate_left(1);

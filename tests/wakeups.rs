@@ -1,4 +1,4 @@
-//! Nobody sleeps for ever who could go on, and nobody burns time while waiting.
+//! No thread that could go on sleeps forever, and no thread burns processor time while it waits.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use bywash::{Consumer, PopTimeoutError, Producer, PushTimeoutError, bounded};
 use support::{pin, settle, watch};
 
-/// Sends a number to and fro, with `pop` and `push` asleep in turn.
+/// Sends a number to and fro, so that `pop` and `push` sleep in turn.
 fn ping_pong(rounds: u32, pinned: bool) {
     let (there, mut from_here) = bounded(1);
     let (back, mut from_there) = bounded(1);
@@ -21,7 +21,7 @@ fn ping_pong(rounds: u32, pinned: bool) {
             }
             from_here.iter().for_each(|i: u32| back.push(i + 1).unwrap());
         });
-        // Its own thread, so that the test's is not pinned for good.
+        // A thread of its own, so that the test's thread does not stay pinned.
         scope.spawn(move || {
             if pinned {
                 pin(0);
@@ -35,7 +35,7 @@ fn ping_pong(rounds: u32, pinned: bool) {
 }
 
 #[test]
-fn no_wake_up_is_lost_between_two_that_answer_each_other() {
+fn no_wake_up_is_lost_between_two_threads_that_answer_each_other() {
     watch();
     ping_pong(20_000, true);
     ping_pong(20_000, false);
@@ -65,8 +65,7 @@ fn no_wake_up_is_lost_when_both_ends_sleep_now_and_then() {
     }
 }
 
-/// Does `f`, and, each time that `i` comes round, waits first, as long as it takes others to fall
-/// asleep.
+/// Calls `f`. At some values of `i` it first waits, for as long as others need to fall asleep.
 fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
     if i.is_multiple_of(period * 50) {
         thread::sleep(Duration::from_millis(3));
@@ -77,7 +76,7 @@ fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Blocks `producers` in `push` on a full queue, lets `act` do its part, and states that just
+/// Blocks `producers` threads in `push` on a full queue, calls `act`, and checks that exactly
 /// `entered` of them get in.
 fn assert_entered(
     capacity: usize,
@@ -127,7 +126,7 @@ fn a_consumer_that_pops_k_lets_k_producers_in() {
 }
 
 #[test]
-fn a_wake_that_went_to_a_producer_out_of_time_is_passed_on() {
+fn a_wake_that_went_to_a_timed_out_producer_is_passed_on() {
     watch();
     for round in 0..50 {
         let (producer, mut consumer) = bounded(1);
@@ -135,7 +134,7 @@ fn a_wake_that_went_to_a_producer_out_of_time_is_passed_on() {
         thread::scope(|scope| {
             let producer = &producer;
             let stays = scope.spawn(|| producer.push(2).unwrap());
-            // These leave at about the time of the pop, and may have been woken for it.
+            // These time out at about the time of the pop, and may have been woken for it.
             let leave: Vec<_> = (0..3)
                 .map(|i| {
                     scope.spawn(move || {
@@ -197,7 +196,7 @@ fn a_timeout_lasts_at_least_as_long_as_was_asked_for() {
 }
 
 #[test]
-fn sleepers_with_the_longest_timeouts_there_are_are_woken() {
+fn sleepers_with_the_longest_timeouts_are_woken() {
     watch();
     let timeouts = [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_secs(1 << 40)];
     for timeout in timeouts {
@@ -260,8 +259,8 @@ mod in_handlers {
         assert_eq!(error, 0);
     }
 
-    /// Sends `count` signals, one at a time, to a thread that sleeps in `pop`, each of which pushes
-    /// one item there.
+    /// Sends `count` signals, one at a time, to a thread that sleeps in `pop`. The handler of each
+    /// pushes one item on that thread.
     fn assert_each_signal_wakes(
         count: usize,
         pop: fn(&mut bywash::StaticConsumer<'static, usize, 4, 4>) -> usize,
@@ -277,7 +276,7 @@ mod in_handlers {
         });
         for sent in 1..=count {
             if sent % 4 == 0 {
-                // Long enough for the sleep that has no end, after the nap.
+                // Long enough to be past the nap, in the sleep without a timeout.
                 thread::sleep(Duration::from_millis(3));
             }
             // SAFETY: the thread has not been joined.
@@ -312,10 +311,11 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The one threshold in these files: far more than a sleeper needs, far less than a spinner uses.
+/// The only time threshold in these files: far more than a sleeper needs, far less than a spinner
+/// uses.
 #[cfg(all(target_os = "linux", not(bywash_portable)))]
 #[test]
-fn whoever_is_blocked_uses_hardly_any_processor_time() {
+fn a_blocked_thread_uses_hardly_any_processor_time() {
     let second = Duration::from_secs(1);
     let (_keep, mut empty) = bounded::<u8>(1);
     let (full, _keep) = bounded(1);

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::queues::{Refused, Sink};
 use crate::record::{Body, Kind, Record};
 
-/// Set before any thread or handler is there that uses it. A handler must not be the one to
-/// initialise it.
+/// Set before any thread or handler uses it: a handler must not initialise it.
 static LOGGER: OnceLock<Logger> = OnceLock::new();
 
 thread_local! {
-    /// What this thread is. Constant, and without a destructor: so a handler may read it.
+    /// What this thread is. A handler may read it, because its initialiser is constant and it has
+    /// no destructor.
     static THREAD: Cell<Option<&'static Thread>> = const { Cell::new(None) };
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Logger {
 pub(crate) struct Thread {
     pub(crate) number: usize,
     pub(crate) contexts: [Context; 3],
-    /// The consumer's.
+    /// From here on: used by the consumer's thread alone.
     pub(crate) received: AtomicU64,
     pub(crate) is_popping: AtomicBool,
     pub(crate) is_writing: AtomicBool,
@@ -39,7 +39,7 @@ pub(crate) struct Thread {
 pub(crate) struct Context {
     pub(crate) pushed: AtomicU64,
     pub(crate) refused: [AtomicU64; 3],
-    /// Inside of a push at the moment.
+    /// Whether it is inside a push at the moment.
     pub(crate) is_pushing: AtomicBool,
 }
 
@@ -49,7 +49,7 @@ pub(crate) fn init(sink: Box<dyn Sink>, producers: usize) -> &'static Logger {
     LOGGER.get_or_init(|| Logger { sink, threads })
 }
 
-/// Makes the calling thread the one of that number.
+/// Makes the calling thread the one with this number.
 pub(crate) fn enter(number: usize) -> &'static Thread {
     let me = &LOGGER.get().expect("init comes first").threads[number];
     THREAD.set(Some(me));
@@ -78,7 +78,7 @@ pub(crate) fn log(kind: Kind, body: Body) -> bool {
 }
 
 impl Logger {
-    /// Tells the consumer that there is nothing more to come.
+    /// Tells the consumer that nothing more will come.
     pub(crate) fn end(&self) -> bool {
         self.sink.push(Record { kind: Kind::Line, thread: 0, sequence: 0, body: Body::End }).is_ok()
     }
@@ -99,7 +99,7 @@ impl Logger {
             .collect()
     }
 
-    /// How many signals have been handled: each tried to log.
+    /// How many signals have been handled. Each handler tried to log once.
     pub(crate) fn handled(&self) -> u64 {
         let signals = self.threads.iter().map(|thread| thread.context(Kind::Signal));
         signals
@@ -128,9 +128,9 @@ impl Thread {
         self.context(kind).is_pushing.load(Relaxed)
     }
 
-    /// Which thread is doing what.
+    /// Describes which thread this is, and what it is doing.
     pub(crate) fn activity(&self) -> String {
-        let who = if self.is_consumer() {
+        let name = if self.is_consumer() {
             "the consumer".into()
         } else {
             format!("producer {}", self.number)
@@ -148,7 +148,7 @@ impl Thread {
             false if self.is_writing.load(Relaxed) => "a write to the log file",
             false => "code that has nothing to do with the queue",
         };
-        format!("{who}, in {handler}{what}")
+        format!("{name}, in {handler}{what}")
     }
 }
 

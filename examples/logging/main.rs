@@ -1,4 +1,4 @@
-//! A logger on a bounded queue, on real text, with everything that freezes other queues: the
+//! A logger on a bounded queue, run on real text, with everything that freezes other queues: the
 //! records have finalisers that log when the consumer drops them, and signal handlers log on every
 //! thread, the consumer's included.
 //!
@@ -45,7 +45,7 @@ struct Job {
     log: File,
 }
 
-/// How it ended: in one line, and for the shell.
+/// How a run ended: a line to print, and the exit code.
 struct Outcome {
     verdict: String,
     code: u8,
@@ -86,7 +86,7 @@ fn prepare() -> Result<Option<Job>, String> {
 fn work(job: Job) -> io::Result<ExitCode> {
     let outcome = run(&job);
     if job.options.output.is_none() {
-        // Nothing depends on it.
+        // If this fails, no more than a temporary file is left behind.
         let _ = fs::remove_file(&job.output);
     }
     let Outcome { verdict, code } = outcome?;
@@ -103,7 +103,7 @@ fn work(job: Job) -> io::Result<ExitCode> {
     Ok(ExitCode::from(code))
 }
 
-/// Runs it on one queue, and checks the log.
+/// Runs the program on one queue, and checks the log.
 fn run(job: &Job) -> io::Result<Outcome> {
     let Job { options, text, output, log } = job;
     let queue = options.queue.unwrap_or(Queue::Bywash);
@@ -117,7 +117,7 @@ fn run(job: &Job) -> io::Result<Outcome> {
     report::totals(logger, busy, fs::metadata(output)?.len());
     println!("\nreading the log back ...");
     let findings = verify(output, text, &logger.accepted())?;
-    findings.told.iter().for_each(|fault| println!("{fault}"));
+    findings.described.iter().for_each(|fault| println!("{fault}"));
     let code = if findings.faults == 0 { 0 } else { NOT_VERIFIED };
     Ok(Outcome { verdict: report::verdict(&findings), code })
 }

@@ -11,31 +11,31 @@ use lexopt::prelude::*;
 use crate::queues::Queue;
 
 pub(crate) const HELP: &str = "\
-A logger on a bounded queue: producers log the lines of files, destructors and signal handlers log too, the consumer
-writes it all to a file, which is then checked against what was accepted.
+A logger on a bounded queue: producers log the lines of files, destructors and signal handlers log
+too, and the consumer writes everything to a file, which is then checked against what was accepted.
 
 Usage: logging [OPTIONS] [FILES]...
 
-  FILES...                   what to log; without it, the sources of bywash
+  FILES...                what to log           [default: the sources of bywash]
 
-  --queue QUEUE              bywash, std (sync_channel), crossbeam (crossbeam-channel), or
-                             all: bywash, and then what becomes of the others   [default: all]
-  --capacity N               how many records the queue holds                   [default: 64]
-  --bypass N                 how many more its consumer may push when it is full
-                                                            [default: as the capacity, 16 at least]
-  --producers N              how many threads log lines                         [default: 4]
-  --seconds N                how long they do, as 3 or 0.5                      [default: 3]
-  --signals-per-second N     in total, for all threads (on Linux); 0 for none   [default: 4000]
-  --output FILE              where the log goes, and stays   [default: a temporary file that is removed]
-  --help                     this
+  --queue QUEUE           bywash, std (sync_channel), crossbeam (crossbeam-channel), or
+                          all: bywash, and then what becomes of the others [default: all]
+  --capacity N            how many records the queue holds                 [default: 64]
+  --bypass N              how many more its consumer may push when it is full
+                                               [default: as the capacity, 16 at least]
+  --producers N           how many threads log lines                       [default: 4]
+  --seconds N             for how long, as 3 or 0.5                        [default: 3]
+  --signals-per-second N  in total, for all threads (on Linux); 0 for none [default: 4000]
+  --output FILE           where to keep the log [default: a temporary file that is removed]
+  --help                  print this help
 
-Exit code: 0 if everything accepted was written once and in order, 1 if not, 2 for bad options, 3 if it froze.
-With --queue all it is that of bywash.
+Exit code: 0 if everything accepted was written once and in order, 1 if not, 2 for bad options,
+3 if it froze. With --queue all it is that of bywash.
 ";
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// `None` is all of them.
+    /// `None` means all of them.
     pub(crate) queue: Option<Queue>,
     pub(crate) capacity: usize,
     bypass: Option<usize>,
@@ -92,14 +92,14 @@ impl Options {
         }
     }
 
-    /// What the consumer logs beside a full ring waits there for the whole ring to pass. So if one
-    /// record in so many has a finaliser, the bypass needs that part of the capacity, and some room
-    /// for its signal handlers.
+    /// What the consumer logs while the ring is full waits in the bypass until all that is in the
+    /// ring has been popped. So if one record in ten has a finaliser, the bypass needs a tenth of
+    /// the capacity, and some more room for the consumer's signal handlers.
     pub(crate) fn bypass(&self) -> usize {
         self.bypass.unwrap_or(self.capacity.max(16))
     }
 
-    /// The command line for the same run on another queue, but for `seconds` at most.
+    /// The command line for the same run on another queue, for `seconds` at most.
     pub(crate) fn for_rival(&self, queue: Queue, seconds: f64) -> Vec<OsString> {
         let seconds = self.seconds.as_secs_f64().min(seconds);
         let options = format!(

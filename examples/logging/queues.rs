@@ -1,4 +1,4 @@
-//! One face for the three queues, so that the same program runs on each.
+//! One interface to the three queues, so that the same program runs on each.
 
 use std::sync::mpsc;
 
@@ -44,7 +44,7 @@ impl Queue {
     }
 }
 
-/// Why a record was not taken. It has been dropped.
+/// Why the queue refused a record. The record has been dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     Full,
@@ -56,20 +56,20 @@ impl Refused {
     pub(crate) const ALL: [Self; 3] = [Self::Full, Self::WouldDeadlock, Self::Closed];
 }
 
-/// The end that is pushed into.
+/// The producers' end.
 pub(crate) trait Sink: Send + Sync {
     /// May wait for room. Not for signal handlers.
     fn push(&self, record: Record) -> Result<(), Refused>;
     fn try_push(&self, record: Record) -> Result<(), Refused>;
-    /// How many records went beside the full queue.
+    /// How many records went through the bypass, because the ring was full.
     fn bypassed(&self) -> u64 {
         0
     }
 }
 
-/// The end that is popped from.
+/// The consumer's end.
 pub(crate) trait Source: Send {
-    /// The first thing that the consumer's thread does.
+    /// The consumer's thread calls this before anything else.
     fn bind(&mut self) {}
     fn pop(&mut self) -> Option<Record>;
     fn try_pop(&mut self) -> Option<Record>;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use crate::logger;
 use crate::text::{Place, Text};
 
-/// What kind of code logs. Each kind, on each thread, is a producer of its own: it interrupts the
-/// others there.
+/// The kind of code that logs. Each kind on each thread counts as a producer of its own, because it
+/// interrupts the others on that thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Line,
@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) kind: Kind,
     /// The number of the thread that logged it: 0 is the consumer's.
     pub(crate) thread: usize,
-    /// Counts what was accepted of this kind from this thread.
+    /// How many records of this kind from this thread were accepted before.
     pub(crate) sequence: u64,
     pub(crate) body: Body,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Body {
     Done(Range),
     #[cfg_attr(not(target_os = "linux"), allow(dead_code))]
     Signal,
-    /// The last one: the consumer shall finish.
+    /// The last record, which tells the consumer to finish.
     End,
 }
 
@@ -53,14 +53,13 @@ pub(crate) struct Range {
     pub(crate) last: u32,
 }
 
-/// A part of a file that is being logged. When it is dropped, on whatever thread, it logs that the
-/// part is done: this is the finaliser that makes queues freeze when it runs on the consumer's
-/// thread.
+/// A part of a file that is being logged. When it is dropped, on any thread, it logs that the part
+/// is done. This is the finaliser that freezes other queues when it runs on the consumer's thread.
 pub(crate) struct Part(pub(crate) Range);
 
 impl Drop for Part {
     fn drop(&mut self) {
-        // What it logs has no finaliser itself, or there would be no end of it.
+        // The record that it logs has no finaliser, or the logging would never end.
         logger::log(Kind::Finaliser, Body::Done(self.0));
     }
 }

@@ -1,4 +1,4 @@
-//! What is told at the end.
+//! What the program prints about a run.
 
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,7 +10,7 @@ use crate::queues::{Queue, Refused};
 use crate::record::Kind;
 use crate::verify::Findings;
 
-/// What is going to run.
+/// Prints what is going to run.
 pub(crate) fn heading(
     queue: Queue,
     options: &Options,
@@ -30,7 +30,7 @@ pub(crate) fn heading(
     );
 }
 
-/// What was pushed and refused, by each kind of producer.
+/// Prints how much was pushed and refused, for each kind of producer.
 pub(crate) fn table(logger: &Logger) {
     let (consumer, producers) = logger.threads.split_at(1);
     println!(
@@ -57,7 +57,7 @@ fn row(name: &str, threads: &[Thread], kind: Kind) {
     );
 }
 
-/// How much of it went which way, and how fast.
+/// Prints how many records took which way, and how fast.
 pub(crate) fn totals(logger: &Logger, busy: Duration, bytes: u64) {
     let (records, bypassed) = (logger.accepted().iter().flatten().sum::<u64>(), logger.bypassed());
     let a_second = |count: u64| (count as f64 / busy.as_secs_f64()) as u64;
@@ -70,7 +70,7 @@ pub(crate) fn totals(logger: &Logger, busy: Duration, bytes: u64) {
     line("MiB per second", mebibytes(a_second(bytes)));
 }
 
-/// Whether all is well, in one line.
+/// The verdict on a finished run, in one line.
 pub(crate) fn verdict(findings: &Findings) -> String {
     let records = grouped(findings.records);
     match findings.faults {
@@ -81,7 +81,7 @@ pub(crate) fn verdict(findings: &Findings) -> String {
     }
 }
 
-/// Who stands where, and in one line who stands in the way.
+/// Prints what each thread is doing, and returns in one line which of them holds up the others.
 pub(crate) fn frozen(logger: &Logger) -> String {
     for thread in &logger.threads {
         println!("  {}", thread.activity());

@@ -1,5 +1,5 @@
-//! The same program on other queues, each in a process of its own, because it will not end by
-//! itself.
+//! Runs the same program on other queues, each in a process of its own, because a frozen one never
+//! ends by itself.
 
 use std::io::{self, Read};
 use std::process::{Child, Command, Stdio};
@@ -11,10 +11,10 @@ use crate::queues::Queue;
 
 /// How long rivals run if they do not freeze.
 const SECONDS: f64 = 3.0;
-/// When a process is killed whose own watchdog has frozen with it.
+/// When a process is killed, in case its own watchdog has frozen with it.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// Runs the program on `queue`, and returns the last line of what it says.
+/// Runs the program on `queue`, and returns the last line of what it prints.
 pub(crate) fn run(queue: Queue, options: &Options) -> io::Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
     let mut child =
@@ -26,7 +26,7 @@ pub(crate) fn run(queue: Queue, options: &Options) -> io::Result<String> {
     }
     let mut output = String::new();
     child.stdout.take().expect("it is piped").read_to_string(&mut output)?;
-    Ok(output.lines().last().unwrap_or("it said nothing").into())
+    Ok(output.lines().last().unwrap_or("it printed nothing").into())
 }
 
 fn ends(child: &mut Child) -> io::Result<bool> {

@@ -1,4 +1,4 @@
-//! A timer for each thread, whose signal interrupts just that thread, and a handler that logs.
+//! A timer for each thread, whose signal interrupts that thread alone, and a handler that logs.
 
 pub(crate) use system::{Timer, install};
 
@@ -17,11 +17,11 @@ mod system {
         logger::log(Kind::Signal, Body::Signal);
     }
 
-    /// Sets the handler up. The calling thread, and those that it starts, do not run it before they
-    /// have a [`Timer`].
+    /// Installs the handler. Neither the calling thread nor a thread that it starts runs it before
+    /// it has a [`Timer`].
     pub(crate) fn install() -> Result<()> {
         mask(libc::SIG_BLOCK)?;
-        // SAFETY: all zeros is a valid one.
+        // SAFETY: all zeros is a valid value.
         let mut action: libc::sigaction = unsafe { mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t;
         action.sa_flags = libc::SA_RESTART;
@@ -30,7 +30,7 @@ mod system {
     }
 
     fn mask(how: libc::c_int) -> Result<()> {
-        // SAFETY: all zeros is a valid one.
+        // SAFETY: all zeros is a valid value.
         let mut set: libc::sigset_t = unsafe { mem::zeroed() };
         // SAFETY: the address is valid.
         unsafe { libc::sigemptyset(&mut set) };
@@ -51,12 +51,12 @@ mod system {
     pub(crate) struct Timer(libc::timer_t);
 
     impl Timer {
-        /// Without a rate there are no signals.
+        /// A rate of 0 means no signals.
         pub(crate) fn start(per_second: f64) -> Result<Option<Self>> {
             if per_second == 0.0 {
                 return Ok(None);
             }
-            // SAFETY: all zeros is a valid one.
+            // SAFETY: all zeros is a valid value.
             let mut event: libc::sigevent = unsafe { mem::zeroed() };
             event.sigev_notify = libc::SIGEV_THREAD_ID;
             event.sigev_signo = SIGNAL;
@@ -82,7 +82,7 @@ mod system {
 
     impl Drop for Timer {
         fn drop(&mut self) {
-            // First, so that nothing comes after this.
+            // First of all, so that no signal comes after the timer is gone.
             mask(libc::SIG_BLOCK).expect("the arguments are valid");
             // SAFETY: the timer exists.
             unsafe { libc::timer_delete(self.0) };

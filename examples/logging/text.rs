@@ -12,7 +12,7 @@ pub(crate) struct Source {
 
 pub(crate) struct Line {
     pub(crate) text: String,
-    /// Where the paragraph began that ends with this line, if one does.
+    /// If a paragraph ends with this line, the line where it began.
     pub(crate) paragraph: Option<u32>,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Place {
 }
 
 impl Text {
-    /// Reads `files`, or without any the sources of the crate that this example belongs to.
+    /// Reads `files`, or if there are none, the sources of the crate that this example belongs to.
     pub(crate) fn read(files: &[PathBuf]) -> Result<Self, String> {
         let sources = match files {
             [] => rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))?,
@@ -38,13 +38,13 @@ impl Text {
             sources.iter().map(|path| Source::read(path)).collect::<Result<Vec<_>, _>>()?;
         sources.retain(|source| !source.lines.is_empty());
         if sources.is_empty() {
-            Err("there is not a line in any of the files".into())
+            Err("the files do not contain a single line".into())
         } else {
             Ok(Self { sources })
         }
     }
 
-    /// The files in the order in which a producer logs them, round and round.
+    /// The files in the order in which a producer logs them, over and over.
     pub(crate) fn sources_for(&self, producer: usize) -> impl Iterator<Item = u32> + use<> {
         let count = self.sources.len();
         (0..count as u32).cycle().skip(producer % count)
@@ -78,7 +78,7 @@ impl Source {
     }
 }
 
-/// Splits a text into lines, and finds its paragraphs: what stands between blank lines.
+/// Splits a text into lines, and finds its paragraphs, which blank lines separate.
 fn split(text: &str) -> Vec<Line> {
     let texts: Vec<&str> = text.lines().map(str::trim_end).collect();
     let mut begin = 0;

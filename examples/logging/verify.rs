@@ -7,15 +7,15 @@ use std::path::Path;
 use crate::record::{Body, Kind, Record};
 use crate::text::{Place, Text};
 
-/// How many faults are told in words.
-const TOLD: usize = 5;
+/// How many faults are described in words.
+const DESCRIBED: usize = 5;
 
 /// What was found.
 #[derive(Default)]
 pub(crate) struct Findings {
     pub(crate) records: u64,
     pub(crate) faults: u64,
-    pub(crate) told: Vec<String>,
+    pub(crate) described: Vec<String>,
 }
 
 /// One kind of code on one thread.
@@ -24,7 +24,7 @@ struct Expected<'a> {
     thread: usize,
     accepted: u64,
     next: u64,
-    /// What a producer logs, and in which order.
+    /// What a producer logs, in its order.
     places: Option<Box<dyn Iterator<Item = Place> + 'a>>,
 }
 
@@ -72,11 +72,12 @@ fn check(
     let shown = || String::from_utf8_lossy(line).trim_end().to_owned();
     let (kind, thread, sequence) =
         parse(line).ok_or_else(|| format!("not a record: {}", shown()))?;
-    let one = expected.get_mut(thread).ok_or_else(|| format!("from nobody: {}", shown()))?;
+    let one =
+        expected.get_mut(thread).ok_or_else(|| format!("from an unknown thread: {}", shown()))?;
     let one = &mut one[kind as usize];
     if sequence != one.next {
         let wanted = one.next;
-        // So that one loss is one fault.
+        // So that one lost record counts as one fault.
         one.skip_to(sequence);
         return Err(format!("number {wanted} should have come before: {}", shown()));
     }
@@ -95,9 +96,9 @@ fn check(
 /// The start of a line of the log, as `line-1 23 `.
 fn parse(line: &[u8]) -> Option<(Kind, usize, u64)> {
     let mut words = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
-    let (who, sequence) =
+    let (source, sequence) =
         (str::from_utf8(words.next()?).ok()?, str::from_utf8(words.next()?).ok()?);
-    let (name, thread) = who.split_once('-')?;
+    let (name, thread) = source.split_once('-')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
     Some((kind, thread.parse().ok()?, sequence.parse().ok()?))
 }
@@ -114,8 +115,8 @@ impl Expected<'_> {
 impl Findings {
     fn fault(&mut self, what: String) {
         self.faults += 1;
-        if self.told.len() < TOLD {
-            self.told.push(what);
+        if self.described.len() < DESCRIBED {
+            self.described.push(what);
         }
     }
 }

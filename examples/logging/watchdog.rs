@@ -1,4 +1,4 @@
-//! Looks on while the threads work: shows the progress, and notices when there is none.
+//! Watches the threads at work: shows their progress, and notices when there is none.
 
 use std::fs;
 use std::path::Path;
@@ -11,12 +11,12 @@ use crate::report::{grouped, mebibytes};
 
 const TICK: Duration = Duration::from_millis(50);
 const TICKS_A_SECOND: u32 = 20;
-/// Without a record written for so many ticks it is frozen.
+/// The program counts as frozen when no record was written for so many ticks.
 const PATIENCE: u32 = 3 * TICKS_A_SECOND;
-/// How much longer than it was told a run may take.
+/// How much longer a run may take than it was asked to.
 const GRACE: Duration = Duration::from_secs(60);
 
-/// Waits for `conductor`. Returns false if the threads are frozen, and it will never come.
+/// Waits for `conductor` to end. Returns false if the threads are frozen, so that it never will.
 pub(crate) fn watch<R>(
     conductor: &JoinHandle<R>,
     logger: &Logger,

@@ -14,8 +14,8 @@ use crate::record::{Body, Kind, Part, Range, Record};
 use crate::signals::{self, Timer};
 use crate::text::{Place, Text};
 
-/// How long the consumer has nothing to do at the end: it sleeps, and is woken by its own thread's
-/// signal handlers alone.
+/// How long the consumer has nothing to do at the end. It sleeps, and only the signal handlers of
+/// its own thread wake it.
 const QUIET: Duration = Duration::from_millis(300);
 
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -28,8 +28,8 @@ struct Workload {
     signals_per_thread: f64,
 }
 
-/// Opens the queue, and starts all threads. The one that is returned waits for the others, and says
-/// how long the producers were busy.
+/// Opens the queue, and starts all threads. The thread that it returns waits for the others, and
+/// returns how long the producers were busy.
 pub(crate) fn start(
     options: &Options,
     queue: Queue,
@@ -38,7 +38,8 @@ pub(crate) fn start(
 ) -> io::Result<(&'static Logger, Conductor)> {
     let (sink, source) = queue.open(options.capacity, options.bypass());
     let logger = logger::init(sink, options.producers);
-    // After the logger, which the handler uses; before the threads, which inherit the mask.
+    // This comes after the logger, which the handler uses, and before the threads, which inherit
+    // the signal mask.
     signals::install()?;
     let signals_per_thread = f64::from(options.signals) / logger.threads.len() as f64;
     let workload = Workload { text, logger, seconds: options.seconds, signals_per_thread };
@@ -77,13 +78,14 @@ impl Workload {
         thread::spawn(move || run(&this))
     }
 
-    /// Logs the files, round and round, until it is time to stop.
+    /// Logs the files, over and over, until it is time to stop.
     fn produce(&self, number: usize) -> io::Result<()> {
         logger::enter(number);
         let _timer = Timer::start(self.signals_per_thread)?;
         for source in self.text.sources_for(number) {
             let last = self.text.source(source).lines.len() as u32 - 1;
-            // Its finaliser logs on this thread, those of the paragraphs on the consumer's.
+            // The finaliser of the file logs on this thread, those of its paragraphs on the
+            // consumer's.
             let _file = Part(Range { first: Place { source, line: 0 }, last });
             for place in self.text.places_in(source) {
                 if STOP.load(Relaxed) || !logger::log(Kind::Line, self.line(place)) {
@@ -113,8 +115,8 @@ impl Workload {
                 self.write(me, record, &mut file)?;
             }
         }
-        // No handler runs here any more. What is left are the last records of finalisers and
-        // handlers.
+        // No handler runs on this thread any more. The last records of finalisers and handlers are
+        // left.
         while let Some(record) = source.try_pop() {
             self.write(me, record, &mut file)?;
         }
@@ -129,7 +131,7 @@ impl Workload {
     }
 }
 
-/// The next record. Before it waits for one, all that was logged so far reaches the file.
+/// Returns the next record. Before it waits for one, it flushes what was logged so far to the file.
 fn next(
     me: &Thread,
     source: &mut dyn Source,
@@ -143,7 +145,7 @@ fn next(
     Ok(during(&me.is_popping, || source.pop()))
 }
 
-/// Does something, and says so meanwhile.
+/// Runs `work`, and sets `what` meanwhile.
 fn during<R>(what: &AtomicBool, work: impl FnOnce() -> R) -> R {
     what.store(true, Relaxed);
     let result = work();
@@ -151,7 +153,7 @@ fn during<R>(what: &AtomicBool, work: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Waits for a thread, and passes on what it says.
+/// Waits for a thread, and passes on its result.
 pub(crate) fn join<R>(thread: JoinHandle<io::Result<R>>) -> io::Result<R> {
     thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread panicked")))
 }

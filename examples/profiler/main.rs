@@ -1,17 +1,18 @@
-//! A sampling profiler. The system interrupts the program again and again, as it uses processor
-//! time, and the handler, on whatever thread and at whatever instruction, pushes what it finds
-//! there into a static queue: see `sampler.rs`.
+//! A sampling profiler. The system interrupts the program again and again as it uses processor
+//! time, on any thread and at any instruction. The handler pushes a sample into a static queue: see
+//! `sampler.rs`.
 //!
 //! ```text
 //! cargo run --release --example profiler
 //! ```
 //!
-//! Prints the samples by phase of the program, and the addresses that were hit most, each as a
-//! command that tells what is there. For Unix; addresses are known on Linux on x86-64 and AArch64.
+//! Prints how many samples were taken in each phase of the program, and the addresses that were hit
+//! most, each as a command that shows what is there. It runs on Unix, and knows addresses on Linux
+//! on x86-64 and AArch64.
 //!
 //! A sample is a phase and the address of the interrupted instruction. Callers are not recorded:
-//! the C library's `backtrace` may allocate and lock, so it is not for handlers; and to follow the
-//! frame pointers is right only where all code was built with them, and safe only if each is
+//! the C library's `backtrace` may allocate and lock, so a handler must not call it. Following
+//! frame pointers is right only if all code was built with them, and safe only if each pointer is
 //! checked against the bounds of the thread's stack before it is read.
 
 mod sampler;
@@ -30,7 +31,7 @@ const PHASES: [&str; 3] = ["waiting", "reading", "compressing"];
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// What is to be profiled.
+/// The code to profile.
 fn work() {
     while !STOP.load(Relaxed) {
         for (phase, steps) in [(1, 100_000), (2, 1_000_000)] {
@@ -40,7 +41,7 @@ fn work() {
     }
 }
 
-/// How often each is there, most frequent first.
+/// How often each key occurs, most frequent first.
 fn count<K: Ord>(keys: impl Iterator<Item = K>) -> Vec<(K, usize)> {
     let mut counts = BTreeMap::new();
     keys.for_each(|key| *counts.entry(key).or_default() += 1);
@@ -51,13 +52,13 @@ fn count<K: Ord>(keys: impl Iterator<Item = K>) -> Vec<(K, usize)> {
 
 fn main() -> io::Result<()> {
     let mut consumer = SAMPLES.consumer().expect("nobody else claims it");
-    consumer.bind(); // This thread is interrupted, too.
+    consumer.bind(); // Handlers on this thread may then use the bypass.
     sampler::start()?;
     let workers = [thread::spawn(work), thread::spawn(work)];
     let mut samples: Vec<Sample> = consumer.iter().take(WANTED).collect();
     STOP.store(true, Relaxed);
     workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
-    // From here on no handler runs: the other threads are gone, and this one ignores the signal.
+    // After this no handler runs: the other threads are gone, and this one ignores the signal.
     sampler::stop()?;
     samples.extend(consumer.try_iter());
 

@@ -1,5 +1,5 @@
-//! Takes the samples: a queue, a handler that pushes into it, and the timer that has the handler
-//! called.
+//! Takes the samples: a queue, a handler that pushes into it, and a timer whose signal calls the
+//! handler.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -16,12 +16,12 @@ static PUSHED: AtomicUsize = AtomicUsize::new(0);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
-    /// What the thread does. Constant and without a destructor, so for handlers, but not in a
-    /// library loaded at run time.
+    /// What the thread does. A handler may read it, because its initialiser is constant and it has
+    /// no destructor; but not in a library loaded at run time.
     static PHASE: AtomicUsize = const { AtomicUsize::new(0) };
 }
 
-/// Says what the calling thread does from here on.
+/// Sets what the calling thread does from here on.
 pub(crate) fn enter(phase: usize) {
     PHASE.with(|current| current.store(phase, Relaxed));
 }
@@ -31,7 +31,7 @@ pub(crate) fn totals() -> (usize, usize) {
     (PUSHED.load(Relaxed), REFUSED.load(Relaxed))
 }
 
-/// Called in the handler. Allocates, locks and waits for nothing, and leaves `errno` alone.
+/// Runs in the handler. It does not allocate, lock or wait, and leaves `errno` alone.
 #[cfg(unix)]
 fn take(address: usize) {
     let sample = Sample { phase: PHASE.with(|phase| phase.load(Relaxed)), address };
@@ -45,7 +45,7 @@ mod system {
     use std::{mem, ptr};
 
     extern "C" fn on_signal(_signal: c_int, _info: *mut libc::siginfo_t, context: *mut c_void) {
-        // SAFETY: with `SA_SIGINFO` a handler gets one of these.
+        // SAFETY: with `SA_SIGINFO` the kernel passes a valid `ucontext_t`.
         let context = unsafe { &*context.cast::<libc::ucontext_t>() };
         super::take(interrupted(context));
     }
@@ -65,12 +65,12 @@ mod system {
         0
     }
 
-    /// Begins with a signal for each millisecond of processor time, on a thread that uses it.
+    /// Starts the timer: a signal for each millisecond of processor time, on a thread that uses it.
     pub(crate) fn start() -> Result<()> {
         set(1000, on_signal as *const () as libc::sighandler_t)
     }
 
-    /// A signal that is on its way is ignored.
+    /// Stops the timer. A signal that is still on its way is ignored.
     pub(crate) fn stop() -> Result<()> {
         set(0, libc::SIG_IGN)
     }
@@ -84,7 +84,7 @@ mod system {
             ) -> c_int;
         }
         let check = |result| if result == 0 { Ok(()) } else { Err(Error::last_os_error()) };
-        // SAFETY: all zeros is a valid one.
+        // SAFETY: all zeros is a valid value.
         let mut action: libc::sigaction = unsafe { mem::zeroed() };
         action.sa_sigaction = handler;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
@@ -98,13 +98,13 @@ mod system {
 
     /// The command that prints the function and the line of an address.
     pub(crate) fn command(address: usize) -> Option<String> {
-        // SAFETY: all zeros is a valid one.
+        // SAFETY: all zeros is a valid value.
         let mut found: libc::Dl_info = unsafe { mem::zeroed() };
-        // SAFETY: any address may be asked for, and that of the result is valid.
+        // SAFETY: `dladdr` takes any address, and `found` is valid.
         if unsafe { libc::dladdr(address as *const c_void, &mut found) } == 0 {
             return None;
         }
-        // SAFETY: it was found, so there is a name.
+        // SAFETY: `dladdr` succeeded, so the name is valid.
         let file = unsafe { CStr::from_ptr(found.dli_fname) }.to_string_lossy();
         Some(format!("addr2line -Cfpie {file} {:#x}", address - found.dli_fbase as usize))
     }

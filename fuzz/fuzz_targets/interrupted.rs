@@ -1,6 +1,6 @@
 //! Calls with calls nested in them, two deep, at steps that the fuzzer chooses.
-//! `tests/interrupted.rs` tries every step of every method, but one outer call at a time; here one
-//! follows on another.
+//! `tests/interrupted.rs` tries every step of every method, but only one outer call; here one outer
+//! call follows another.
 #![no_main]
 
 #[path = "../../tests/support/checked.rs"]
@@ -25,16 +25,16 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 struct Interrupted {
     op: u8,
-    /// Each so many steps after the one before, or after the beginning.
+    /// Each nested call, and how many steps after the one before, or after the beginning, it comes.
     nested: Vec<(u8, Interrupted)>,
 }
 
 impl Interrupted {
-    /// A handler must not pop, and whoever goes on while the consumer is stopped cannot:
-    /// `may_consume`.
+    /// Performs the call. `may_consume` is false inside a call of the consumer: a handler must not
+    /// pop, and other threads cannot while the consumer is stopped.
     fn perform(&self, queue: &Checked, depth: usize, may_consume: bool) {
         let op = match Op::from_byte(self.op) {
-            // It would sleep.
+            // `pop` would sleep.
             Op::Pop => Op::PopTimeout,
             op => op,
         };

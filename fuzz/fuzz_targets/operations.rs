@@ -22,9 +22,9 @@ struct Input {
     calls: Vec<Step>,
 }
 
-/// A call of one item, or of a batch. What chooses among the former are the high bits of four
-/// bytes; one where the first of these has a certain value is a batch. So seeds from before there
-/// were batches mean what they did, but for few.
+/// A call for one item, or for a batch. The high bits of four bytes choose the call for one item.
+/// If the first of these bytes has a certain value, the call is for a batch. So most of the seeds
+/// from before there were batches keep their meaning.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     One(Call),
@@ -43,7 +43,7 @@ impl<'a> Arbitrary<'a> for Step {
     }
 }
 
-/// How many items, or at most how many.
+/// A call for a batch, with how many items it pushes, or pops at most.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 enum Batch {
     TryPush(u8, Kind),
@@ -90,8 +90,8 @@ struct Item {
     kind: Kind,
 }
 
-/// What a destructor panics with. It takes no memory, as the queue leaks what it must not drop: a
-/// second panic's payload.
+/// What a destructor panics with. It takes no memory, because the queue leaks the payload of a
+/// second panic, which it must not drop.
 struct Expected;
 
 impl Drop for Item {
@@ -111,7 +111,7 @@ impl Drop for Item {
 struct World {
     capacity: usize,
     bypass: usize,
-    /// What is in it, and whether it is in the ring.
+    /// The items in it, and whether each is in the ring.
     items: VecDeque<(u32, bool)>,
     closed: bool,
     bound: bool,
@@ -177,10 +177,10 @@ fn push_timeout(result: Result<(), PushTimeoutError<Item>>) -> Result<(), (Item,
     })
 }
 
-/// Pushes with the first producer, if there is one.
+/// Pushes with a producer, if there is one.
 fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item, Pushed)>) {
-    // A clone would be dropped here; the last of the producers must be dropped where it is
-    // expected.
+    // This takes the producer itself, because a clone would be dropped here, and the last producer
+    // must be dropped where that is expected.
     let Some(producer) = WORLD.with_borrow_mut(|world| world.producers.pop()) else { return };
     let (id, expected) = WORLD.with_borrow_mut(World::push);
     let refused = match push(&producer, Item { id, kind }) {
@@ -194,8 +194,8 @@ fn push(kind: Kind, push: impl FnOnce(&Producer<Item>, Item) -> Result<(), (Item
     }
 }
 
-/// Pushes a batch with the first producer, if there is one. `push` says whether all were pushed, or
-/// why the rest was not.
+/// Pushes a batch with a producer, if there is one. `push` returns whether all items were pushed,
+/// or why the rest was not.
 fn push_batch(
     kind: Kind,
     count: usize,
@@ -221,7 +221,7 @@ fn try_push_many(producer: &Producer<Item>, items: &mut VecDeque<Item>) -> Pushe
     match producer.try_push_many(items) {
         Ok(pushed) => {
             assert!(pushed == count - items.len() && (pushed > 0 || count == 0));
-            // It does not say why, but the queue has not been closed since.
+            // The call does not tell why, but the queue has not been closed since.
             if items.is_empty() { Pushed::Done } else { Pushed::Full }
         }
         Err(error) => {
@@ -251,14 +251,14 @@ fn expect(item: Option<&Item>) {
     assert_eq!(item.map(|item| item.id), expected.map(|item| item.0));
 }
 
-/// Checks a batch that was popped, and drops it: at least one of so many in the ring, and all where
-/// nothing was ever beside it and the queue is open.
+/// Checks a batch that was popped, and drops it: at least one item, and as many as are in the ring
+/// if the bypass was never used and the queue is open.
 fn popped_batch(items: Vec<Item>, limit: usize) {
     let (in_ring, in_a_row) =
         WORLD.with_borrow(|world| (world.in_ring(), world.bypassed == 0 && !world.closed));
     let least = limit.min(if in_a_row { in_ring } else { 1 });
     assert!((least..=limit).contains(&items.len()), "{} of {limit}", items.len());
-    // They leave before their destructors push.
+    // All of them have left the queue before their destructors push.
     items.iter().for_each(|item| expect(Some(item)));
     for item in items {
         let _ = catch_unwind(AssertUnwindSafe(|| drop(item)));
@@ -274,7 +274,7 @@ fn bind() {
     WORLD.with_borrow_mut(|world| world.bound = true);
 }
 
-/// Checks why nothing was popped.
+/// Checks the reason why nothing was popped.
 fn nothing(closed: bool) -> Option<Item> {
     WORLD.with_borrow(|world| assert_eq!(closed, world.closed));
     None
@@ -338,7 +338,7 @@ fn consume_batch(consumer: &mut Consumer<Item>, batch: Batch) {
             (limit, consumer.pop_many(&mut items, limit).is_err())
         }
         Batch::TryPop(limit) => {
-            // Some are larger than any queue.
+            // Some limits are larger than any queue.
             let limit = if limit == u8::MAX { usize::MAX } else { usize::from(limit % 16) };
             match consumer.try_pop_many(&mut items, limit) {
                 Ok(count) => {
@@ -365,7 +365,7 @@ fn drop_end<T>(end: T) {
     });
     let _ = catch_unwind(AssertUnwindSafe(|| drop(end)));
     WORLD.with_borrow_mut(|world| {
-        // What their destructors could not push is among them.
+        // The dropped items include those that their destructors could not push.
         world.dropped.retain(|id| left.contains(id));
         assert_eq!(world.dropped, left);
     });
@@ -424,7 +424,7 @@ impl Queue {
                 let count = usize::from(count % 16);
                 let room = WORLD
                     .with_borrow(|world| world.closed || world.in_ring() + count <= world.capacity);
-                // It would wait for ever otherwise.
+                // Otherwise it would wait forever.
                 if room || is_inside() {
                     push_batch(kind, count, push_many);
                 }
@@ -437,7 +437,7 @@ impl Queue {
     fn push(&self, kind: Kind) {
         let room = WORLD.with_borrow(|world| world.closed || world.in_ring() < world.capacity);
         if !room && !is_inside() {
-            return; // It would wait for ever.
+            return; // It would wait forever.
         }
         push(kind, |producer, item| {
             producer.push(item).map_err(|error| match error {
@@ -447,7 +447,7 @@ impl Queue {
         });
     }
 
-    /// What both ends say of themselves.
+    /// Checks what both ends report about the queue.
     fn check(&self) {
         WORLD.with_borrow(|world| {
             let ring = world.in_ring();
@@ -467,7 +467,8 @@ impl Queue {
                     (producer.capacity(), producer.bypassed()),
                     (world.capacity, world.bypassed)
                 );
-                assert_eq!(producer.is_consumer_thread(), world.bound || world.guards > 0);
+                assert_eq!(producer.is_consumer_thread(), world.bound);
+                assert_eq!(producer.must_not_wait(), world.bound || world.guards > 0);
             }
             if let Some(consumer) = &self.consumer {
                 let seen = (consumer.len(), consumer.is_empty(), consumer.is_closed());
@@ -481,7 +482,7 @@ impl Queue {
     }
 }
 
-/// The panics of items are none of the fuzzer's business.
+/// Silences the panics of items, which are no findings.
 fn expect_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

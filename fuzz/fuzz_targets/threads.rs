@@ -1,4 +1,5 @@
-//! Two producers and a consumer, on threads of their own that go step by step as the fuzzer says.
+//! Two producers and a consumer, on threads of their own, whose steps follow the schedule of the
+//! fuzzer.
 #![no_main]
 
 #[path = "../../tests/support/checked.rs"]
@@ -25,7 +26,7 @@ struct Input {
     schedule: Vec<u8>,
 }
 
-/// Lets one thread go at a time.
+/// Lets one thread run at a time.
 struct Gate {
     schedule: Mutex<Schedule>,
     changed: Condvar,
@@ -35,12 +36,13 @@ struct Schedule {
     turn: usize,
     turns: std::vec::IntoIter<u8>,
     finished: [bool; THREADS],
-    /// How many more steps the thread may take whose turn it is.
+    /// How many more steps the current thread may take.
     left: u8,
 }
 
 impl Schedule {
-    /// Decides whose turn is next. When the schedule is over, one runs to its end after another.
+    /// Decides whose turn is next. When the schedule is over, the threads run to their ends one
+    /// after another.
     fn next(&mut self) {
         if self.left > 0 && !self.finished[self.turn] {
             self.left -= 1;
@@ -61,13 +63,13 @@ impl Gate {
         Self { schedule: Mutex::new(schedule), changed: Condvar::new() }
     }
 
-    /// At first.
+    /// Called before the first step of a thread: waits for its turn.
     fn wait(&self, me: usize) {
         let schedule = self.schedule.lock().unwrap();
         drop(self.changed.wait_while(schedule, |schedule| schedule.turn != me).unwrap());
     }
 
-    /// Before each step of the thread whose turn it is.
+    /// Called before each step of the thread whose turn it is.
     fn step(&self, me: usize) {
         let mut schedule = self.schedule.lock().unwrap();
         schedule.next();
@@ -93,7 +95,7 @@ fn perform_all(queue: &Checked, gate: &Gate, me: usize, calls: &[u8]) {
     for call in calls.iter().take(16) {
         let op = match Op::from_byte(*call) {
             op if me != CONSUMER && op.is_consumers() => Op::TryPush,
-            // They would sleep.
+            // These would sleep.
             Op::Pop => Op::PopTimeout,
             Op::Push if me != CONSUMER => Op::PushTimeout,
             Op::PushMany(count) if me != CONSUMER => Op::TryPushMany(count),
@@ -112,8 +114,8 @@ fuzz_target!(|input: Input| {
         let start = |(me, calls)| scope.spawn(move || perform_all(queue, gate, me, calls));
         let threads: Vec<_> =
             input.calls.iter().map(Vec::as_slice).enumerate().map(start).collect();
-        // The end of the scope would not wait for them to be gone, and what they still hold would
-        // seem to leak.
+        // The end of the scope does not wait until the threads are gone, so what they still hold
+        // would look like a leak.
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
     queue.perform(Op::TryPopUntilEmpty);

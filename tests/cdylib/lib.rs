@@ -10,7 +10,7 @@ std::thread_local! {
     static OWN: Cell<u8> = const { Cell::new(1) };
 }
 
-/// For signal handlers: pushes, and returns 0, 1 for full, 2 for closed.
+/// For signal handlers: pushes, and returns 0 for done, 1 for full, 2 for closed.
 #[unsafe(no_mangle)]
 pub extern "C" fn queue_push(item: u32) -> i32 {
     match QUEUE.try_push(item) {
@@ -26,8 +26,8 @@ pub extern "C" fn queue_is_inside() -> bool {
     QUEUE.must_not_wait()
 }
 
-/// Claims the consumer, binds it to the calling thread and enters the domain there; then calls
-/// back, with the sum of what is left afterwards as the result.
+/// Claims the consumer, binds it to the calling thread, enters the domain there, and calls
+/// `meanwhile`. Returns the sum of the items that are left then.
 #[unsafe(no_mangle)]
 pub extern "C" fn queue_consume(meanwhile: extern "C" fn()) -> u32 {
     let mut consumer = QUEUE.consumer().unwrap();

@@ -1,4 +1,4 @@
-//! A queue that is checked against the model, call by call.
+//! A queue that checks each call against the model.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -28,18 +28,18 @@ pub(crate) enum Op {
     IsEmpty,
     IsFull,
     TryPushMany(usize),
-    /// Waits nowhere, so only where `push` would not.
+    /// Must not wait, so it is called only if `push` would not wait.
     PushMany(usize),
     TryPopMany(usize),
     TryPushWithin(usize),
     TryPushOrCount,
-    /// With no time to wait, or where it must not wait with all the time there is.
+    /// With a timeout of zero, or on a thread that must not wait, with the longest timeout.
     TryPushAndWait,
     TakeLost,
 }
 
 impl Op {
-    /// More than fit into any ring here, and with the ring into any bypass.
+    /// More than fit into any ring here, and more than fit into any ring and bypass together.
     pub(crate) const TOO_MANY: usize = 7;
 
     pub(crate) const ALL: [Self; 24] = [
@@ -69,9 +69,9 @@ impl Op {
         Self::TakeLost,
     ];
 
-    /// The one that a fuzzer means. What had its bytes before there were others has most of them
-    /// still, so that seeds last.
-    #[allow(dead_code, reason = "the tests try all of them")]
+    /// Returns the call that a byte of the fuzzer stands for. A call that was there before others
+    /// were added keeps most of its bytes, so that old seeds keep their meaning.
+    #[allow(dead_code, reason = "the tests call all of them")]
     pub(crate) fn from_byte(byte: u8) -> Self {
         let ops = match byte {
             0xa0..0xb0 => &Self::ALL[13..19],
@@ -81,8 +81,8 @@ impl Op {
         ops[usize::from(byte) % ops.len()]
     }
 
-    /// Whether it is a variant of another, or ends in the calls of another.
-    #[allow(dead_code, reason = "the fuzzers do not ask")]
+    /// Whether it is a variant of another call, or ends in the same calls as another.
+    #[allow(dead_code, reason = "the fuzzers do not use it")]
     pub(crate) fn is_variant(self) -> bool {
         use Op::{
             TakeLost, TryPopMany, TryPushAndWait, TryPushMany, TryPushOrCount, TryPushWithin,
@@ -137,7 +137,8 @@ impl Checked {
         self.consumer().bind();
     }
 
-    /// Does `op` and has the model check it. Consumer's calls must not be nested in each other.
+    /// Performs `op`, and the model checks the answer. Calls of the consumer must not be nested in
+    /// each other.
     pub(crate) fn perform(&self, op: Op) {
         match op {
             Op::TryPush => drop(self.try_push()),
@@ -177,7 +178,7 @@ impl Checked {
         }
     }
 
-    /// Whether it was pushed.
+    /// Returns whether the item was pushed.
     pub(crate) fn try_push(&self) -> bool {
         let mut pushed = false;
         self.push(|item| {
@@ -208,7 +209,7 @@ impl Checked {
         self.push(|item| match self.producer.push_timeout(item, Duration::ZERO) {
             Ok(()) => Answer::Done,
             Err(PushTimeoutError::Timeout(_)) => {
-                assert!(!inside, "it would have waited where that would never end");
+                assert!(!inside, "it timed out on a thread that must not wait");
                 Answer::Full
             }
             Err(PushTimeoutError::WouldDeadlock(_)) => {
@@ -287,7 +288,7 @@ impl Checked {
         });
     }
 
-    /// Whether something was popped.
+    /// Returns whether an item was popped.
     pub(crate) fn try_pop(&self) -> bool {
         let mut popped = false;
         self.check(Call::Pop, || {
@@ -329,7 +330,7 @@ impl Checked {
                 None => [Answer::Empty, Answer::Closed],
             });
         }
-        assert_eq!(drain.next(), None, "more than there was");
+        assert_eq!(drain.next(), None, "drain returned more than its size hint");
     }
 
     fn check<const N: usize>(&self, call: Call, run: impl FnOnce() -> [Answer; N]) {
@@ -346,7 +347,7 @@ impl Checked {
         match self.consumer.try_lock() {
             Ok(consumer) => consumer,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => panic!("two calls of the consumer at a time"),
+            Err(TryLockError::WouldBlock) => panic!("two calls of the consumer at the same time"),
         }
     }
 }

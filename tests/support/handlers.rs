@@ -1,4 +1,4 @@
-//! Anything at all, done inside a real signal handler on the calling thread.
+//! Runs any code inside a real signal handler on the calling thread.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
 use std::cell::Cell;
@@ -11,13 +11,14 @@ std::thread_local! {
 
 extern "C" fn run_job(_signal: libc::c_int) {
     if let Some(job) = JOB.take() {
-        // SAFETY: whoever left it here waits in `raise`, or has given it for good.
+        // SAFETY: `in_handler` waits in `raise` while it borrows the job; `at_next_signal` leaked
+        // it.
         unsafe { (*job)() }
     }
 }
 
-/// From here on `signal` ends nobody. Before a thread that sends it to another may find that one
-/// without its job.
+/// From here on `signal` ends no process. Install it before a thread sends it to another one, which
+/// may have no job yet.
 pub(crate) fn install(signal: libc::c_int) {
     // SAFETY: all zeros are an empty mask and no flags.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -26,14 +27,14 @@ pub(crate) fn install(signal: libc::c_int) {
     assert_eq!(unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) }, 0);
 }
 
-/// Raises `signal`, and does `job` in its handler.
+/// Raises `signal`, and runs `job` in its handler.
 pub(crate) fn in_handler(signal: libc::c_int, job: &dyn Fn()) {
     install(signal);
-    // SAFETY: it is taken before its borrow ends.
+    // SAFETY: the handler takes it before its borrow ends.
     JOB.set(Some(unsafe { std::mem::transmute::<&dyn Fn(), Job>(job) }));
     // SAFETY: the handler is installed.
     assert_eq!(unsafe { libc::raise(signal) }, 0);
-    assert!(JOB.get().is_none(), "the handler has run");
+    assert!(JOB.get().is_none(), "the handler has not run");
 }
 
 /// Leaves `job` for the handler of the next `signal` that this thread gets.

@@ -18,7 +18,7 @@ pub(crate) fn watch() {
     });
 }
 
-/// How long the stress tests are to go on; without the option each does one short round.
+/// How long the stress tests run. If the variable is not set, each does one short round.
 pub(crate) fn stress_time() -> Duration {
     let seconds = std::env::var("BYWASH_STRESS_SECONDS").ok();
     Duration::from_secs(
@@ -26,8 +26,8 @@ pub(crate) fn stress_time() -> Duration {
     )
 }
 
-/// Gives other threads the time to go to sleep where they wait. What a test states holds either
-/// way; but only after this is it likely to be about sleepers.
+/// Gives other threads time to go to sleep in their waiting calls. What a test checks holds either
+/// way, but only after this is it likely to check sleeping threads.
 pub(crate) fn settle() {
     std::thread::sleep(Duration::from_millis(30));
 }
@@ -68,13 +68,13 @@ impl SleepWatch {
     }
 }
 
-/// Pins the calling thread to a core, where that is possible: the scheduler may pack threads that
-/// wake each other onto one, and a race that needs two then never happens.
+/// Pins the calling thread to a core, if possible. The scheduler may pack threads that wake each
+/// other onto one core, and then a race that needs two never happens.
 pub(crate) fn pin(core: usize) {
     #[cfg(target_os = "linux")]
     {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // SAFETY: a set of bits, of which none is set.
+        // SAFETY: all zeros is a valid set, with no bit set.
         let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
         // SAFETY: there are more bits than cores.
         unsafe { libc::CPU_SET(core % cores, &mut set) };
@@ -106,14 +106,14 @@ impl Tally {
         self.0.lock().unwrap().iter().sum()
     }
 
-    /// States that of all items there ever were, `count`, each has been dropped once.
+    /// Checks that there were `count` items, and that each has been dropped once.
     #[track_caller]
     pub(crate) fn assert_each_dropped_once(&self, count: usize) {
         assert_eq!(*self.0.lock().unwrap(), vec![1; count], "how often each item was dropped");
     }
 }
 
-/// An item that tells its [`Tally`] when it is dropped.
+/// An item that counts its drop in its [`Tally`].
 #[derive(Debug)]
 pub(crate) struct Tracked<'a> {
     pub(crate) id: usize,

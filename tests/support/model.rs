@@ -1,16 +1,16 @@
-//! What the contract allows: a queue as a sequential program that is in all the states it may be
-//! in.
+//! A model of what the contract allows: a queue as a sequential program that is in all its possible
+//! states at once.
 //!
 //! A call takes effect at a few moments between its invocation and its response, and the model does
-//! not know when they are. So it keeps every state that some choice of moments leads to. A response
-//! that none of them allows is a violation.
+//! not know these moments. So it keeps every state that some choice of moments leads to. A response
+//! that no state allows is a violation.
 
 use std::collections::BTreeSet;
 
 pub(crate) type Item = u32;
 pub(crate) type Id = usize;
 
-/// What a batch may come to; no queue here has a larger ring.
+/// The largest batch that can be popped, because no queue here has a larger ring.
 pub(crate) const MOST: usize = 4;
 
 /// The items of a batch that was popped, in order.
@@ -18,16 +18,16 @@ pub(crate) type Items = [Option<Item>; MOST];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
-    /// `inside`: where the bypass may be used. `limit`: how many there may be in the ring with this
-    /// one.
+    /// `inside`: whether the push may use the bypass. `limit`: how many items may be in the ring,
+    /// this one included.
     Push {
         item: Item,
         inside: bool,
         limit: usize,
         then: Then,
     },
-    /// The items from `first` on, so many. `waits`: tries one by itself where it would wait, which
-    /// it must not.
+    /// Pushes `count` items, numbered from `first`. `waits`: where it would have to wait, it tries
+    /// a single item, because it must not wait.
     PushMany {
         first: Item,
         count: usize,
@@ -35,7 +35,7 @@ pub(crate) enum Call {
         waits: bool,
     },
     Pop,
-    /// So many at most.
+    /// At most so many.
     PopMany(usize),
     TakeLost,
     Close,
@@ -44,13 +44,13 @@ pub(crate) enum Call {
     IsFull,
 }
 
-/// What a push does beside pushing.
+/// What else a push does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Then {
     Nothing,
-    /// If it is refused, it counts as lost.
+    /// If the queue refuses the item, the push counts it as lost.
     Count,
-    /// It says whether its item has been popped from the ring.
+    /// The push returns whether its item has been popped from the ring.
     Look,
 }
 
@@ -63,7 +63,7 @@ pub(crate) enum Answer {
     Item(Item),
     Items(Items),
     Count(usize),
-    /// As `Full` and `Closed`, after so many of a batch had been pushed.
+    /// As `Full` and `Closed`, after so many items of a batch had been pushed.
     FullAfter(usize),
     ClosedAfter(usize),
     Is(bool),
@@ -73,9 +73,9 @@ pub(crate) enum Answer {
 enum Slot {
     Claimed,
     Published(Item),
-    /// Being taken: the item is gone, the slot still in use.
+    /// Being taken: the item is gone, and the slot is still in use.
     Taking,
-    /// Taken ahead of one that is not: in use until that one is taken.
+    /// Taken ahead of an earlier slot, and in use until that one is taken.
     Taken,
 }
 
@@ -91,13 +91,13 @@ enum Phase {
     Start,
     /// The first lane is done, the other is not.
     Half,
-    /// The ring was full when so many had been claimed.
+    /// The ring was full when so many slots had been claimed.
     SawFull(usize),
     Claimed(Lane, usize),
     Published(Lane, usize),
     /// Not counted yet.
     Refused,
-    /// Refused when so many had been claimed.
+    /// Refused when so many slots had been claimed.
     RefusedAfter(usize),
     /// Has its place among the lost, and is not counted yet.
     Placed,
@@ -107,37 +107,37 @@ enum Phase {
     SawRow(usize),
     TakingRow(usize, Items),
     Counting(Counting),
-    /// Takes the lost, whose place is next, and then their count.
+    /// Takes the place of the lost items next, and then their count.
     TakingPlace,
     TakingCount,
     End(Answer),
 }
 
-/// What was refused, counted and not taken.
+/// The items that were refused and counted, and whose count was not taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Lost {
     count: usize,
-    /// How many had been claimed in the ring when the first was refused.
+    /// How many slots of the ring had been claimed when the first item was refused.
     after: Option<usize>,
 }
 
-/// How far a batch is that is pushed.
+/// How far the push of a batch is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Batch {
-    /// How many were claimed for, and how many of those were published.
+    /// How many items have a claimed slot, and how many of those were published.
     claimed: usize,
     published: usize,
-    /// Where the next of those claimed for goes.
+    /// Where the next item with a claimed slot goes.
     place: Option<(Lane, usize)>,
-    /// The ring was full when so many had been claimed.
+    /// The ring was full when so many slots had been claimed.
     saw_full: Option<usize>,
-    /// When so many had been claimed, there was room for so many of the rest.
+    /// When so many slots had been claimed, there was room for so many of the other items.
     saw_room: Option<(usize, usize)>,
-    /// The next one is tried by itself, as the rest would have to wait.
+    /// The next item is tried alone, because the others would have to wait.
     single: bool,
 }
 
-/// What was seen of the lengths.
+/// What a call has seen of the lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Counting {
     Ring { released: usize },
@@ -150,7 +150,7 @@ struct Slots {
     capacity: usize,
     closed: bool,
     released: usize,
-    /// Those in use, each with how many of the ring it stands after.
+    /// The slots in use, each with how many items of the ring come before its item.
     used: Vec<(usize, Slot)>,
 }
 
@@ -185,7 +185,7 @@ impl Slots {
         self.released += free;
     }
 
-    /// The items that lie in a row at the head, `most` at most.
+    /// The published items in a row from the head on, `most` at most.
     fn row(&self, most: usize) -> Items {
         let row = self.used.iter().take(most).map_while(|&(_, slot)| match slot {
             Slot::Published(item) => Some(item),
@@ -195,7 +195,7 @@ impl Slots {
         std::array::from_fn(|_| row.next())
     }
 
-    /// The first item that is published: its index, what it stands after, and itself.
+    /// The first published item: its index, how many items of the ring come before it, and itself.
     fn first(&self) -> Option<(usize, usize, Item)> {
         self.used.iter().enumerate().find_map(|(i, &(after, slot))| match slot {
             Slot::Published(item) => Some((self.released + i, after, item)),
@@ -220,8 +220,8 @@ impl State {
         }
     }
 
-    /// Takes the next step of the call at `place`; false where it has none. A batch that may take a
-    /// row takes one item instead if `few`.
+    /// Takes the next step of the call at `place`. Returns false if it has none. If `few`, a batch
+    /// that may take a row takes one item instead.
     fn advance(&mut self, place: usize, few: bool) -> bool {
         let (_, call, phase) = self.calls[place];
         if let Phase::End(_) = phase {
@@ -255,7 +255,7 @@ impl State {
                 self.lane(lane).set(index, Slot::Published(item));
                 Phase::Published(lane, index)
             }
-            // What goes beside the ring is not waited for.
+            // The push does not wait for an item in the bypass.
             Phase::Published(lane, index) => {
                 Phase::End(Answer::Is(lane == Lane::Ring && self.ring.is_taken(index)))
             }
@@ -280,9 +280,9 @@ impl State {
         }
     }
 
-    /// Takes all or nothing: nothing while an item can be popped that stands before the first that
-    /// was lost. Place and count are taken one after the other, so that what is lost in between may
-    /// be told with those before it or after.
+    /// Takes all or nothing: nothing while an item can be popped that was pushed before the first
+    /// lost one. It takes the place and then the count, so an item lost in between may be reported
+    /// with those before it or after it.
     fn take_lost(&mut self, phase: Phase) -> Phase {
         match phase {
             Phase::TakingPlace => {
@@ -299,7 +299,7 @@ impl State {
         }
     }
 
-    /// Whether what is next stands before the index `tail` of the ring.
+    /// Whether the next item comes before the index `tail` of the ring.
     fn has_before(&self, tail: usize) -> bool {
         match self.next() {
             Some((Lane::Ring, index, _)) => index < tail,
@@ -317,13 +317,13 @@ impl State {
                 Some((Lane::Ring, index, item))
             }
             (Some((index, _, item)), None) => Some((Lane::Ring, index, item)),
-            (_, beside) => beside.map(|(index, _, item)| (Lane::Bypass, index, item)),
+            (_, bypassed) => bypassed.map(|(index, _, item)| (Lane::Bypass, index, item)),
         }
     }
 
-    /// Looks how much room there is, claims it at once if nobody else has claimed since, publishes
-    /// them one by one, and goes on with the rest: in the ring, or in the bypass where the ring was
-    /// full.
+    /// Looks how much room there is, claims it at once if no other call has claimed since, and
+    /// publishes the items one by one. Then goes on with the rest: in the ring, or, if the ring was
+    /// full, in the bypass.
     fn push_many(
         &mut self,
         mut batch: Batch,
@@ -379,8 +379,8 @@ impl State {
         Phase::Pushing(Batch { claimed, published, place: Some((lane, index)), ..Batch::default() })
     }
 
-    /// Counts how many lie in a row at the head of the ring. If nothing is in the bypass after
-    /// that, takes them all and frees their slots at once, or else takes what is next.
+    /// Counts the published items in a row at the head of the ring. If the bypass is empty after
+    /// that, takes them all and frees their slots at once. Otherwise takes the next item.
     fn pop_many(&mut self, most: usize, few: bool, phase: Phase) -> Phase {
         let count = |row: Items| row.iter().flatten().count();
         match phase {
@@ -427,8 +427,8 @@ impl State {
         if half { Phase::End(Answer::Done) } else { Phase::Half }
     }
 
-    /// Each lane's length is how many had been claimed at one moment, less how many had been
-    /// released at an earlier one.
+    /// The length of each lane is how many slots had been claimed at one moment, less how many had
+    /// been released at an earlier one.
     fn count(&self, phase: Phase) -> Phase {
         let length = |lane: &Slots, released: usize| (lane.claimed() - released).min(lane.capacity);
         match phase {
@@ -445,7 +445,7 @@ impl State {
         }
     }
 
-    /// Each lane at a moment of its own.
+    /// Looks at each lane at a moment of its own.
     fn is_empty(&self, phase: Phase) -> Phase {
         match phase {
             Phase::Half => Phase::End(Answer::Is(self.bypass.used.is_empty())),
@@ -455,7 +455,7 @@ impl State {
     }
 }
 
-/// For whoever reads of a violation.
+/// An event, printed for the reader of a violation.
 #[derive(Debug)]
 #[allow(dead_code, reason = "it is only printed")]
 enum Event {
@@ -478,7 +478,7 @@ impl Model {
         Self { states: vec![state], calls: 0, log: Vec::new() }
     }
 
-    /// Says that a call begins.
+    /// Records that a call begins.
     pub(crate) fn invoke(&mut self, call: Call) -> Id {
         let id = self.calls;
         self.calls += 1;
@@ -487,15 +487,15 @@ impl Model {
         id
     }
 
-    /// Says that a call has ended with one of `answers`.
+    /// Records that a call has ended with one of `answers`.
     ///
     /// # Panics
     ///
-    /// Where that cannot be.
+    /// If the contract does not allow any of them.
     pub(crate) fn respond(&mut self, id: Id, answers: &[Answer]) {
         self.log.push(Event::Responded(id, answers.to_vec()));
         match &mut self.states[..] {
-            // A call by itself has no choice, but for how large a batch is.
+            // If no other call is in flight, this one has no choice but the size of a batch.
             [state] if matches!(state.calls[..], [(_, call, _)] if !matches!(call, Call::PopMany(_))) => {
                 while state.advance(0, false) {}
             }
@@ -508,8 +508,8 @@ impl Model {
         }
     }
 
-    /// Leaves the states that the calls in flight may lead to when `id` has just come to its end
-    /// with one of `answers`.
+    /// Keeps the states that the calls in flight may lead to when `id` has just ended with one of
+    /// `answers`.
     fn let_time_pass(&mut self, id: Id, answers: &[Answer]) {
         let mut todo = std::mem::take(&mut self.states);
         let mut seen: BTreeSet<_> = todo.iter().cloned().collect();

@@ -18,25 +18,25 @@ pub(crate) fn set_errno(value: i32) {
     unsafe { *place = value }
 }
 
-/// Has `handler` called for `signal`, on the thread's stack for handlers if it has one. Calls are
-/// restarted.
+/// Installs `handler` for `signal`. It runs on the thread's stack for handlers, if the thread has
+/// one, and interrupted system calls are restarted.
 pub(crate) fn handle(signal: libc::c_int, handler: extern "C" fn(libc::c_int)) {
     install(signal, handler as *const () as usize, libc::SA_RESTART | libc::SA_ONSTACK);
 }
 
-/// As `sigaction`, with nothing but `signal` blocked meanwhile.
+/// As `sigaction`. While the handler runs, `signal` alone is blocked.
 pub(crate) fn install(signal: libc::c_int, handler: usize, flags: libc::c_int) {
     // SAFETY: all zeros is a valid value.
     let mut action: libc::sigaction = unsafe { mem::zeroed() };
     action.sa_sigaction = handler;
     action.sa_flags = flags;
-    // SAFETY: both addresses are valid or null; the callers' handlers take what they are called
-    // with.
+    // SAFETY: both addresses are valid or null; the callers' handlers have the type that `flags`
+    // demands.
     let result = unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
     assert_eq!(result, 0);
 }
 
-/// Sends a signal to the thread that made it, again and again, until dropped.
+/// Sends a signal to the thread that made it, again and again, until it is dropped.
 pub(crate) struct Timer(libc::timer_t);
 
 impl Timer {
@@ -62,20 +62,20 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // SAFETY: the timer is this one's own.
+        // SAFETY: the timer belongs to this value.
         unsafe { libc::timer_delete(self.0) };
     }
 }
 
-/// Gives this thread a stack for handlers with room for `frames` signals and `bytes` besides, and
-/// below it a page that must not be touched. Never freed.
+/// Gives this thread a stack for handlers with room for `frames` signals and `bytes` more, and
+/// below it a page that must not be touched. It is never freed.
 pub(crate) fn use_small_stack(frames: usize, bytes: usize) {
     const PAGE: usize = 4096;
     // SAFETY: it has no preconditions.
     let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
     let size = (frames * frame + bytes).next_multiple_of(PAGE);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping harms nobody.
+    // SAFETY: a new mapping overlaps no other.
     let mapping = unsafe {
         libc::mmap(ptr::null_mut(), PAGE + size, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0)
     };
@@ -97,7 +97,7 @@ pub(crate) fn pin(number: usize) {
     let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
     // SAFETY: the set has room for far more processors.
     unsafe { libc::CPU_SET(number % count, &mut set) };
-    // Where that processor is not allowed it stays unpinned.
+    // If that processor is not allowed, the thread stays unpinned.
     // SAFETY: the address is valid.
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
 }

@@ -4,11 +4,11 @@
 //! cargo run --manifest-path examples/no_std/Cargo.toml
 //! ```
 //!
-//! Raises more signals than the queue holds, and prints what came through it, and how many were
+//! Raises more signals than the queue holds. Prints those that came through it, and how many were
 //! refused.
 //!
-//! Of the system it uses three functions of the C library; on bare metal these are an interrupt and
-//! a serial port.
+//! It uses a few functions of the C library; on bare metal, an interrupt and a serial port take
+//! their place.
 #![no_std]
 #![no_main]
 
@@ -34,7 +34,8 @@ const SIGINT: c_int = 2;
 const SIG_ERR: usize = usize::MAX;
 
 const CAPACITY: usize = 4;
-/// Without `std` threads cannot be told apart, so the bypass is not used: it needs no slots.
+/// Without `std` the queue cannot tell threads apart and does not use the bypass, so that needs no
+/// slots.
 type Events = StaticQueue<c_int, CAPACITY, 0>;
 static EVENTS: Events = Events::new();
 static REFUSED: AtomicU32 = AtomicU32::new(0);
@@ -69,12 +70,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     abort()
 }
 
-/// The `core` that comes with the compiler can unwind, and so names this. Nothing unwinds here, and
-/// nobody calls it.
+/// The `core` that comes with the compiler can unwind, and so refers to this function. Nothing
+/// unwinds here, so it is never called.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// Raises so many signals, and prints what has come of them.
+/// Raises `signals` signals, and prints what became of them.
 fn round(signals: usize, events: &mut StaticConsumer<'_, c_int, CAPACITY, 0>) -> fmt::Result {
     for number in 0..signals {
         raise(if number % 2 == 0 { SIGTERM } else { SIGINT });
@@ -97,7 +98,7 @@ fn run() -> fmt::Result {
     round(CAPACITY + 3, &mut events)
 }
 
-/// What the C library calls. The status is that of the program.
+/// The C library calls this. What it returns is the exit code of the program.
 #[unsafe(no_mangle)]
 extern "C" fn main(_count: c_int, _arguments: *const *const c_char) -> c_int {
     run().is_err().into()

@@ -1,7 +1,7 @@
-//! A test program of its own, without threads before its cases run: they fork, and they print
-//! figures.
+//! A test program without the standard harness: its cases fork, so no other thread may run, and
+//! they print figures.
 
-/// Runs the cases whose names contain the first argument, all without one. A case fails by
+/// Runs the cases whose names contain the first argument, or all if there is none. A case fails by
 /// panicking.
 pub(crate) fn run(cases: &[(&str, fn())]) {
     let filter =

@@ -3,26 +3,26 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-/// After so long a child hangs.
+/// A child that runs for so long hangs.
 const LIMIT_SECONDS: u32 = 20;
 
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// With this exit code.
+    /// It exited with this code.
     Exit(i32),
     Hang,
-    /// By this signal.
+    /// This signal ended it.
     Crash(i32),
 }
 
 /// The exit code of a child that panicked.
 pub(crate) const PANICKED: i32 = 101;
 
-/// Forks, and returns 0 in the child, which is killed when it hangs. Without the library's help,
-/// which would take locks that an interrupted call may hold.
+/// Forks, and returns 0 in the child, which is killed if it hangs. Uses the system call, because
+/// the library's `fork` would take locks that an interrupted call may hold.
 pub(crate) fn fork() -> libc::pid_t {
-    // SAFETY: the child goes on as this thread; the tests fork where it needs no other.
+    // SAFETY: only this thread goes on in the child; the tests fork where it needs no other.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } as libc::pid_t;
     assert!(child >= 0, "fork failed");
     if child == 0 {
@@ -31,8 +31,7 @@ pub(crate) fn fork() -> libc::pid_t {
     child
 }
 
-/// Has this process killed if it is still there, and does not call this again, when the time is
-/// over.
+/// Kills this process when the time is over, unless the process calls this again before.
 pub(crate) fn watch() {
     // SAFETY: it has no preconditions.
     unsafe { libc::alarm(LIMIT_SECONDS) };
@@ -73,10 +72,10 @@ pub(crate) fn in_child(body: impl FnOnce() -> i32) -> Ending {
 pub(crate) fn shared<T: Default>() -> &'static T {
     let protection = libc::PROT_READ | libc::PROT_WRITE;
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
-    // SAFETY: a new mapping harms nobody.
+    // SAFETY: a new mapping overlaps no other.
     let address = unsafe { libc::mmap(ptr::null_mut(), size_of::<T>(), protection, flags, -1, 0) };
     assert_ne!(address, libc::MAP_FAILED);
-    // SAFETY: large enough, aligned to a page, and nobody else's.
+    // SAFETY: the mapping is large enough, aligned to a page, and used by no other code.
     unsafe { address.cast::<T>().write(T::default()) };
     // SAFETY: just written, and never unmapped.
     unsafe { &*address.cast::<T>() }

@@ -1,5 +1,5 @@
-//! Threads that are stopped before one machine instruction of what they do, for ever or until they
-//! are resumed.
+//! Threads that are stopped before one machine instruction of a call, forever or until they are
+//! resumed.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
@@ -8,14 +8,14 @@ use std::time::Duration;
 use super::child::{Ending, in_child, in_file, shared};
 use super::trap::{Step, step};
 
-/// How many steps lie between two that are tried: all in a release build; more than the machine can
-/// do are left out in a debug build, which has ten times the steps.
+/// One in so many steps is tried. A release build tries all; a debug build, which has ten times as
+/// many steps, leaves most of them out.
 const STRIDE: usize = if cfg!(debug_assertions) { 61 } else { 1 };
 
-/// What a child says when the call was over before the step at which to stop it.
+/// The exit code of a child in which the call ended before the step to stop at.
 const TOO_LATE: i32 = 2;
 
-/// What has become of the one stepped call of this process.
+/// The state of the one stepped call of this process.
 static ASLEEP: AtomicBool = AtomicBool::new(false);
 static STOPPED: AtomicBool = AtomicBool::new(false);
 static RESUMED: AtomicBool = AtomicBool::new(false);
@@ -26,7 +26,7 @@ struct Progress {
     address: AtomicUsize,
 }
 
-/// The step to stop at, and where to say what is there.
+/// The step to stop at, and where to report what is there.
 #[derive(Clone, Copy)]
 pub(crate) struct Stop {
     number: usize,
@@ -40,7 +40,7 @@ impl Stop {
         OVER.store(true, Ordering::SeqCst);
     }
 
-    /// Runs `call`, and in the place of a stop `nested` on top of it.
+    /// Runs `call`, and at the step runs `nested` on top of it instead of stopping.
     pub(crate) fn call_interrupted(self, call: impl FnOnce(), mut nested: impl FnMut()) {
         let mut on_step = |step: &mut Step<'_>| {
             if step.number == self.number {
@@ -54,7 +54,7 @@ impl Stop {
         OVER.store(true, Ordering::SeqCst);
     }
 
-    /// Runs `call`, and stops it after it has slept for the second time, the first being a nap.
+    /// Runs `call`, and stops it after its second sleep. The first one is a nap.
     pub(crate) fn call_that_sleeps(self, call: impl FnOnce()) {
         let (mut sleeps, mut before) = (0, 0);
         let mut on_step = |step: &mut Step<'_>| {
@@ -71,7 +71,7 @@ impl Stop {
         OVER.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the call came to the step.
+    /// Whether the call reached the step.
     pub(crate) fn was_reached(self) -> bool {
         STOPPED.load(Ordering::SeqCst)
     }
@@ -88,7 +88,7 @@ impl Stop {
     }
 }
 
-/// A thread with a call that is to be stopped.
+/// A thread with a call that will be stopped.
 pub(crate) struct Frozen(JoinHandle<()>);
 
 impl Frozen {
@@ -113,14 +113,14 @@ impl Frozen {
     }
 }
 
-/// Yields until `condition` holds. A child that hangs here is killed.
+/// Yields until `condition` holds. The watchdog kills a child that hangs here.
 pub(crate) fn wait_for(mut condition: impl FnMut() -> bool) {
     while !condition() {
         thread::yield_now();
     }
 }
 
-/// How many steps were tried, and how many of the children did not end well.
+/// How many steps were tried, and how many of the children failed.
 #[derive(Default)]
 pub(crate) struct Tally {
     pub(crate) steps: usize,

@@ -1,5 +1,5 @@
-//! Who pushed how many: each source numbers its items, and a reader checks that none is missing,
-//! doubled or out of order.
+//! Counts what each source pushes. Each source numbers its items, and a reader checks that none is
+//! missing, doubled or out of order.
 //!
 //! Everything here may run in handlers and hooks.
 
@@ -11,7 +11,7 @@ use bywash::Producer;
 
 pub(crate) const THREADS: usize = 5;
 
-/// What kind of code a push is made from. Of each kind there is one at a time on a thread.
+/// The kind of code that pushes. On each thread, one of each kind runs at a time.
 #[derive(Clone, Copy)]
 pub(crate) enum Kind {
     Thread,
@@ -56,7 +56,7 @@ struct Source {
 static SOURCES: [Source; THREADS * KINDS] =
     [const { Source { accepted: AtomicU64::new(0), refused: AtomicU64::new(0) } }; THREADS * KINDS];
 
-/// What handlers and hooks push through.
+/// The producer that handlers and hooks use.
 static PRODUCER: AtomicPtr<Producer<Item>> = AtomicPtr::new(ptr::null_mut());
 
 thread_local! {
@@ -76,11 +76,11 @@ pub(crate) fn open(producer: Producer<Item>) {
 /// Drops the producer. All threads have left.
 pub(crate) fn close() {
     let producer = PRODUCER.swap(ptr::null_mut(), Ordering::SeqCst);
-    // SAFETY: from `Box::into_raw` in `open`, and nobody else uses it any more.
+    // SAFETY: from `Box::into_raw` in `open`, and nothing uses it any more.
     drop(unsafe { Box::from_raw(producer) });
 }
 
-/// Makes the calling thread the one of this number.
+/// Makes the calling thread the one with this number.
 pub(crate) fn enter(thread: usize) {
     THREAD.set(Some(thread));
 }
@@ -105,7 +105,7 @@ pub(crate) fn push(kind: Kind) {
     }
 }
 
-/// Pushes the next item of this thread and kind with `push`, which says whether it was accepted.
+/// Pushes the next item of this thread and kind with `push`, which returns whether it was accepted.
 pub(crate) fn push_by(kind: Kind, push: impl FnOnce(Item) -> bool) {
     let Some(thread) = THREAD.get() else { return };
     let number = thread * KINDS + kind as usize;
@@ -118,7 +118,7 @@ pub(crate) fn push_by(kind: Kind, push: impl FnOnce(Item) -> bool) {
     }
 }
 
-/// What was read of each source.
+/// How many items of each source were read.
 #[derive(Clone, Default)]
 pub(crate) struct Reader {
     read: [u64; THREADS * KINDS],
@@ -132,8 +132,8 @@ impl Reader {
         *next += 1;
     }
 
-    /// Whether all was read that was accepted, and nothing else but `more` of a source, which may
-    /// not have been counted.
+    /// Checks that all accepted items were read, and no others, except for up to `more` of a
+    /// source, which may not have been counted yet.
     pub(crate) fn check(&self, more: u64) {
         for (number, (source, &read)) in SOURCES.iter().zip(&self.read).enumerate() {
             let accepted = source.accepted.load(Ordering::SeqCst);
@@ -160,7 +160,7 @@ impl Reader {
     }
 }
 
-/// Prints what is known of each source and thread; for when nothing goes on.
+/// Prints what is known of each source and thread, for the case that nothing moves any more.
 pub(crate) fn print_state() {
     for (number, source) in SOURCES.iter().enumerate() {
         eprintln!(

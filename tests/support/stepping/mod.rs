@@ -1,4 +1,4 @@
-//! What the tests of interruptions share. Each uses some of it.
+//! What the tests of interruptions share. Each uses a part of it.
 
 pub(crate) mod cases;
 pub(crate) mod child;

@@ -1,4 +1,4 @@
-//! A call on a queue that is interrupted at each of its instructions, and what must hold then.
+//! A call on a queue, what interrupts it, and what must hold afterwards.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,13 +12,13 @@ use super::signals::{Timer, errno, handle, set_errno};
 
 pub(crate) const BYPASS: usize = 2;
 
-/// What `errno` is to be before and after a push.
+/// The value of `errno` before and after a push.
 const MARK: i32 = 77;
 
 /// How many items a batch has, or room for.
 const BATCH: usize = 3;
 
-/// More than are ever made in one process.
+/// More items than one process ever makes.
 const ITEMS: usize = 128;
 
 /// How often each item was dropped.
@@ -38,9 +38,9 @@ pub(crate) enum Outer {
     TryPush,
     TryPushMany,
     TryPushWithin,
-    /// As the pushes on top of it then are: what is refused is counted.
+    /// The pushes on top of it are then of this kind, too, so refused items are counted.
     TryPushOrCount,
-    /// With no time to wait, or where it must not wait with all the time there is.
+    /// With a timeout of zero, or on a thread that must not wait, with the longest timeout.
     TryPushAndWait,
     Push,
     TryPop,
@@ -82,18 +82,18 @@ impl Outer {
     }
 }
 
-/// What is done on top of it.
+/// What interrupts the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Nested {
     PushOne,
     PushUntilRefused,
-    /// Another thread runs, and pushes one.
+    /// Another thread pushes one item.
     OtherPushes,
-    /// One is pushed until refused; then another thread runs, and pops all.
+    /// The interrupted thread pushes until refused; then another thread pops everything.
     OtherPops,
 }
 
-/// On whose thread.
+/// The kind of thread that makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
     Consumer,
@@ -107,7 +107,7 @@ pub(crate) struct Scene {
     /// How many items are in the ring at first, and in the bypass.
     pub(crate) in_ring: usize,
     pub(crate) in_bypass: usize,
-    /// How many had been through the ring before.
+    /// How many items had been through the ring before.
     pub(crate) before: usize,
     pub(crate) who: Who,
     pub(crate) outer: Outer,
@@ -120,7 +120,7 @@ impl Scene {
         self.capacity.div_ceil(2)
     }
 
-    /// Whether the call sleeps until somebody else does something.
+    /// Whether the call sleeps until another thread acts.
     pub(crate) fn sleeps(&self) -> bool {
         match self.outer {
             Outer::Pop | Outer::PopTimeout => self.in_ring + self.in_bypass == 0,
@@ -136,18 +136,19 @@ struct Record {
     items: usize,
     /// What was in the queue before the call.
     before: Vec<usize>,
-    /// What was accepted while it ran, in order, but for its own items.
+    /// What was accepted while it ran, in order, without its own items.
     accepted: Vec<usize>,
     popped: Vec<usize>,
-    /// What was accepted of its own items, and whether all were.
+    /// Which of its own items were accepted, and whether one was refused.
     own: Vec<usize>,
     own_refused: bool,
     /// How many it popped itself.
     popped_itself: Option<usize>,
     closed: bool,
-    /// How many were refused and counted, and of how many of those the consumer was told.
+    /// How many items were refused and counted, and how many of those were reported to the
+    /// consumer.
     lost: u64,
-    told: u64,
+    reported: u64,
 }
 
 /// A scene with its queue.
@@ -166,7 +167,7 @@ static PLAY: AtomicPtr<Play> = AtomicPtr::new(std::ptr::null_mut());
 impl Play {
     pub(crate) fn new(scene: Scene) -> Box<Self> {
         let (producer, mut consumer) = Builder::new(scene.capacity).bypass(BYPASS).build();
-        // No memory is to be got in a handler.
+        // A handler cannot allocate, so reserve the memory now.
         let mut record = Record { accepted: Vec::with_capacity(ITEMS), ..Record::default() };
         record.popped.reserve(ITEMS);
         consumer.bind();
@@ -179,7 +180,7 @@ impl Play {
             push();
             drop(consumer.try_pop().unwrap());
         }
-        // Beside the ring there is something only after it was full.
+        // The bypass takes items only while the ring is full.
         let pushed =
             if scene.in_bypass == 0 { scene.in_ring } else { scene.capacity + scene.in_bypass };
         (0..pushed).for_each(|_| push());
@@ -255,13 +256,13 @@ impl Play {
             };
         });
         let mut record = self.record.borrow_mut();
-        assert!(!taken || record.popped.contains(&number), "told that it was popped");
+        assert!(!taken || record.popped.contains(&number), "the push returned that it was popped");
         record.lost += u64::from(!accepted && self.scene.outer == Outer::TryPushOrCount);
         record.own.extend(accepted.then_some(number));
         record.own_refused = !accepted;
     }
 
-    /// Whether the call must not wait, whoever pops meanwhile.
+    /// Whether the call must not wait, whichever thread pops meanwhile.
     fn stays_inside(&self) -> bool {
         match self.scene.who {
             Who::Consumer => self.scene.nested != Nested::OtherPops,
@@ -289,7 +290,7 @@ impl Play {
     fn call_pop_many(&self, step: impl FnOnce(&mut dyn FnMut())) {
         let mut consumer = self.consumer.borrow_mut();
         let consumer = consumer.as_mut().unwrap();
-        // No memory is to be got while it is interrupted.
+        // While it is interrupted, it cannot allocate, so reserve the memory now.
         let mut popped = Vec::with_capacity(BATCH);
         let mut result = Ok(0);
         step(&mut || result = consumer.try_pop_many(&mut popped, BATCH));
@@ -328,7 +329,7 @@ impl Play {
         Item(record.items - 1)
     }
 
-    /// What is done on top of the call.
+    /// Interrupts the call.
     pub(crate) fn interrupt(&self) {
         match self.scene.nested {
             Nested::PushOne => _ = self.push(self.scene.who),
@@ -341,12 +342,12 @@ impl Play {
         }
     }
 
-    /// What is done when the call is about to sleep: something that lets it go on.
+    /// Called when the call is about to sleep: does something that lets it go on.
     pub(crate) fn rescue(&self) {
         if self.scene.outer == Outer::Push {
             self.on_another_thread(|play| play.pop(1));
         } else {
-            // When it sleeps, on this very thread.
+            // A handler pushes on this very thread, while it sleeps.
             handle(libc::SIGUSR1, push_from_a_handler);
             *self.timer.borrow_mut() =
                 Some(Timer::on_this_thread(libc::SIGUSR1, Duration::from_millis(1)));
@@ -377,10 +378,11 @@ impl Play {
         let consumer = consumer.as_mut().unwrap();
         let mut record = self.record.borrow_mut();
         record.popped.extend(consumer.try_iter().take(count).map(|item| item.0));
-        record.told += consumer.take_lost();
+        record.reported += consumer.take_lost();
     }
 
-    /// Pushes one, and looks whether it was refused without cause, or accepted beyond the bound.
+    /// Pushes one item, and checks that it was not refused without cause, or accepted beyond the
+    /// bound.
     fn push(&self, who: Who) -> bool {
         let Ok(producer) = self.producer.try_borrow() else { return false };
         let Some(producer) = producer.as_ref() else { return false };
@@ -396,10 +398,10 @@ impl Play {
         let was_closed = record.closed;
         let in_use = record.before.len() + record.accepted.len() - record.popped.len();
         let (in_ring, sure_in_ring) = match scene.in_bypass {
-            beside if record.popped.is_empty() && scene.outer.pops() == 0 => {
-                (in_use - beside, in_use - beside)
+            in_bypass if record.popped.is_empty() && scene.outer.pops() == 0 => {
+                (in_use - in_bypass, in_use - in_bypass)
             }
-            beside => (in_use, in_use.saturating_sub(beside)),
+            in_bypass => (in_use, in_use.saturating_sub(in_bypass)),
         };
         let moves = who == Who::Other && scene.who == Who::Other && scene.outer.pops() != 0;
         let both = scene.capacity + BYPASS;
@@ -423,7 +425,7 @@ impl Play {
                 record.lost += u64::from(counts);
             }
             Err(TryPushError::Closed(_)) => {
-                assert!(scene.outer.closes(), "closed by nobody");
+                assert!(scene.outer.closes(), "no call has closed it");
                 record.closed = true;
             }
         }
@@ -431,7 +433,7 @@ impl Play {
         result.is_ok()
     }
 
-    /// Whether, with the call over, everything is there that must be.
+    /// Checks after the call that everything is there that must be.
     pub(crate) fn check(self: Box<Self>) {
         self.check_own();
         let accounted = self.consumer.borrow().is_some();
@@ -456,10 +458,10 @@ impl Play {
             "after the last item"
         );
         let record = self.record.borrow();
-        assert_eq!(record.told, record.lost, "how many were lost");
+        assert_eq!(record.reported, record.lost, "how many were lost");
     }
 
-    /// Whether the call itself did what it may.
+    /// Checks that the call itself did only what it may do.
     fn check_own(&self) {
         let (record, scene) = (self.record.borrow(), &self.scene);
         if record.popped_itself == Some(0) {
@@ -482,7 +484,7 @@ impl Play {
     fn check_order(&self) {
         let mut record = self.record.borrow_mut();
         let popped = std::mem::take(&mut record.popped);
-        // The bypass hides who is in the ring, and others' pops make room.
+        // Items in the bypass hide which ones are in the ring, and pops of others make room.
         if self.scene.outer == Outer::TryPushWithin
             && self.scene.in_bypass == 0
             && self.scene.nested != Nested::OtherPops
@@ -508,7 +510,7 @@ impl Play {
         record.accepted.clear();
     }
 
-    /// Whether all slots can be used again.
+    /// Checks that all slots can be used again.
     fn check_room(&self) {
         let producer = self.producer.borrow();
         let Some(producer) = producer.as_ref().filter(|producer| !producer.is_closed()) else {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// A thread of which one can see whether it sleeps.
+/// A thread that shows whether it sleeps.
 pub(crate) struct Sleeper {
     id: Arc<AtomicU32>,
     thread: JoinHandle<()>,
@@ -23,7 +23,7 @@ impl Sleeper {
         Self { id, thread }
     }
 
-    /// Waits until the thread sleeps, in three looks a nap apart.
+    /// Waits until the thread is asleep each time in three looks, a nap apart.
     pub(crate) fn wait_until_asleep(&self) {
         while self.id.load(Ordering::SeqCst) == 0 {
             thread::yield_now();

@@ -1,9 +1,9 @@
-//! Single-stepping: a call runs one machine instruction at a time, and something is done before
+//! Single-stepping: a call runs one machine instruction at a time, and a function is called before
 //! each of them.
 //!
 //! With the trap flag set the processor raises SIGTRAP after each instruction. The kernel clears
-//! the flag for the handler, so that what the handler does is not stepped. A system call and the
-//! instruction after it are one step.
+//! the flag for the handler, so that the handler is not stepped. A system call and the instruction
+//! after it are one step.
 
 use std::arch::asm;
 use std::ptr;
@@ -31,8 +31,8 @@ impl Step<'_> {
         self.registers[libc::REG_RIP as usize] as usize
     }
 
-    /// Whether the next instruction is the kernel's, which reads the clock there: again and again,
-    /// if it is too slow.
+    /// Whether the next instruction is in the kernel's code that reads the clock. If stepping makes
+    /// it too slow, it tries again and again.
     pub(crate) fn is_in_vdso(&self) -> bool {
         const AT_SYSINFO_EHDR: libc::c_ulong = 33;
         // SAFETY: it has no preconditions.
@@ -40,7 +40,7 @@ impl Step<'_> {
         (start..start + 0x4000).contains(&self.address())
     }
 
-    /// The first bytes of the next instruction, and maybe more.
+    /// The first bytes of the next instruction, and maybe of those after it.
     fn bytes(&self) -> [u8; 3] {
         // SAFETY: instructions can be read, and the last one of a mapping is not this near to its
         // end.
@@ -85,9 +85,9 @@ struct Stepping<'a> {
 static STEPPING: AtomicPtr<Stepping<'static>> = AtomicPtr::new(ptr::null_mut());
 
 extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    // SAFETY: the kernel passes it to a handler with SA_SIGINFO.
+    // SAFETY: with SA_SIGINFO the kernel passes a valid `ucontext_t`.
     let context = unsafe { &mut *context.cast::<libc::ucontext_t>() };
-    // SAFETY: there are no traps but in `step`, which has set it.
+    // SAFETY: traps come only in `step`, which has set it.
     let stepping = unsafe { &mut *STEPPING.load(Ordering::Relaxed) };
     let registers = &mut context.uc_mcontext.gregs;
     if stepping.steps == 0 {
@@ -107,7 +107,7 @@ extern "C" fn on_trap(_: libc::c_int, _: *mut libc::siginfo_t, context: *mut lib
 /// Runs `operation` with `on_step` before each of its instructions, and returns how many were
 /// stepped.
 ///
-/// One at a time in a process.
+/// Only one call at a time may be stepped in a process.
 pub(crate) fn step(on_step: &mut dyn FnMut(&mut Step<'_>), operation: impl FnOnce()) -> usize {
     extern "C" fn call<F: FnOnce()>(operation: *const F) {
         // SAFETY: `run` passes a valid address, once, and forgets what is there.
