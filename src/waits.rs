@@ -35,8 +35,9 @@
 //!
 //! # Invariants
 //!
-//! * **G1** *Publish, then look.* A thread publishes its edge at the beginning of its first look, and
-//!   withdraws it after its last sleep.
+//! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of a
+//!   look, and withdraws it after the sleep, before it tries again. So a thread that has got what it
+//!   waited for has no edge, even if it is stopped right there.
 //! * **G2** *One at a time.* A thread looks while it has `looking_process`, a lock that is only ever
 //!   tried. A thread that does not get it is told `AskAgain`. So looks are in one order, and each
 //!   happens before the next.
@@ -151,12 +152,13 @@ pub(crate) struct Wait<'a> {
     node: &'a Node,
     until: Until,
     has_deadline: bool,
-    /// `None` before the first look, after `Never`, and where the wait has a deadline.
+    /// `None` while the thread does not sleep, and where the wait has a deadline.
     edge: Option<Edge>,
 }
 
 impl<'a> Wait<'a> {
-    /// Begins a wait for `node`. Without a deadline, it becomes an edge with the first look.
+    /// Begins a wait for `node`. Without a deadline, it is an edge from a look on, until it is
+    /// withdrawn.
     pub(crate) fn begin(node: &'a Node, until: Until, has_deadline: bool) -> Self {
         Self { thread: identity::own_number() as u64, node, until, has_deadline, edge: None }
     }
@@ -176,13 +178,18 @@ impl<'a> Wait<'a> {
         match look.follow(self.node, self.thread) {
             Answer::Never => {
                 // G6: before the next thread looks.
-                self.edge = None;
+                self.withdraw();
                 Answer::Never
             }
             // A thread without a record is visible to nobody, so it does not sleep without bound.
             Answer::Ends if self.edge.is_none() && !self.has_deadline => Answer::AskAgain,
             answer => answer,
         }
+    }
+
+    /// After a sleep, and before the thread takes what it has waited for, G1.
+    pub(crate) fn withdraw(&mut self) {
+        self.edge = None;
     }
 
     fn publish(&self, process: u64) -> Option<Edge> {

@@ -699,15 +699,16 @@ mod stopped {
         (is_there, goes_on)
     }
 
-    /// From here on a push sleeps; what follows are the same steps again.
-    const STEPS: u32 = 56;
+    /// As many as a push takes that is refused. One that sleeps takes fewer before that, and then
+    /// the same again.
+    const STEPS: u32 = 112;
 
     #[test]
     fn of_two_that_are_stopped_on_their_way_to_sleep_one_is_refused() {
         watch();
         let mut stops = 0;
-        for first in 0..STEPS {
-            for second in (0..STEPS).step_by(3) {
+        for first in (0..STEPS).step_by(3) {
+            for second in (first % 7..STEPS).step_by(7) {
                 for second_goes_on_first in [false, true] {
                     let (a, b) = (Owner::new(), Owner::new());
                     let (a_is_there, a_goes_on) = begin_push_stopped_at(&a, &b, first);
@@ -720,13 +721,97 @@ mod stopped {
                         true => (b_goes_on, a_goes_on),
                     };
                     let _ = next.send(());
-                    thread::yield_now();
+                    // Time for a nap to end, so that it looks again.
+                    thread::sleep(Duration::from_millis(2));
                     let _ = last.send(());
                     assert_one_is_refused(&a, &b);
                 }
             }
         }
         assert!(stops > 1000, "a push has fewer steps than were stopped at: {stops}");
+    }
+
+    /// G3: the ring of a wait has room, and the thread that waits has not noticed yet.
+    #[test]
+    fn nothing_is_refused_where_the_ring_of_a_stopped_wait_has_room() {
+        watch();
+        for at in 0..STEPS {
+            let (a, b) = (Owner::new(), Owner::new());
+            let (a_is_there, a_goes_on) = begin_push_stopped_at(&a, &b, at);
+            let _ = a_is_there.recv_timeout(Duration::from_millis(20));
+            b.begin_pop();
+            assert_eq!(b.result(), Done::Popped(0));
+            b.begin_push(&a, 2);
+            let early = b.results.try_recv();
+            assert!(early.is_err(), "stopped before step {at}: {early:?}");
+            let _ = a_goes_on.send(());
+            assert_eq!(a.result(), Done::Pushed);
+            a.begin_pop();
+            assert_eq!((a.result(), b.result()), (Done::Popped(0), Done::Pushed));
+        }
+    }
+
+    /// G5: a look is stopped at each step, and meanwhile the queue that it reads is dropped. Memory
+    /// that is gone cannot be read without a crash.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_queue_is_not_freed_while_a_stopped_thread_looks_at_it() {
+        watch();
+        for at in 0..STEPS {
+            let queue = MappedQueue::new();
+            queue.get().try_push(0).unwrap();
+            let mut consumer = queue.get().consumer().unwrap();
+            consumer.bind();
+            let (a, b) = (Owner::new(), Owner::new());
+            a.begin(move |_| pushed(queue.get().push(1)));
+            let (b_is_there, b_goes_on) = begin_push_stopped_at(&b, &a, at);
+            let _ = b_is_there.recv_timeout(Duration::from_millis(20));
+            drop(consumer);
+            assert_eq!(a.result(), Done::Closed);
+            let free = thread::spawn(move || queue.free());
+            // Time to free it too early.
+            thread::sleep(Duration::from_millis(1));
+            let _ = b_goes_on.send(());
+            free.join().unwrap();
+            a.begin_pop();
+            assert_eq!((a.result(), b.result()), (Done::Popped(0), Done::Pushed));
+        }
+    }
+
+    /// A queue in pages of its own.
+    #[cfg(target_os = "linux")]
+    #[derive(Clone, Copy)]
+    struct MappedQueue(&'static StaticQueue<u32, 1, 0>);
+
+    #[cfg(target_os = "linux")]
+    impl MappedQueue {
+        fn new() -> Self {
+            let (size, protection) = (Self::SIZE, libc::PROT_READ | libc::PROT_WRITE);
+            let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            // SAFETY: a new mapping harms nobody.
+            let address =
+                unsafe { libc::mmap(std::ptr::null_mut(), size, protection, flags, -1, 0) };
+            assert_ne!(address, libc::MAP_FAILED);
+            let queue = address.cast::<StaticQueue<u32, 1, 0>>();
+            // SAFETY: it is large enough, and aligned to a page.
+            unsafe { queue.write(StaticQueue::new()) };
+            // SAFETY: nobody uses it after `free`.
+            Self(unsafe { &*queue })
+        }
+
+        const SIZE: usize = size_of::<StaticQueue<u32, 1, 0>>();
+
+        fn get(self) -> &'static StaticQueue<u32, 1, 0> {
+            self.0
+        }
+
+        fn free(self) {
+            let queue = std::ptr::from_ref(self.0).cast_mut();
+            // SAFETY: nobody else has it any more.
+            unsafe { queue.drop_in_place() };
+            // SAFETY: it was mapped with this size.
+            assert_eq!(unsafe { libc::munmap(queue.cast(), Self::SIZE) }, 0);
+        }
     }
 
     fn assert_one_is_refused(a: &Owner, b: &Owner) {

@@ -153,6 +153,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 Answer::Ends => {}
             }
             was_notified = waiters.wait(key, deadline, may_sleep_unbounded);
+            wait.withdraw();
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
             if was_notified {
