@@ -68,10 +68,10 @@ fn no_wake_up_is_lost_when_both_ends_sleep_now_and_then() {
 /// Does `f`, and, each time that `i` comes round, waits first, as long as it takes others to fall
 /// asleep.
 fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
-    if i.is_multiple_of(period * 50) {
+    if i % (period * 50) == 0 {
         thread::sleep(Duration::from_millis(3));
     }
-    if i.is_multiple_of(period) {
+    if i % period == 0 {
         thread::yield_now();
     }
     f()
