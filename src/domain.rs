@@ -191,9 +191,9 @@ impl Drop for ThreadList {
 /// on the consumer's thread.
 ///
 /// If a consumer hands work to another thread and waits for it, that thread must not wait for the
-/// consumer. Examples are a helper that compresses what the consumer writes, and a thread of a client
-/// library that logs. Such a thread enters the domain for as long as the consumer may wait for it.
-/// Its pushes into a full queue then use the bypass. If that is full, too, they return
+/// consumer. Examples are a helper that compresses what the consumer writes, and a thread of a
+/// client library that logs. Such a thread enters the domain for as long as the consumer may wait
+/// for it. Its pushes into a full queue then use the bypass. If that is full, too, they return
 /// [`WouldDeadlock`](crate::PushError::WouldDeadlock).
 ///
 /// [`Consumer::domain`](crate::Consumer::domain) returns it. It may outlive its queue, and then

@@ -51,6 +51,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// use std::os::fd::AsRawFd;
     ///
     /// let (producer, mut consumer) = bywash::bounded(4);
+    /// consumer.bind();
     /// let descriptor = consumer.event_fd()?;
     /// std::thread::spawn(move || (0..100).for_each(|i| producer.push(i).unwrap()));
     /// let mut sum = 0;
@@ -59,7 +60,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///         Ok(item) => sum += item,
     ///         Err(error) if error.is_closed() => break,
     ///         Err(_) if consumer.arm() => {
-    ///             let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    ///             let fd = descriptor.as_raw_fd();
+    ///             let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     ///             // SAFETY: there is one entry.
     ///             unsafe { libc::poll(&mut poll, 1, -1) };
     ///         }

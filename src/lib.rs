@@ -40,8 +40,8 @@
 //!
 //! # What may be called from where
 //!
-//! **Anywhere:** in signal handlers (1), too, and when they interrupt any call on the same queue.
-//! These never wait and never allocate:
+//! **Anywhere**, also in signal handlers (1), and when these interrupt any call on the same queue.
+//! The following never wait and never allocate:
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
@@ -51,7 +51,7 @@
 //!   item is popped, within its timeout. On the consumer's thread or in its [`Domain`] (2) it does
 //!   not wait.
 //!
-//! **Anywhere except in signal handlers:** in destructors, panic hooks and allocator hooks, too,
+//! **Anywhere except in signal handlers**; also in destructors, panic hooks and allocator hooks,
 //! and when these interrupt any call on the same queue:
 //!
 //! | call | waits | allocates |
@@ -63,15 +63,15 @@
 //! | [`Listener::spawn`], [`Listener::spawn_with`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2) | never; the last drop frees |
 //!
-//! **Only with `&mut Consumer`**, and not in signal handlers:
+//! **With a `&mut Consumer`**, and not in signal handlers:
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) | never, not for a stopped producer either | the first on a thread may |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind), `arm` | never, not for a stopped producer either | the first on a thread may |
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
-//! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small |
-//! | [`pop_many`](Consumer::pop_many) | for an item | if the buffer is too small |
-//! | [`take_lost`](Consumer::take_lost), `arm`, `event_fd` | never | never |
+//! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
+//! | [`pop_many`](Consumer::pop_many) | for an item | the same |
+//! | [`take_lost`](Consumer::take_lost), `event_fd` | never | never |
 //!
 //! 1. A refused item is handed back, and the caller drops it. So in a handler use items whose
 //!    destructor does nothing. The queue must outlive the handler: use a `static`, or a `Producer`
@@ -124,10 +124,10 @@
 //!
 //! Make the bypass large enough for what the consumer pushes while it handles a full ring of items:
 //! an item in the bypass comes out after the items that were in the ring when it was pushed. If
-//! handling an item that others pushed makes the consumer push one, it needs as many slots as the
-//! ring and one more; if every tenth item does, a tenth of that. By default the bypass is about as
-//! large as the ring, and has 16 slots at least. So a consumer that pushes at most one item for
-//! each item that others pushed, and none for its own, is never refused.
+//! handling an item that others pushed makes the consumer push one, the bypass needs as many slots
+//! as the ring and one more; if every tenth item does, a tenth of that. By default the bypass is
+//! about as large as the ring, and has 16 slots at least. So a consumer that pushes at most one
+//! item for each item that others pushed, and none for its own, is never refused.
 //!
 //! ```
 //! use bywash::Builder;
@@ -215,19 +215,20 @@
 //! before that, a `push` there into the full queue waits for the loop, and hangs.
 //!
 //! A multi-threaded executor moves a task between its worker threads, but the consumer's thread is
-//! the worker that popped last. So a task that awaits calls `Consumer::unbind` before it gives up
-//! the thread: then the worker is free to wait in other tasks. When the task goes on, maybe on
-//! another worker, it calls `bind` or pops before it pushes into its own queue. On an executor with
-//! one thread, do not unbind: no task there may wait for the consumer. In tasks, prefer `try_push`:
-//! a `push` that waits blocks its worker.
+//! the worker that popped last. If the task awaits and stays bound to that worker, other tasks
+//! there push into the bypass, and get `WouldDeadlock` when it is full, although they might wait.
+//! So a task that awaits calls `Consumer::unbind` before it gives up the thread. When it goes on,
+//! maybe on another worker, it calls `bind` or pops before it pushes into its own queue, or that
+//! push waits for itself. On an executor with one thread, stay bound: no task there may wait for
+//! the consumer. In any task, prefer `try_push`: a `push` that waits blocks its worker.
 //!
 //! # Performance
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
 //!
-//! A push into a ring that is not full is one locked instruction, without a fence, a thread-local
-//! or a system call. A pop from a ring that is not empty has no locked instruction. Pushing or
-//! popping many items at a time pays that cost once for all of them:
+//! A push into a ring that is not full takes one locked instruction, and no fence, thread-local or
+//! system call. A pop from a ring that is not empty has no locked instruction. Pushing or popping
+//! many items at a time pays that cost once for all of them:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(8);

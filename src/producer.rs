@@ -130,7 +130,8 @@ impl<T> Producer<T> {
     ///
     /// let (producer, consumer) = bywash::bounded(1);
     /// producer.push(1).unwrap();
-    /// assert_eq!(producer.push_timeout(2, Duration::from_millis(5)), Err(PushTimeoutError::Timeout(2)));
+    /// let result = producer.push_timeout(2, Duration::from_millis(5));
+    /// assert_eq!(result, Err(PushTimeoutError::Timeout(2)));
     /// # drop(consumer);
     /// ```
     #[cfg(feature = "std")]
@@ -291,7 +292,8 @@ impl<T> Producer<T> {
     ///
     /// let (producer, mut consumer) = bywash::bounded(4);
     /// let thread = std::thread::spawn(move || consumer.pop());
-    /// assert_eq!(producer.try_push_and_wait("segmentation fault", Duration::from_secs(10)), Ok(true));
+    /// let was_popped = producer.try_push_and_wait("segmentation fault", Duration::from_secs(10));
+    /// assert_eq!(was_popped, Ok(true));
     /// assert_eq!(thread.join().unwrap(), Ok("segmentation fault"));
     /// ```
     #[cfg(feature = "std")]
