@@ -1,4 +1,4 @@
-//! An event loop without a library: one `poll` waits for a queue, a pipe and a timer at once.
+//! An event loop without a library: one `poll` waits for a queue, a socket and a timer at once.
 //!
 //! ```text
 //! cargo run --example poll_loop --features eventfd
@@ -18,8 +18,9 @@ fn main() -> std::io::Result<()> {
 
 #[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
 mod event_loop {
-    use std::io::{self, PipeReader, Read, Write, pipe};
+    use std::io::{self, Read, Write};
     use std::os::fd::{AsRawFd, OwnedFd};
+    use std::os::unix::net::UnixStream;
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -44,11 +45,11 @@ mod event_loop {
         }
     }
 
-    /// Waits until the queue or the pipe is readable, for `timeout` at most. Returns whether the
-    /// pipe is readable, or has no writer any more.
-    fn wait(queue: &OwnedFd, pipe: Option<&PipeReader>, timeout: Duration) -> io::Result<bool> {
-        // `poll` ignores negative descriptors.
-        let descriptors = [queue.as_raw_fd(), pipe.map_or(-1, AsRawFd::as_raw_fd)];
+    /// Waits until one of the two is readable, or for `timeout`. Returns whether the second is, or
+    /// nobody will write to it.
+    fn wait(queue: &OwnedFd, socket: Option<&UnixStream>, timeout: Duration) -> io::Result<bool> {
+        // Negative descriptors are passed over.
+        let descriptors = [queue.as_raw_fd(), socket.map_or(-1, AsRawFd::as_raw_fd)];
         let mut entries =
             descriptors.map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // Rounded up. Otherwise `poll` would return too early, again and again.
@@ -68,7 +69,7 @@ mod event_loop {
         // in a destructor or a signal handler, waits for room that only it could make.
         queue.bind();
         let descriptor = queue.event_fd()?;
-        let (reader, mut writer) = pipe()?;
+        let (reader, mut writer) = UnixStream::pair()?;
         for thread in 0..THREADS {
             let producer = producer.clone();
             thread::spawn(move || {
@@ -84,18 +85,18 @@ mod event_loop {
         });
 
         let (mut popped, mut text, mut ticks) = (0, String::new(), 0);
-        let (mut pipe, mut is_closed) = (Some(reader), false);
+        let (mut socket, mut is_closed) = (Some(reader), false);
         let mut next_tick = Instant::now() + TICK;
-        while !is_closed || pipe.is_some() {
+        while !is_closed || socket.is_some() {
             is_closed = drain(&mut queue, &mut popped);
             if wait(
                 &descriptor,
-                pipe.as_ref(),
+                socket.as_ref(),
                 next_tick.saturating_duration_since(Instant::now()),
             )? {
                 let mut buffer = [0; 64];
-                match pipe.as_mut().map_or(Ok(0), |pipe| pipe.read(&mut buffer))? {
-                    0 => pipe = None,
+                match socket.as_mut().map_or(Ok(0), |socket| socket.read(&mut buffer))? {
+                    0 => socket = None,
                     count => text += &String::from_utf8_lossy(&buffer[..count]),
                 }
             }
@@ -105,7 +106,7 @@ mod event_loop {
             }
         }
         println!("queue: {popped} items");
-        println!("pipe: {text}");
+        println!("socket: {text}");
         println!("timer: {ticks} ticks");
         Ok(())
     }

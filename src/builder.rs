@@ -3,14 +3,17 @@
 use crate::queue::build;
 use crate::{Consumer, Producer};
 
-/// A queue on the heap for `capacity` items, and a bypass for 16 beside it.
+/// A queue on the heap, with a ring for `capacity` items.
 ///
-/// The capacity is exact. Ring and bypass are allocated here, once. 16 is for a consumer that
-/// seldom pushes; where each item may make it push, see [`Builder::bypass`].
+/// The capacity is exact. Ring and bypass are allocated here, once. The bypass is about as large as
+/// the ring, see [`Builder::bypass`].
+///
+/// **The thread that is going to pop calls [`Consumer::bind`] first.** Until it has bound or
+/// popped, its own push into the full queue waits for itself and hangs.
 ///
 /// # Panics
 ///
-/// Where `capacity` is 0, or where so much cannot be allocated.
+/// If `capacity` is 0, or if so much cannot be allocated.
 ///
 /// # Examples
 ///
@@ -24,7 +27,7 @@ pub fn bounded<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     Builder::new(capacity).build()
 }
 
-/// Builds a queue with a bypass of your size.
+/// Builds a queue, with a bypass of your size.
 ///
 /// ```
 /// use bywash::Builder;
@@ -44,20 +47,22 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Where `capacity` is 0.
+    /// If `capacity` is 0.
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
         assert!(capacity != 0, "bywash: the capacity of a queue must not be 0");
         Self { capacity, bypass: 16 }
     }
 
-    /// With a bypass of `slots` items, 0 or more. Without this it is 16.
+    /// Sets the number of slots of the bypass, 0 or more. By default they are about as many as the
+    /// capacity, and 16 at least.
     ///
-    /// The bypass takes what the consumer pushes into its own full queue: by destructors, hooks and
-    /// signals. What goes beside a full ring comes out after all that is in the ring. So while
-    /// producers keep it full, what handling `capacity` items makes the consumer push stands in the
-    /// bypass at a time: with one push for each item, as many slots as the capacity are enough;
-    /// with one for each tenth, a tenth of it.
+    /// The bypass takes what the consumer pushes into its own full queue, in destructors, hooks and
+    /// signal handlers. An item there comes out after the items that were in the ring when it was
+    /// pushed. So while producers keep the ring full, the bypass collects what the consumer pushes
+    /// while it handles `capacity` items. With one push for each item that others pushed, one slot
+    /// more than the capacity is enough, and no push is refused; with one push for each tenth item,
+    /// a tenth of that.
     #[must_use]
     pub fn bypass(mut self, slots: usize) -> Self {
         self.bypass = slots;
@@ -68,7 +73,7 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Where so much cannot be allocated.
+    /// If so much cannot be allocated.
     #[track_caller]
     pub fn build<T>(self) -> (Producer<T>, Consumer<T>) {
         build(self.capacity, self.bypass)

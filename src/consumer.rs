@@ -19,24 +19,24 @@ use {
     std::time::{Duration, Instant},
 };
 
-/// The end of a queue that items are popped from. There is one; it may be sent to another thread.
+/// The end of a queue that items are popped from. There is one. It may be sent to another thread.
 ///
-/// The thread of the latest pop, or of the latest [`bind`](Self::bind), is the consumer's thread:
-/// there a push never waits. **Moving the consumer does not change it.** Until the new thread pops
-/// or binds, a `push` of that very thread into the full queue would wait for ever. So `bind` is the
-/// first thing that a consumer's thread does.
+/// The thread that last popped or called [`bind`](Self::bind) is the consumer's thread: there, a
+/// push never waits. **Moving the consumer does not change it.** If the new owner pushes into the
+/// full queue before it pops or binds, its `push` waits for itself and hangs. So call `bind` first
+/// on a thread that is going to pop.
 ///
-/// When the consumer is dropped, the queue is closed: every waiting and later push gets its item
-/// back, and what is left is dropped at once, also while unwinding. (An item whose push had begun
-/// and not finished by then is dropped with the last handle; in a
-/// [`StaticQueue`](crate::StaticQueue) it is left for the next consumer.) A panic in an item's
-/// destructor goes on when the rest has been dropped. Without the feature `std`, a second one
-/// aborts the process.
+/// When the consumer is dropped, also while unwinding, the queue is closed: every waiting and later
+/// push gets its item back, and the items that are left are dropped at once. (An item whose push
+/// had begun and not finished by then is dropped with the last handle to the queue. In a
+/// [`StaticQueue`](crate::StaticQueue) it stays for the next consumer.) If the destructor of an
+/// item panics, the panic goes on when the rest has been dropped. Without the feature `std`, a
+/// second panic aborts the process.
 ///
-/// No method of it is for signal handlers. A consumer that is pushed into its own queue is never
-/// dropped, and the queue is never drained nor closed: it leaks.
+/// Call none of its methods in a signal handler. A consumer that is pushed into its own queue is
+/// never dropped: the queue is neither drained nor closed, and leaks.
 ///
-/// It can be sent if its items can, and neither cloned nor shared.
+/// It is `Send` if its items are, and neither `Sync` nor `Clone`.
 ///
 /// ```
 /// let (producer, mut consumer) = bywash::bounded(4);
@@ -50,7 +50,7 @@ use {
 /// ```
 pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) queue: Q,
-    /// The number of the thread that it is bound to, or one that no thread has.
+    /// The number of the thread that it is bound to, or a number that no thread has.
     #[cfg(feature = "std")]
     bound_to: usize,
     _not_sync: PhantomData<Cell<T>>,
@@ -66,7 +66,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         }
     }
 
-    /// What is behind it, for a call that does not bind it.
+    /// The queue, for a call that does not bind the consumer.
     #[inline]
     fn unbound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         // SAFETY: a queue has one `Consumer` at a time, which is borrowed while the result lives.
@@ -75,7 +75,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         unsafe { self.queue.shared().consumer() }
     }
 
-    /// What is behind it, bound to the calling thread.
+    /// The queue, with the consumer bound to the calling thread.
     #[inline]
     pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
@@ -89,7 +89,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Panics
     ///
-    /// Where the system has no thread-specific key left, on the first use in a process.
+    /// If the system has no thread-specific key left, on the first use in a process.
     ///
     /// # Examples
     ///
@@ -108,7 +108,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound();
     }
 
-    /// The consumer's domain, for the threads that the consumer depends on.
+    /// The consumer's domain, which the threads that the consumer depends on enter.
     ///
     /// ```
     /// use std::thread;
@@ -120,26 +120,26 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// // The consumer waits for a helper, so the helper must not wait for the consumer.
     /// let helper = thread::spawn(move || {
     ///     let _guard = domain.enter();
-    ///     producer.push("beside it").unwrap();
+    ///     producer.push("in the bypass").unwrap();
     /// });
     /// helper.join().unwrap();
-    /// assert!(consumer.iter().eq(["in the ring", "beside it"]));
+    /// assert!(consumer.iter().eq(["in the ring", "in the bypass"]));
     /// ```
     #[cfg(feature = "std")]
     pub fn domain(&self) -> Domain {
         self.queue.shared().node.members.domain()
     }
 
-    /// Pops the next item if there is one. Never waits, not for a producer that was stopped in the
-    /// middle of a push either: that one hides its own item, and no other.
+    /// Pops the next item if there is one. Never waits, not even for a producer that is stopped in
+    /// the middle of a push: that one hides its own item and no other.
     ///
-    /// While a producer is stopped so, the slots of items that were popped ahead of its own cannot
-    /// be used again.
+    /// While a producer is stopped in the middle of a push, the slots of items that were popped
+    /// ahead of its own cannot be used again.
     ///
     /// # Errors
     ///
-    /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) where nothing will come
-    /// any more.
+    /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) if nothing can come any
+    /// more.
     ///
     /// # Examples
     ///
@@ -158,13 +158,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound().try_pop()
     }
 
-    /// Pops the next item, and sleeps until there is one. Any push wakes it, one from a signal
-    /// handler on the sleeping thread itself included.
+    /// Pops the next item, and sleeps until there is one. Any push wakes it, even one from a signal
+    /// handler on the sleeping thread itself.
     ///
     /// # Errors
     ///
-    /// [`PopError`] where the queue is closed and all that was pushed has been popped. A push that
-    /// began before the queue was closed, and has not finished, is waited for.
+    /// [`PopError`] if the queue is closed and all that was pushed has been popped. It first waits
+    /// for pushes that began before the queue was closed and have not finished.
     ///
     /// # Examples
     ///
@@ -187,8 +187,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Errors
     ///
-    /// [`Timeout`](PopTimeoutError::Timeout) where no item came in time,
-    /// [`Closed`](PopTimeoutError::Closed) where none will.
+    /// [`Timeout`](PopTimeoutError::Timeout) if no item came in time,
+    /// [`Closed`](PopTimeoutError::Closed) if none can come any more.
     ///
     /// # Examples
     ///
@@ -229,11 +229,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound().pop(|| Some(deadline), || false, |error| error)
     }
 
-    /// Pops the items that are next, `limit` at most, to the end of `buffer`, and frees their room
-    /// at once. Never waits.
+    /// Pops the next items, `limit` at most, appends them to `buffer`, and frees their slots at
+    /// once. Never waits.
     ///
-    /// It is what [`try_pop`](Self::try_pop) is for one. It may return fewer than there are, where
-    /// they do not lie in a row: behind a half pushed item, or in the bypass.
+    /// It is [`try_pop`](Self::try_pop) for many items. It may return fewer items than there are,
+    /// if they do not lie in a row: those behind an unfinished push, or in the bypass.
     ///
     /// # Returns
     ///
@@ -245,7 +245,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Panics
     ///
-    /// Where `buffer` would become larger than a `Vec` can be. Nothing is lost.
+    /// If `buffer` would become larger than a `Vec` can be. Nothing is lost then.
     ///
     /// # Examples
     ///
@@ -269,7 +269,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Errors
     ///
-    /// The queue is closed, and everything that was pushed has been popped.
+    /// [`PopError`] if the queue is closed and all that was pushed has been popped.
     ///
     /// # Panics
     ///
@@ -297,12 +297,12 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         }
     }
 
-    /// How many pushes were [refused and counted](Producer::try_push_or_count) before the item that
-    /// is popped next, and have not been told of yet. Never waits.
+    /// How many pushes were [refused and counted](crate::Producer::try_push_or_count) before the
+    /// item that is popped next, and were not reported yet. Never waits.
     ///
-    /// Ask after each pop, and write the number there: it is the place, to a lap of the ring at
-    /// most. Those of a run of refusals are told together, where the first would have stood. In the
-    /// end the sum is exact.
+    /// Ask after each pop, and write the number there. The place is exact to a lap of the ring:
+    /// refusals in a row are reported together, where the first of them would have been. The sum is
+    /// exact in the end.
     ///
     /// # Examples
     ///
@@ -338,7 +338,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().close();
     }
 
-    /// Pops and waits, until the queue is closed and drained.
+    /// An iterator that pops, and waits for items, until the queue is closed and drained.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(4);
@@ -350,7 +350,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         Iter { consumer: self }
     }
 
-    /// Pops until there is nothing to pop. Never waits, and does not end while producers keep up.
+    /// An iterator that pops until there is nothing to pop. It never waits, and does not end while
+    /// producers keep up.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(4);
@@ -361,7 +362,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         TryIter { consumer: self }
     }
 
-    /// Pops as many items as are in the queue now, so it ends while producers push on. Never waits.
+    /// An iterator that pops as many items as are in the queue now, so it ends even if producers
+    /// push on. It never waits.
     ///
     /// What is not taken from the iterator stays in the queue.
     ///
@@ -384,11 +386,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().lanes().capacity()
     }
 
-    /// How many items are in the queue at the moment, those in the bypass and those half pushed
-    /// included.
+    /// How many items are in the queue at the moment. It counts the items in the bypass, and those
+    /// whose push has claimed a slot and has not finished.
     ///
-    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its
-    /// slot is in use.
+    /// An item that was popped ahead of an unfinished push counts until that push has finished and
+    /// its item is popped, because the slot is in use until then.
     ///
     /// ```
     /// let (producer, consumer) = bywash::bounded(2);
@@ -401,12 +403,12 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().lanes().len()
     }
 
-    /// Whether nothing is in the queue at the moment, not even half pushed.
+    /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
         self.queue.shared().lanes().is_empty()
     }
 
-    /// Whether the queue was closed, from either end. There may be items left.
+    /// Whether the queue was closed, from either end. Items may be left in it.
     pub fn is_closed(&self) -> bool {
         self.queue.shared().lanes().ring.is_closed()
     }

@@ -187,17 +187,17 @@ impl Drop for ThreadList {
     }
 }
 
-/// The threads that a consumer depends on. On them, a `push` never waits, as on the consumer's
-/// thread.
+/// The threads that a consumer depends on. On them, [`push`](crate::Producer::push) never waits, as
+/// on the consumer's thread.
 ///
 /// If a consumer hands work to another thread and waits for it, that thread must not wait for the
-/// consumer. Examples are a helper that compresses what the consumer writes, and a client library's
-/// own thread that logs. Such a thread enters the domain for as long as the consumer may wait for
-/// it. Its pushes into a full queue then take the bypass. With the bypass full, they return
+/// consumer. Examples are a helper that compresses what the consumer writes, and a thread of a
+/// client library that logs. Such a thread enters the domain for as long as the consumer may wait
+/// for it. Its pushes into a full queue then use the bypass. If that is full, too, they return
 /// [`WouldDeadlock`](crate::PushError::WouldDeadlock).
 ///
-/// From [`Consumer::domain`](crate::Consumer::domain). It may outlive its queue, and then does
-/// nothing.
+/// [`Consumer::domain`](crate::Consumer::domain) returns it. It may outlive its queue, and then
+/// does nothing.
 ///
 /// ```
 /// use bywash::{Builder, PushError};
@@ -218,14 +218,14 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Enters the domain with the calling thread, until the guard is dropped. May be nested.
+    /// Enters the domain with the calling thread, until the guard is dropped. Guards may be nested.
     ///
-    /// Never waits. May allocate, so it is not for signal handlers. A guard that is forgotten
-    /// leaves its thread, and no other, inside.
+    /// Never waits. It may allocate, so do not call it in a signal handler. A guard that is
+    /// forgotten leaves its thread, and no other, inside.
     ///
     /// # Panics
     ///
-    /// Where the system has no thread-specific key left, on the first use in a process.
+    /// If the system has no thread-specific key left, on the first use in a process.
     #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
     pub fn enter(&self) -> DomainGuard {
         let place = ptr::from_ref(self.threads.enter(identity::register()));

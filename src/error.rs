@@ -16,9 +16,10 @@ use core::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum TryPushError<T> {
-    /// Every slot was in use, and the caller may not use the bypass, or that was full too.
+    /// Every slot of the ring was in use. The caller may not use the bypass, or the bypass was full
+    /// too.
     Full(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue is closed, or its consumer is gone.
     Closed(T),
 }
 
@@ -41,7 +42,7 @@ pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue is closed, or its consumer is gone.
     Closed(T),
 }
 
@@ -65,7 +66,7 @@ pub enum PushTimeoutError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue is closed, or its consumer is gone.
     Closed(T),
 }
 
@@ -79,7 +80,7 @@ pub enum PushTimeoutError<T> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryPopError {
-    /// No push has finished whose item was not popped yet.
+    /// Every push that has finished has had its item popped.
     Empty,
     /// The queue is closed, and everything that was pushed has been popped.
     Closed,
@@ -122,8 +123,8 @@ const PUSH_TIMEOUT: &str = "timed out while the queue was full";
 const POP_TIMEOUT: &str = "timed out while the queue was empty";
 const WOULD_DEADLOCK: &str = "queue is full, and cannot be drained while this thread waits";
 
-/// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` whatever
-/// the item is.
+/// For the errors that hand an item back: `into_inner`, and `Debug`, `Display` and `Error` for any
+/// type of item.
 macro_rules! push_error {
     ($name:ident { $($variant:ident => $text:ident),+ }) => {
         impl<T> $name<T> {

@@ -1,43 +1,49 @@
 //! A consumer in an event loop: a file descriptor that becomes readable with a push.
 //!
 //! To arm the consumer is to announce sleep and look once more, as a pop does before it sleeps
-//! (`wait/mod.rs`, W1), and then to return. The push that finds the announcement writes to the
+//! (`wait/mod.rs`, W1), and then to return. A push that finds the announcement writes to the
 //! descriptor instead of waking a sleeper. So a push makes one system call at most, and none while
 //! the consumer is busy.
 
 use crate::{Consumer, Queue};
 
 /// For event loops, with the feature `eventfd`, on Linux.
+///
+/// The loop calls [`bind`](Self::bind) when it begins, because what else runs on its thread may
+/// push, too. In a task that moves between threads, see [event loops](crate#event-loops).
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
-    /// A file descriptor for an event loop: it becomes readable once something is pushed, or the
-    /// queue is closed, after the consumer was [armed](Self::arm). To be registered with `poll`,
-    /// `epoll`, `mio` or tokio's `AsyncFd`, and not to be read or written.
+    /// A file descriptor for an event loop. After the consumer was [armed](Self::arm), it becomes
+    /// readable once something is pushed or the queue is closed. Register it with `poll`, `epoll`,
+    /// `mio` or tokio's `AsyncFd`, and neither read nor write it.
     ///
-    /// It is an `eventfd`, made by the first call; all calls return the same one under new numbers.
-    /// Pushes that find the consumer not armed have nothing to do with it; one that finds it armed
-    /// writes to it once, in a signal handler too.
+    /// It is an `eventfd`. The first call makes it; all calls return the same one under new
+    /// numbers. A push that finds the consumer armed writes to it once, in a signal handler too.
+    /// Other pushes have nothing to do with it.
     ///
-    /// Never waits. Not for signal handlers. In a forked child it is shared with the parent.
+    /// Never waits. Do not call it in a signal handler. A forked child shares the descriptor with
+    /// its parent.
     ///
     /// # Errors
     ///
-    /// Where the system has no more descriptors or memory.
+    /// If the system has no more descriptors or memory.
     pub fn event_fd(&mut self) -> std::io::Result<std::os::fd::OwnedFd> {
         self.queue.shared().parker.event_fd().get()
     }
 
-    /// Makes the next push, or the closing, write to the [event descriptor](Self::event_fd), which
-    /// is cleared. Call it after [`try_pop`](Self::try_pop) said `Empty`, and wait for the
-    /// descriptor only if it returns `true`.
+    /// Clears the [event descriptor](Self::event_fd), and makes the next push or closing write to
+    /// it. Call it after [`try_pop`](Self::try_pop) returned `Empty`, and wait for the descriptor
+    /// only if it returns `true`.
     ///
-    /// Never waits. Not for signal handlers. A pop that sleeps disarms it. A push that was stopped
-    /// halfway may write late, so the descriptor may be readable once with nothing to pop.
+    /// Never waits. Do not call it in a signal handler. A pop that sleeps disarms the consumer. A
+    /// push that was stopped halfway may write late, so the descriptor may be readable once with
+    /// nothing to pop.
     ///
     /// # Returns
     ///
-    /// `false` where there is something to pop, or the queue is closed and empty, or nobody has
-    /// asked for the descriptor yet: do not wait, pop. Without `membarrier` (a kernel before 4.14,
-    /// or a sandbox) it is also `false` while a push is half done.
+    /// `false` if there is something to pop, or the queue is closed and empty, or
+    /// [`event_fd`](Self::event_fd) was never called: do not wait, pop. Without `membarrier` (on a
+    /// kernel before 4.14, or in a sandbox) it is also `false` while a push has claimed a slot and
+    /// has not finished.
     ///
     /// # Examples
     ///
@@ -45,6 +51,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// use std::os::fd::AsRawFd;
     ///
     /// let (producer, mut consumer) = bywash::bounded(4);
+    /// consumer.bind();
     /// let descriptor = consumer.event_fd()?;
     /// std::thread::spawn(move || (0..100).for_each(|i| producer.push(i).unwrap()));
     /// let mut sum = 0;
@@ -53,7 +60,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///         Ok(item) => sum += item,
     ///         Err(error) if error.is_closed() => break,
     ///         Err(_) if consumer.arm() => {
-    ///             let mut poll = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    ///             let fd = descriptor.as_raw_fd();
+    ///             let mut poll = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
     ///             // SAFETY: there is one entry.
     ///             unsafe { libc::poll(&mut poll, 1, -1) };
     ///         }

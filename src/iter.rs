@@ -26,7 +26,7 @@ impl<T, Q: Queue<Item = T>> Iterator for Iter<'_, T, Q> {
 #[cfg(feature = "std")]
 impl<T, Q: Queue<Item = T>> FusedIterator for Iter<'_, T, Q> {}
 
-/// Pops until there is nothing to pop. From [`Consumer::try_iter`].
+/// Pops until there is nothing to pop, and never waits. From [`Consumer::try_iter`].
 pub struct TryIter<'a, T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) consumer: &'a mut Consumer<T, Q>,
 }
@@ -39,7 +39,7 @@ impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
     }
 }
 
-/// Pops as many items as were in the queue. From [`Consumer::drain`].
+/// Pops as many items as were in the queue, and never waits. From [`Consumer::drain`].
 pub struct Drain<'a, T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) consumer: &'a mut Consumer<T, Q>,
     pub(crate) left: usize,

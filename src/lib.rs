@@ -2,11 +2,11 @@
 //!
 //! # The problem
 //!
-//! A log queue must be bounded, or memory runs out; so when it is full, those who push must wait.
-//! But destructors, signal handlers, allocator and panic hooks push as well, on *any* thread and at
-//! *any* instruction: on the thread that drains the queue, and on top of a push or pop that they
-//! interrupted. With an ordinary queue the reader then waits for room that only it can make, or the
-//! handler waits for a lock or a slot that the code beneath it holds.
+//! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes must
+//! wait. But destructors, signal handlers, allocator and panic hooks push as well, on *any* thread
+//! and at *any* instruction: on the thread that drains the queue, and on top of a push or pop that
+//! they interrupted. With an ordinary queue, the reader then waits for room that only it can make,
+//! or the handler waits for a lock or a slot that the interrupted code holds.
 //!
 //! # Use
 //!
@@ -16,7 +16,7 @@
 //! assert_eq!(consumer.pop(), Ok("hello"));
 //! ```
 //!
-//! and with a thread that drains it:
+//! With a thread that drains it:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(1000);
@@ -25,93 +25,123 @@
 //!     consumer.iter().for_each(|line: String| println!("{line}"));
 //! });
 //! producer.push("hello".to_string()).unwrap();
-//! drop(producer); // The last one ends the loop, when all is written.
+//! drop(producer); // Without producers, the loop ends when all is written.
 //! writer.join().unwrap();
 //! ```
 //!
-//! A [`Listener`] is such a thread, with a `flush` and a `stop` that end in time.
+//! The *consumer's thread* is the one that last popped or called [`bind`](Consumer::bind). On it,
+//! [`push`](Producer::push) never waits. A thread that owns a consumer and has done neither is not
+//! the consumer's thread yet: if it pushes into its own full queue, it waits for itself and hangs.
+//! So the first thing that it does is to call `bind`. Moving the consumer to another thread does
+//! not make that thread the consumer's.
+//!
+//! A [`Listener`] runs a consumer on a thread of its own, with a `flush` and a `stop` that end in
+//! time.
 //!
 //! # What may be called from where
 //!
-//! | | in a signal handler | re-entrant (1) | may wait | allocates |
-//! |---|---|---|---|---|
-//! | [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within), [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many); `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `is_consumer_thread` of a producer or static queue | yes (2) | yes | never | never |
-//! | [`try_push_and_wait`](Producer::try_push_and_wait) | yes (2) | yes | until the item is popped, within the timeout; never on the consumer's thread (3) or in its domain (4) | never |
-//! | [`push`](Producer::push), [`push_timeout`](Producer::push_timeout), [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many) on the consumer's thread (3) or in its [`Domain`] (4) | no, use `try_push` | yes | never: bypass, then `WouldDeadlock` | never |
-//! | [`push`](Producer::push), [`push_timeout`](Producer::push_timeout), [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many) elsewhere | no, use `try_push` | yes | for room | never |
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) | no | does not arise: `&mut` | never, not for a stopped producer either | the first on a thread may |
-//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | no | does not arise: `&mut` | for an item | the first on a thread may |
-//! | [`try_pop_many`](Consumer::try_pop_many) | no | does not arise: `&mut` | never | so that the buffer is large enough |
-//! | [`pop_many`](Consumer::pop_many) | no | does not arise: `&mut` | for an item | so that the buffer is large enough |
-//! | [`take_lost`](Consumer::take_lost), `arm`, `event_fd` of a consumer | no | does not arise: `&mut` | never | never |
-//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
-//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | no | yes | never | yes |
-//! | [`Listener::spawn`], [`Listener::spawn_with`] | no | yes | for the thread to begin | yes |
-//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | no | yes | for the handler; never on its thread (3) or in its domain (4) | never; the last drop frees |
+//! **Anywhere**, also in signal handlers (1), and when these interrupt any call on the same queue.
+//! The following never wait and never allocate:
 //!
-//! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic
-//!    hook or an allocator hook.
-//! 2. A refused item is handed back, and dropped by you: in a handler use items whose destructor
-//!    does nothing. The queue must outlive the handler (a `static`, or a `Producer` in one), and
-//!    nothing may unwind or jump out of it, or the slot stays claimed. A `VecDeque` of items must
-//!    be the handler's own.
-//! 3. The thread that last popped, or called `bind`. Moving the consumer does not change it. So
-//!    `bind` is the first thing that a thread does which will drain: until then, its own push into
-//!    the full queue waits for ever.
-//! 4. A thread that the consumer waits for must not wait for the consumer: it
-//!    [enters](Domain::enter) its domain.
+//! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
+//!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
+//! * `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `must_not_wait` and
+//!   `is_consumer_thread`, of a producer or a static queue
+//! * [`try_push_and_wait`](Producer::try_push_and_wait), with one difference: it waits until the
+//!   item is popped, within its timeout. On the consumer's thread or in its [`Domain`] (2) it does
+//!   not wait.
+//!
+//! **Anywhere except in signal handlers**; also in destructors, panic hooks and allocator hooks,
+//! and when these interrupt any call on the same queue:
+//!
+//! | call | waits | allocates |
+//! |---|---|---|
+//! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
+//! | `push…` (3) elsewhere | for room | never |
+//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
+//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
+//! | [`Listener::spawn`], [`Listener::spawn_with`] (4) | for the thread to begin | yes |
+//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2) | never; the last drop frees |
+//!
+//! **With a `&mut Consumer`**, and not in signal handlers:
+//!
+//! | call | waits | allocates |
+//! |---|---|---|
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind), `arm` | never, not for a stopped producer either | the first on a thread may |
+//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
+//! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
+//! | [`pop_many`](Consumer::pop_many) | for an item | the same |
+//! | [`take_lost`](Consumer::take_lost), `event_fd` | never | never |
+//!
+//! 1. A refused item is handed back, and the caller drops it. So in a handler use items whose
+//!    destructor does nothing. The queue must outlive the handler: use a `static`, or a `Producer`
+//!    in one. Nothing may unwind or jump out of the handler, or the slot stays claimed. A
+//!    `VecDeque` of items must be the handler's own.
+//! 2. A thread that the consumer waits for must not wait for the consumer: it
+//!    [enters](Domain::enter) the consumer's domain. [`must_not_wait`](Producer::must_not_wait)
+//!    tells whether the calling thread is the consumer's or in its domain,
+//!    [`is_consumer_thread`](Producer::is_consumer_thread) whether it is the consumer's.
+//! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
+//!    [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many). In a signal
+//!    handler, use `try_push`.
+//! 4. Not in allocator hooks.
 //!
 //! # Full, bypass, refusal
 //!
 #![doc = concat!("<div>", include_str!("../docs/queue.svg"), "</div>")]
 //!
-//! With the ring full, `try_push` hands the item back and `push` waits. On the consumer's thread,
-//! or inside its [`Domain`], both put the item into the *bypass* instead, a second, small ring that
-//! was allocated with the first. Order holds across both. With the bypass full, `try_push` says
-//! [`Full`](TryPushError::Full) and `push` says [`WouldDeadlock`](PushError::WouldDeadlock), at
-//! once.
+//! When the ring is full, `try_push` hands the item back and `push` waits. On the consumer's
+//! thread, or inside its [`Domain`], both put the item into the *bypass* instead: a second ring
+//! that was allocated with the first. Order holds across both. When the bypass is full, too,
+//! `try_push` returns [`Full`](TryPushError::Full) and `push` returns
+//! [`WouldDeadlock`](PushError::WouldDeadlock), at once.
 //!
 //! ```
 //! use bywash::{Builder, PushError};
 //!
 //! let (producer, mut consumer) = Builder::new(2).bypass(1).build();
 //! consumer.bind();
-//! for text in ["one", "two", "beside the ring"] {
+//! for text in ["one", "two", "in the bypass"] {
 //!     producer.push(text).unwrap();
 //! }
 //! assert_eq!(producer.push("too many"), Err(PushError::WouldDeadlock("too many")));
-//! assert!(consumer.try_iter().eq(["one", "two", "beside the ring"]));
+//! assert!(consumer.try_iter().eq(["one", "two", "in the bypass"]));
 //! ```
 //!
-//! What to do with a refused item: count it, and say how many there were when there is room again.
-//! Do not `unwrap` in a destructor. [`try_push_or_count`](Producer::try_push_or_count) does the
-//! counting: it is `try_push`, and counts what is refused for want of room;
-//! [`take_lost`](Consumer::take_lost) says how many were lost before the next item, so that "37
-//! messages lost here" stands in the right place.
+//! Count what is refused, and report the count when there is room again. Do not `unwrap` in a
+//! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts what
+//! is refused for want of room. [`take_lost`](Consumer::take_lost) tells the consumer how many
+//! items were lost before the next one, so that "37 messages lost here" is written in the right
+//! place.
 //!
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
-//! items are in the ring, and never uses the bypass. What matters less is refused earlier, so that
-//! debug lines cannot take the room of the error that explains the crash.
+//! items are in the ring, and never uses the bypass. Use it for what matters less: then debug lines
+//! cannot take the room of the error that explains the crash.
 //!
 //! # Choosing capacities
 //!
-//! The ring: for the largest burst that should not wait; 1 works. The bypass: for what the consumer
-//! pushes while it handles a full ring of items, because what goes beside a full ring comes out
-//! after all that is in it. So with one push for each item handled it needs as many slots as the
-//! ring, with one for each tenth item a tenth of them. The 16 of [`bounded`] are for a consumer
-//! that seldom pushes.
+//! Make the ring large enough for the largest burst that should not wait. A capacity of 1 works.
+//!
+//! Make the bypass large enough for what the consumer pushes while it handles a full ring of items:
+//! an item in the bypass comes out after the items that were in the ring when it was pushed. If
+//! handling an item that others pushed makes the consumer push one, the bypass needs as many slots
+//! as the ring and one more; if every tenth item does, a tenth of that. By default the bypass is
+//! about as large as the ring, and has 16 slots at least. So a consumer that pushes at most one
+//! item for each item that others pushed, and none for its own, is never refused.
 //!
 //! ```
 //! use bywash::Builder;
 //!
-//! let (producer, mut consumer) = Builder::new(100).bypass(100).build();
-//! (0..100).for_each(|i| producer.push(i).unwrap());
-//! for _ in 0..100 {
+//! let (producer, mut consumer) = Builder::new(100).bypass(101).build();
+//! let others_fill_the_ring = || while producer.try_push_within("of others", 100).is_ok() {};
+//! others_fill_the_ring();
+//! for _ in 0..1000 {
 //!     let item = consumer.pop().unwrap();
-//!     producer.push(item).unwrap(); // As if somebody else filled the ring again,
-//!     producer.push(item).unwrap(); // and handling the item pushed one as well.
+//!     others_fill_the_ring();
+//!     if item == "of others" {
+//!         producer.push("its own").unwrap(); // Is never refused.
+//!     }
 //! }
-//! assert_eq!(producer.bypassed(), 100);
 //! ```
 //!
 //! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the
@@ -121,9 +151,9 @@
 //! # Closing
 //!
 //! When the consumer closes or is dropped, every waiting and later push gets its item back. What is
-//! left can be popped after closing, and is dropped with the consumer, once each, whatever its
-//! destructors do. When the last producer is dropped, the consumer pops what is left and is told
-//! `Closed`.
+//! left can be popped after closing. It is dropped with the consumer, each item once, whatever
+//! their destructors do. When the last producer is dropped, the consumer pops what is left and then
+//! gets `Closed`. A producer can also close the queue with `Producer::close`.
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -140,9 +170,9 @@
 //!
 //! # Statics and signals
 //!
-//! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is
-//! a [`Consumer`] to be claimed from it, one at a time. Pushers never close it: a loop over it ends
-//! with an item that says so, or with [`close`](Consumer::close).
+//! A [`StaticQueue`] lives in a `static` and needs no allocator. Code pushes into it directly, and
+//! claims a [`Consumer`] from it, one at a time. It has no producers to drop: a loop over it ends
+//! with an item that says so, or when somebody closes it.
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -163,30 +193,42 @@
 //! # }
 //! ```
 //!
-//! For the handler of a crash, which wants its last words written before the process ends:
+//! The handler of a crash wants its last words written before the process ends.
 //! [`try_push_and_wait(item, timeout)`](Producer::try_push_and_wait) pushes, and waits until the
-//! consumer has taken the item, not much longer than the timeout, and with nothing that a handler
-//! may not do. On the consumer's thread or in its domain, where that could never come, it returns
-//! `false` at once.
+//! consumer has taken the item, not much longer than the timeout. It does nothing that a handler
+//! may not do. On the consumer's thread or in its domain, where the wait could never end, it
+//! returns `false` at once.
 //!
-//! After a `fork` of a process with several threads, what other threads had claimed stays claimed
-//! in the child: its pushes and pops go on, and those slots do not come back.
+//! After a `fork` of a process with several threads, the slots that other threads had claimed stay
+//! claimed in the child. Pushes and pops there go on without these slots.
 //!
 //! # Event loops
 //!
 //! With the feature `eventfd`, on Linux, `Consumer::event_fd` is a descriptor for `poll`, `epoll`
-//! or tokio's `AsyncFd`. Pop until there is nothing; then call `Consumer::arm`. If it returns
-//! `true`, there is nothing to pop, and the descriptor becomes readable with the next push or
-//! close: wait for that. If it returns `false`, pop again. While it is not armed, pushes cost
-//! nothing more. Elsewhere, give the consumer a thread of its own.
+//! or tokio's `AsyncFd`. Call `bind` when the loop begins. Then pop until there is nothing, and
+//! call `Consumer::arm`. If it returns `true`, there is nothing to pop, and the descriptor becomes
+//! readable with the next push or close: wait for that. If it returns `false`, pop again. While the
+//! consumer is not armed, pushes cost nothing more. On other systems, give the consumer a thread of
+//! its own.
+//!
+//! What else runs on the loop's thread may push, too. That is why the loop calls `bind` first:
+//! before that, a `push` there into the full queue waits for the loop, and hangs.
+//!
+//! A multi-threaded executor moves a task between its worker threads, but the consumer's thread is
+//! the worker that popped last. If the task awaits and stays bound to that worker, other tasks
+//! there push into the bypass, and get `WouldDeadlock` when it is full, although they might wait.
+//! So a task that awaits calls `Consumer::unbind` before it gives up the thread. When it goes on,
+//! maybe on another worker, it calls `bind` or pops before it pushes into its own queue, or that
+//! push waits for itself. On an executor with one thread, stay bound: no task there may wait for
+//! the consumer. In any task, prefer `try_push`: a `push` that waits blocks its worker.
 //!
 //! # Performance
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
 //!
-//! A push into a ring that is not full is one locked instruction, without fence, thread-local or
-//! system call; a pop from one that is not empty has none. Who pushes or pops many at a time pays
-//! it once for all:
+//! A push into a ring that is not full takes one locked instruction, and no fence, thread-local or
+//! system call. A pop from a ring that is not empty has no locked instruction. Pushing or popping
+//! many items at a time pays that cost once for all of them:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(8);
@@ -196,25 +238,34 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! Who has to wait spins a little, yields, and then sleeps; the cost of waking is paid where
-//! somebody sleeps. On Linux that is a futex. Elsewhere sleepers look again in naps of a
-//! millisecond at most. `cargo bench` in the repository measures it on your machine, beside other
-//! queues.
+//! A thread that must wait spins a little, yields, and then sleeps. Waking costs something only if
+//! a thread sleeps. On Linux it sleeps on a futex. Elsewhere it looks again and again, in naps of
+//! at most a millisecond. In a clone of the repository, `cargo bench` measures it on your machine,
+//! next to other queues.
 //!
 //! # Guarantees and their checks
 //!
 //! * Every accepted item is popped exactly once, or dropped with the consumer.
-//! * If one push returned before another began, its item is popped first, through ring and bypass
-//!   alike.
+//! * If one push returned before another began, its item is popped first, whether the two went
+//!   through the ring or the bypass.
 //! * The bound is exact, for any capacity.
-//! * A producer that was stopped in mid-push, by a debugger or a handler that never returns, hides
-//!   its own item only: others are popped ahead of it. While it is stopped, its slot and those
-//!   behind it are not used again.
-//! * Nothing sleeps that something could wake: no wake-up is lost, and closing strands nobody.
+//! * If a producer is stopped in the middle of a push, by a debugger or a handler that never
+//!   returns, it hides its own item only: others are popped ahead of it. While it is stopped, its
+//!   slot and those behind it are not used again.
+//! * No wake-up is lost, and closing leaves no thread asleep.
 //!
-//! `tests/README.md` in the repository says what checks each of these: models of every schedule, an
-//! operation put at every machine instruction of another, storms of signals, recorded histories,
-//! fuzzing; and what is not checked.
+//! The file [`tests/README.md`] in the repository says what checks each of these: models of every
+//! schedule, an operation put at every machine instruction of another, storms of signals, recorded
+//! histories, fuzzing. It also says what is not checked.
+//!
+//! # Prior art
+//!
+//! The ring is a relative of Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index
+//! that they are published for. As in the ring buffer of Linux' `printk`, a reader goes past a
+//! record that its writer has reserved and not finished. Threads sleep on an eventcount, after
+//! Vyukov and folly's `EventCount`. The fences that the fast paths lack are on the sleeper's side,
+//! as in the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`,
+//! `heapless` and `concurrent-queue`.
 //!
 //! # Porting from other queues
 //!
@@ -228,24 +279,47 @@
 //! | [`try_pop`](Consumer::try_pop) | `try_recv` | `try_recv` | `get_nowait` |
 //! | [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline) | `recv_timeout` | `recv_timeout`, `recv_deadline` | `get(timeout=…)` |
 //! | [`iter`](Consumer::iter), [`try_iter`](Consumer::try_iter) | `iter`, `try_iter` | `iter`, `try_iter` | `iter(q.get, sentinel)` |
-//! | [`Full`](TryPushError::Full) | `Full` | `Full` | `queue.Full` |
-//! | [`Closed`](TryPushError::Closed) | `Disconnected`, `SendError`, `RecvError` | the same | `queue.ShutDown` |
-//! | [`close`](Consumer::close) | dropping the receiver | dropping the receiver | `shutdown` |
+//! | [`len`](Producer::len), [`capacity`](Producer::capacity) | – | `len`, `capacity` | `qsize`, `maxsize` |
+//! | [`is_empty`](Producer::is_empty), [`is_full`](Producer::is_full) | – | `is_empty`, `is_full` | `empty`, `full` |
+//! | [`Consumer::close`] | dropping the `Receiver` | dropping the last `Receiver` | – |
+//! | `Producer::close` | – | – | `shutdown` |
+//! | dropping the last [`Producer`] | dropping the last `SyncSender` | dropping the last `Sender` | – |
 //! | [`Listener::flush`] | – | – | `join`, with `task_done` |
 //!
-//! What differs: there is one consumer, which is `&mut` and binds to its thread. A capacity of 0
-//! panics. `push` can say `WouldDeadlock`, where `send` and `put` would hang. There is no `select`;
-//! see [event loops](#event-loops). An unbounded queue (`channel`, `unbounded`, `SimpleQueue`)
-//! becomes one with a bound for the largest burst, and a decision about what is refused.
+//! and the errors:
+//!
+//! | bywash | `std::sync::mpsc` | `crossbeam-channel` | Python's `queue` |
+//! |---|---|---|---|
+//! | [`TryPushError::Full`] | `TrySendError::Full` | `TrySendError::Full` | `Full` |
+//! | [`TryPushError::Closed`] | `TrySendError::Disconnected` | `TrySendError::Disconnected` | `ShutDown` |
+//! | [`PushError::Closed`] | `SendError` | `SendError` | `ShutDown` |
+//! | [`PushError::WouldDeadlock`] | – (hangs) | – (hangs) | – (hangs) |
+//! | [`PushTimeoutError::Timeout`] | – | `SendTimeoutError::Timeout` | `Full` |
+//! | [`PushTimeoutError::Closed`] | – | `SendTimeoutError::Disconnected` | `ShutDown` |
+//! | [`TryPopError::Empty`] | `TryRecvError::Empty` | `TryRecvError::Empty` | `Empty` |
+//! | [`TryPopError::Closed`] | `TryRecvError::Disconnected` | `TryRecvError::Disconnected` | `ShutDown` |
+//! | [`PopError`] | `RecvError` | `RecvError` | `ShutDown` |
+//! | [`PopTimeoutError::Timeout`] | `RecvTimeoutError::Timeout` | `RecvTimeoutError::Timeout` | `Empty` |
+//! | [`PopTimeoutError::Closed`] | `RecvTimeoutError::Disconnected` | `RecvTimeoutError::Disconnected` | `ShutDown` |
+//!
+//! What differs: there is one consumer, its methods take `&mut`, and it binds to its thread. A
+//! capacity of 0 panics. There is no `select`; see [event loops](#event-loops). An unbounded queue
+//! (`channel`, `unbounded`, `SimpleQueue`) becomes one with a bound for the largest burst, and you
+//! decide what happens to refused items.
 //!
 //! # Features
 //!
-//! `std` (default): everything but the descriptor for event loops, which is `eventfd`. `alloc`
-//! alone: [`bounded`] and [`Builder`], with what never waits: `try_push`, `try_pop`, the like for
-//! many, `try_iter`, `drain`, `close` and the counters. Neither: [`StaticQueue`] with the same but
-//! for many, in `no_std` and without an allocator. What binds, sleeps or knows threads needs `std`;
-//! without it threads cannot be told apart, so the bypass is not used. Targets without 64-bit
-//! atomics are refused.
+//! * `std` (default): everything except the descriptor for event loops.
+//! * `eventfd`: that descriptor, on Linux.
+//! * `alloc` alone: [`bounded`] and [`Builder`], with the methods that never wait: `try_push` and
+//!   `try_pop`, the same for many items, `try_iter`, `drain`, `close` and the counters.
+//! * none of these: [`StaticQueue`], in `no_std` and without an allocator, with the same methods
+//!   except those for many items.
+//!
+//! Binding, sleeping and telling threads apart needs `std`. Without it the bypass is not used.
+//! Targets without 64-bit atomics do not compile.
+//!
+//! [`tests/README.md`]: https://docs.rs/crate/bywash/latest/source/tests/README.md
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // A model has no listener and no static queue.

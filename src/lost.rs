@@ -1,17 +1,21 @@
-//! How many items were refused and given up, and where in the stream they would have stood.
+//! How many items were refused and given up, and where in the stream they would have been.
 
 use crate::sync::{AtomicU64, Ordering, const_fn};
 
-/// Refused pushes that nobody was told of yet.
+/// Refused pushes that were not reported yet.
 ///
-/// A run of them is told where its first would have stood: a refusal at the tail `t` comes after
-/// the item of index `t-1`. Those that follow before the consumer gets there count for the same
-/// place. `after` is set before `count` is raised, and cleared before `count` is taken; where a
-/// refusal comes between, it may be told with the run before or after its own. So the place is
-/// exact to a lap of the ring, and the sum is exact.
+/// Refusals in a row are reported together, where the first of them would have been: a refusal at
+/// the tail `t` comes after the item of index `t-1`. Refusals that follow before the consumer gets
+/// there count for the same place. `add` sets `after` before it raises `count`, and `take` clears
+/// `after` before it takes `count`. If an `add` comes between the two steps of a `take`, its
+/// refusal may be reported with the ones before it or with the ones after. So the place is exact to
+/// a lap of the ring, and the sum is exact.
+///
+/// All accesses are Relaxed: nothing else is read on the strength of them. The sum is exact because
+/// `count` changes only by atomic additions and exchanges.
 pub(crate) struct Lost {
     count: AtomicU64,
-    /// One more than the tail at which the first was refused; 0 for none.
+    /// One more than the tail at which the first was refused; 0 if there is none.
     after: AtomicU64,
 }
 
@@ -22,14 +26,14 @@ impl Lost {
         }
     }
 
-    /// Counts one that was refused at this `tail`. For signal handlers too.
+    /// Counts an item that was refused at this `tail`. For signal handlers too.
     pub(crate) fn add(&self, tail: u64) {
         let _ = self.after.compare_exchange(0, tail + 1, Ordering::Relaxed, Ordering::Relaxed);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes the count, once nothing is to be popped that stands before the tail of the first, says
-    /// `is_over`.
+    /// Takes the count, if all items that were pushed before the tail of the first refusal are
+    /// popped, which `is_over` tells.
     pub(crate) fn take(&self, is_over: impl FnOnce(u64) -> bool) -> u64 {
         if self.count.load(Ordering::Relaxed) == 0
             || !is_over(self.after.load(Ordering::Relaxed).saturating_sub(1))

@@ -15,15 +15,15 @@ use {
     std::time::{Duration, Instant},
 };
 
-/// The end of a queue that items are pushed into. Clone it for more producers, on any threads.
+/// The end of a queue that items are pushed into. Clone it to have more producers, on any threads.
 ///
-/// When the last one is dropped, the consumer drains what is left and is told
-/// [`Closed`](TryPopError::Closed).
+/// When the last one is dropped, the consumer pops what is left and then gets
+/// [`Closed`](crate::TryPopError::Closed).
 ///
-/// Dropping and cloning are not for signal handlers; a handler uses a producer that outlives it, as
+/// Do not drop or clone a producer in a signal handler: use one that outlives the handler, such as
 /// one in a `static`.
 ///
-/// A producer inside an item keeps its queue open for as long as the item is in the queue.
+/// A producer inside an item keeps its queue open while the item is in the queue.
 ///
 /// ```
 /// use std::thread;
@@ -48,20 +48,19 @@ impl<T> Producer<T> {
 
     /// Pushes `item` if there is room.
     ///
-    /// It may be called anywhere: from a signal handler, a destructor, an allocator or panic hook,
-    /// and on top of any method of the same queue that it interrupted. It takes no lock, waits for
-    /// nobody, does not allocate, free or panic, runs no code of the item's, and leaves `errno`
-    /// alone. Its only system call is the one that wakes a sleeping consumer. A refused item is
-    /// handed back, and dropped by the caller: in a handler, use items whose destructor does
-    /// nothing.
+    /// Call it anywhere: in a signal handler, a destructor, an allocator or panic hook, also when
+    /// these have interrupted another method of the same queue. It takes no lock, waits for nobody,
+    /// does not allocate, free or panic, does not run code of the item, and leaves `errno` alone.
+    /// Its only system call is the one that wakes a sleeping consumer. A refused item is handed
+    /// back, and the caller drops it: in a handler, use items whose destructor does nothing.
     ///
-    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), an item for which the
-    /// ring has no room goes into the bypass.
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), the item goes into the
+    /// bypass if the ring is full.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) without a
-    /// consumer. The item is in the error.
+    /// [`Full`](TryPushError::Full) if there is no room, [`Closed`](TryPushError::Closed) if the
+    /// queue is closed. The item is in the error.
     ///
     /// # Examples
     ///
@@ -79,20 +78,22 @@ impl<T> Producer<T> {
         self.shared.try_push(item)
     }
 
-    /// Pushes `item`, and waits for room, unless waiting here could never end.
+    /// Pushes `item`, and waits for room, unless the wait could never end.
     ///
-    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring
-    /// and bypass full it hands the item back at once. Elsewhere it sleeps until the consumer makes
-    /// room or closes.
+    /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: if ring
+    /// and bypass are full, it hands the item back at once. Elsewhere it sleeps until the consumer
+    /// makes room or the queue is closed.
     ///
-    /// It is not for signal handlers, which may have interrupted what they would wait for: there,
-    /// use [`try_push`](Self::try_push). A thread that owns a [`Consumer`] and has not popped from
-    /// it yet calls [`Consumer::bind`] first, or waits here for itself.
+    /// Do not call it in a signal handler, which may have interrupted the very code that it would
+    /// wait for: call [`try_push`](Self::try_push) there.
+    ///
+    /// **A thread that owns the [`Consumer`](crate::Consumer), and has neither popped nor called
+    /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting would never end,
-    /// [`Closed`](PushError::Closed) without a consumer. The item is in the error.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) if ring and bypass are full and the wait would
+    /// never end, [`Closed`](PushError::Closed) if the queue is closed. The item is in the error.
     ///
     /// # Examples
     ///
@@ -102,7 +103,7 @@ impl<T> Producer<T> {
     /// let (producer, mut consumer) = Builder::new(1).bypass(1).build();
     /// consumer.bind();
     /// assert_eq!(producer.push("in the ring"), Ok(()));
-    /// assert_eq!(producer.push("beside it"), Ok(()));
+    /// assert_eq!(producer.push("in the bypass"), Ok(()));
     /// assert_eq!(producer.push("no room"), Err(PushError::WouldDeadlock("no room")));
     /// ```
     #[cfg(feature = "std")]
@@ -111,15 +112,15 @@ impl<T> Producer<T> {
         without_timeout(self.shared.push(item, || None))
     }
 
-    /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not where waiting
+    /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not if the wait
     /// could never end.
     ///
-    /// As [`push`](Self::push) otherwise. A timeout of zero tries once.
+    /// Otherwise it is as [`push`](Self::push). A timeout of zero tries once.
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room
-    /// in time.
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) if there was no room in
+    /// time.
     ///
     /// # Examples
     ///
@@ -129,7 +130,8 @@ impl<T> Producer<T> {
     ///
     /// let (producer, consumer) = bywash::bounded(1);
     /// producer.push(1).unwrap();
-    /// assert_eq!(producer.push_timeout(2, Duration::from_millis(5)), Err(PushTimeoutError::Timeout(2)));
+    /// let result = producer.push_timeout(2, Duration::from_millis(5));
+    /// assert_eq!(result, Err(PushTimeoutError::Timeout(2)));
     /// # drop(consumer);
     /// ```
     #[cfg(feature = "std")]
@@ -138,10 +140,10 @@ impl<T> Producer<T> {
         self.shared.push(item, || Instant::now().checked_add(timeout))
     }
 
-    /// Pushes `item`, and waits for room, but not much past `deadline`, and not where waiting could
+    /// Pushes `item`, and waits for room, but not much past `deadline`, and not if the wait could
     /// never end.
     ///
-    /// As [`push_timeout`](Self::push_timeout) otherwise. A deadline in the past tries once.
+    /// Otherwise it is as [`push_timeout`](Self::push_timeout). A deadline in the past tries once.
     ///
     /// # Errors
     ///
@@ -163,14 +165,14 @@ impl<T> Producer<T> {
         self.shared.push(item, || Some(deadline))
     }
 
-    /// Pushes the first of `items`, as many as there is room for, with one claim for all. What does
-    /// not fit stays in `items`.
+    /// Pushes the first of `items`, as many as there is room for, with one claim for all of them.
+    /// The rest stays in `items`.
     ///
-    /// The items come out in a row, but for what consumer and producers do at the same time:
-    /// others' items may stand between two claims. As [`try_push`](Self::try_push), it never waits
-    /// and may be called anywhere, from a signal handler too (if the handler has a `VecDeque` that
-    /// nobody else touches): it neither allocates nor frees, and runs no code of the items. It
-    /// takes the bypass on the same terms.
+    /// The items come out in a row, unless the consumer or other producers are busy at the same
+    /// time: then it may take several claims, and others' items may come between those. As
+    /// [`try_push`](Self::try_push), it never waits, and may be called anywhere. In a signal
+    /// handler, the `VecDeque` must be the handler's own. It neither allocates nor frees, and does
+    /// not run code of the items. It uses the bypass as `try_push` does.
     ///
     /// # Returns
     ///
@@ -178,8 +180,8 @@ impl<T> Producer<T> {
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) where there was no room for even one,
-    /// [`Closed`](TryPushError::Closed) once the queue is closed. Both leave `items` as they were.
+    /// [`Full`](TryPushError::Full) if there was no room for even one,
+    /// [`Closed`](TryPushError::Closed) if the queue is closed. Both leave `items` as they were.
     ///
     /// # Examples
     ///
@@ -198,13 +200,13 @@ impl<T> Producer<T> {
     }
 
     /// Pushes all of `items`, many at a time as [`try_push_many`](Self::try_push_many) does, and
-    /// waits for room as [`push`](Self::push) does. Not for signal handlers.
+    /// waits for room as [`push`](Self::push) does. Do not call it in a signal handler.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) where waiting could never end,
-    /// [`Closed`](PushError::Closed) once the queue is closed. What was not pushed stays in
-    /// `items`, in order.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) if ring and bypass are full and the wait would
+    /// never end, [`Closed`](PushError::Closed) if the queue is closed. What was not pushed stays
+    /// in `items`, in order.
     ///
     /// # Examples
     ///
@@ -218,19 +220,19 @@ impl<T> Producer<T> {
         self.shared.push_many(items)
     }
 
-    /// Pushes `item` if fewer than `limit` items are in the ring, as a [`try_push`](Self::try_push)
-    /// that leaves the rest of the room to others: so that a flood of debug lines cannot take the
-    /// place of the error that explains the crash.
+    /// Pushes `item` if fewer than `limit` items are in the ring. It is a
+    /// [`try_push`](Self::try_push) that leaves the rest of the room to others: so a flood of debug
+    /// lines cannot take the room of the error that explains the crash.
     ///
-    /// Exact, in order, and to be called anywhere, in signal handlers too; it never waits. It never
-    /// takes the bypass. A limit above the capacity is the capacity. It looks at the consumer's
-    /// counter on every call, so under contention it costs more than `try_push`. Items half pushed
-    /// count.
+    /// The limit is exact, and the order holds. It never waits, never uses the bypass, and may be
+    /// called anywhere, in signal handlers too. A limit above the capacity is the capacity. Items
+    /// count from the moment that their push has claimed a slot. Each call reads the consumer's
+    /// counter, so under contention it costs more than `try_push`.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) where `limit` or more are in, [`Closed`](TryPushError::Closed)
-    /// once the queue is closed.
+    /// [`Full`](TryPushError::Full) if `limit` or more items are in the ring,
+    /// [`Closed`](TryPushError::Closed) if the queue is closed.
     ///
     /// # Examples
     ///
@@ -247,36 +249,37 @@ impl<T> Producer<T> {
         self.shared.try_push_within(item, limit)
     }
 
-    /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room, for
-    /// [`Consumer::take_lost`](Consumer::take_lost) to tell where. To be called anywhere, in signal
-    /// handlers too.
+    /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room.
+    /// [`Consumer::take_lost`](crate::Consumer::take_lost) tells the count, and where it belongs.
+    /// May be called anywhere, in signal handlers too.
     ///
-    /// For pushes that are not tried again. `try_push` itself counts nothing.
+    /// Use it for pushes that are not tried again. `try_push` itself counts nothing.
     ///
     /// # Errors
     ///
-    /// As [`try_push`](Self::try_push). Only what is [`Full`](TryPushError::Full) is counted.
+    /// As [`try_push`](Self::try_push). Only items that are refused with
+    /// [`Full`](TryPushError::Full) are counted.
     pub fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
         self.shared.try_push_or_count(item)
     }
 
     /// As [`try_push`](Self::try_push), and then waits until the consumer has popped the item, but
-    /// not much longer than `timeout`. For the handler of a signal that ends the program: what it
-    /// reports should be out before.
+    /// not much longer than `timeout`. It is for the handler of a signal that ends the program,
+    /// whose report should be out before the end.
     ///
-    /// It waits for the consumer, which another thread must have; but it takes no lock, allocates
-    /// nothing, calls nothing that a handler may not, and leaves `errno` alone. It also works on
-    /// top of an interrupted push: what that one has claimed is not waited for. On the consumer's
-    /// thread, and in its [`Domain`], it does not wait.
+    /// It waits for the consumer, which another thread must have. It takes no lock, allocates
+    /// nothing, calls nothing that a handler may not call, and leaves `errno` alone. It also works
+    /// when it has interrupted a push: it does not wait for the slot that this push has claimed. On
+    /// the consumer's thread, and in its [`Domain`](crate::Domain), it does not wait.
     ///
-    /// That the item was popped does not say that it was written; give the consumer a moment, or
-    /// let it tell you. What is dropped with the consumer counts as popped; but where the consumer
-    /// goes in the very middle of the push, the whole timeout passes. So choose one that you can
-    /// wait for. A thread that popped last is the consumer's until another has bound itself.
+    /// A popped item need not be written yet: give the consumer a moment, or let it tell you. An
+    /// item that is dropped with the consumer counts as popped. But if the consumer is dropped in
+    /// the very middle of the push, the whole timeout passes. So choose a timeout that you can
+    /// afford. The thread that popped last remains the consumer's until another one binds.
     ///
     /// # Returns
     ///
-    /// Whether it was popped in time.
+    /// Whether the item was popped in time.
     ///
     /// # Errors
     ///
@@ -289,7 +292,8 @@ impl<T> Producer<T> {
     ///
     /// let (producer, mut consumer) = bywash::bounded(4);
     /// let thread = std::thread::spawn(move || consumer.pop());
-    /// assert_eq!(producer.try_push_and_wait("segmentation fault", Duration::from_secs(10)), Ok(true));
+    /// let was_popped = producer.try_push_and_wait("segmentation fault", Duration::from_secs(10));
+    /// assert_eq!(was_popped, Ok(true));
     /// assert_eq!(thread.join().unwrap(), Ok("segmentation fault"));
     /// ```
     #[cfg(feature = "std")]
@@ -297,8 +301,8 @@ impl<T> Producer<T> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
-    /// Whether this is the consumer's thread: the one of its latest pop or
-    /// [`bind`](crate::Consumer::bind). Never waits, and a signal handler may call it.
+    /// Whether this is the consumer's thread: the one that last popped or called
+    /// [`bind`](crate::Consumer::bind). Never waits. A signal handler may call it.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded::<u8>(1);
@@ -311,9 +315,9 @@ impl<T> Producer<T> {
         self.shared.node.members.is_consumer()
     }
 
-    /// Whether this thread must not wait for the consumer, so that [`push`](Self::push) never waits
-    /// here: it is the consumer's thread, or in its [`Domain`](crate::Domain). Never waits, and a
-    /// signal handler may call it.
+    /// Whether this thread must not wait for the consumer: it is the consumer's thread, or in its
+    /// [`Domain`](crate::Domain). [`push`](Self::push) never waits here then. Never waits. A signal
+    /// handler may call it.
     ///
     /// ```
     /// let (producer, consumer) = bywash::bounded::<u8>(1);
@@ -332,18 +336,18 @@ impl<T> Producer<T> {
         self.shared.lanes().capacity()
     }
 
-    /// How many items are in the queue at the moment, those in the bypass and those half pushed
-    /// included.
+    /// How many items are in the queue at the moment. It counts the items in the bypass, and those
+    /// whose push has claimed a slot and has not finished.
     ///
-    /// An item that was popped ahead of a half pushed one counts until that one is popped, as its
-    /// slot is in use.
+    /// An item that was popped ahead of an unfinished push counts until that push has finished and
+    /// its item is popped, because the slot is in use until then.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(1);
     /// assert!(producer.is_empty());
     /// consumer.bind();
     /// producer.push("in the ring").unwrap();
-    /// producer.push("beside it").unwrap();
+    /// producer.push("in the bypass").unwrap();
     /// assert_eq!((producer.capacity(), producer.len(), producer.bypassed()), (1, 2, 1));
     /// assert!(producer.is_full());
     /// drop(consumer);
@@ -353,7 +357,7 @@ impl<T> Producer<T> {
         self.shared.lanes().len()
     }
 
-    /// Whether nothing is in the queue at the moment, not even half pushed.
+    /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
         self.shared.lanes().is_empty()
     }
@@ -363,7 +367,7 @@ impl<T> Producer<T> {
         self.shared.lanes().ring.is_full()
     }
 
-    /// Whether the consumer has closed the queue or is gone.
+    /// Whether the queue is closed: the consumer has closed it or is gone.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
     }
@@ -392,6 +396,6 @@ impl<T> fmt::Debug for Producer<T> {
     }
 }
 
-// However a call on a queue ends, the queue is whole: no user code runs in the middle of one.
+// A panic leaves a queue whole: no user code runs in the middle of a call.
 impl<T> UnwindSafe for Producer<T> {}
 impl<T> RefUnwindSafe for Producer<T> {}

@@ -1,4 +1,4 @@
-//! Where the slots of a ring lie: on the heap, or in line, for a `static`.
+//! Where the slots of a ring are: on the heap, or in line, for a `static`.
 
 use crate::ring::{Slot, Slots};
 
@@ -10,18 +10,18 @@ use alloc::{boxed::Box, vec::Vec};
 #[cfg(feature = "alloc")]
 pub struct Boxed<T> {
     slots: Box<[Slot<T>]>,
-    /// The number of slots less one.
+    /// The number of slots, less one.
     mask: usize,
     capacity: u64,
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Boxed<T> {
-    /// At least one slot, also for a capacity of 0.
+    /// There is at least one slot, also for a capacity of 0.
     ///
     /// # Panics
     ///
-    /// Where so much cannot be allocated.
+    /// If so much cannot be allocated.
     #[track_caller]
     pub(crate) fn new(capacity: usize) -> Self {
         let mut slots = Vec::new();
@@ -72,8 +72,8 @@ unsafe impl<T, const N: usize> Slots for Inline<T, N> {
         N as u64
     }
 
-    /// Panics with N = 0, where there is nothing to ask for. Otherwise the compiler knows that it
-    /// does not.
+    /// Panics with N = 0, where no index is ever asked for. For any other N the compiler sees that
+    /// it cannot panic.
     #[inline]
     fn slot(&self, index: u64) -> &Slot<T> {
         &self.0[(index % N as u64) as usize]

@@ -21,13 +21,13 @@ use {
     std::time::{Duration, Instant},
 };
 
-/// A queue for a `static`: for `N` items, and `BYPASS` beside them, in line and without an
-/// allocator.
+/// A queue for a `static`: with a ring for `N` items and a bypass for `BYPASS` items, both in line
+/// and without an allocator.
 ///
-/// It is pushed into directly, by whoever can see it: before there is a consumer, and from any
-/// signal handler. One consumer at a time is claimed from it with [`consumer`](Self::consumer).
-/// Pushers never close it: a loop over it ends with an item that says so, or with
-/// [`close`](Consumer::close).
+/// Any code that can see it pushes into it directly: before there is a consumer, and from any
+/// signal handler. [`consumer`](Self::consumer) claims a consumer from it, one at a time. It has no
+/// producers to drop, so it does not close by itself: a loop over it ends with an item that says
+/// so, or with [`close`](Consumer::close).
 ///
 /// ```
 /// use bywash::StaticQueue;
@@ -46,7 +46,7 @@ use {
 /// static LOG: bywash::StaticQueue<u8, 0, 0> = bywash::StaticQueue::new();
 /// ```
 ///
-/// Without the feature `std` threads cannot be told apart, and so the bypass is not used.
+/// Without the feature `std`, threads cannot be told apart, and so the bypass is not used.
 pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
     shared: Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>>,
     claimed: AtomicBool,
@@ -57,20 +57,20 @@ pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> =
     Consumer<T, Claimed<'a, T, N, BYPASS>>;
 
 impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
-    /// An empty queue. It is all zeros, so a `static` one takes no space in the program's file.
+    /// An empty queue. It is all zeros, so a `static` queue takes no space in the program's file.
     #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
     pub const fn new() -> Self {
         const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0") };
         Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
     }
 
-    /// Claims the consumer, or returns `None` while there is one.
+    /// Claims the consumer, or returns `None` if it is claimed already.
     ///
-    /// It is given back when dropped, and with that the queue is closed and emptied, as any queue
-    /// whose consumer is gone: waiting pushes get their items back. Claiming the next one opens it
-    /// again. (A push that has not noticed by then waits for the next consumer.)
+    /// When the consumer is dropped, the queue is closed and emptied, and waiting pushes get their
+    /// items back, as with any queue. The next claim opens it again. (A push that has not noticed
+    /// the closing by then waits for the next consumer.)
     ///
-    /// Never waits. Not for signal handlers.
+    /// Never waits. Do not call it in a signal handler.
     ///
     /// ```
     /// use bywash::StaticQueue;
@@ -85,7 +85,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// assert!(next.try_iter().eq(["to the next one"]));
     /// ```
     pub fn consumer(&self) -> Option<StaticConsumer<'_, T, N, BYPASS>> {
-        // Acquire; pairs with the Release where it is given back.
+        // Acquire; pairs with the Release where the consumer is given back.
         if self.claimed.swap(true, Ordering::Acquire) {
             return None;
         }
@@ -95,12 +95,12 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
 
     /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as
     /// [`Producer::try_push`](crate::Producer::try_push) may. A refused item is handed back, and
-    /// dropped by the caller: in a handler, use items whose destructor does nothing.
+    /// the caller drops it: in a handler, use items whose destructor does nothing.
     ///
     /// # Errors
     ///
-    /// [`Full`](TryPushError::Full) without room, [`Closed`](TryPushError::Closed) after the
-    /// consumer was closed or dropped and before the next one is claimed.
+    /// [`Full`](TryPushError::Full) if there is no room, [`Closed`](TryPushError::Closed) from the
+    /// time that the consumer was closed or dropped until the next one is claimed.
     ///
     /// # Examples
     ///
@@ -117,15 +117,15 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push(item)
     }
 
-    /// Pushes `item`, and waits for room, unless waiting here could never end, as
-    /// [`Producer::push`](crate::Producer::push) does; not for signal handlers. It also waits while
-    /// there has been no consumer yet.
+    /// Pushes `item`, and waits for room, unless the wait could never end, as
+    /// [`Producer::push`](crate::Producer::push) does. Before the first consumer is claimed, it
+    /// waits, too. Do not call it in a signal handler.
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread without room,
-    /// [`Closed`](PushError::Closed) after the consumer was closed or dropped and before the next
-    /// one is claimed.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread or in its domain if
+    /// ring and bypass are full, [`Closed`](PushError::Closed) from the time that the consumer was
+    /// closed or dropped until the next one is claimed.
     ///
     /// # Examples
     ///
@@ -149,8 +149,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) where there was no room
-    /// in time.
+    /// As [`push`](Self::push), and [`Timeout`](PushTimeoutError::Timeout) if there was no room in
+    /// time.
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
@@ -170,7 +170,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes the first of `items`, as many as there is room for, as
-    /// [`Producer::try_push_many`](crate::Producer::try_push_many) does, anywhere.
+    /// [`Producer::try_push_many`](crate::Producer::try_push_many) does. May be called anywhere.
     ///
     /// # Errors
     ///
@@ -181,7 +181,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes all of `items`, and waits for room, as
-    /// [`Producer::push_many`](crate::Producer::push_many) does; not for signal handlers.
+    /// [`Producer::push_many`](crate::Producer::push_many) does. Do not call it in a signal
+    /// handler.
     ///
     /// # Errors
     ///
@@ -192,18 +193,20 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes `item` if fewer than `limit` items are in the ring, as
-    /// [`Producer::try_push_within`](crate::Producer::try_push_within) does, anywhere.
+    /// [`Producer::try_push_within`](crate::Producer::try_push_within) does. May be called
+    /// anywhere.
     ///
     /// # Errors
     ///
-    /// As [`try_push`](Self::try_push), and [`Full`](TryPushError::Full) where `limit` or more are
-    /// in.
+    /// As [`try_push`](Self::try_push), and [`Full`](TryPushError::Full) if `limit` or more items
+    /// are in the ring.
     pub fn try_push_within(&self, item: T, limit: usize) -> Result<(), TryPushError<T>> {
         self.shared.try_push_within(item, limit)
     }
 
     /// As [`try_push`](Self::try_push), and counts `item` as lost if there is no room, as
-    /// [`Producer::try_push_or_count`](crate::Producer::try_push_or_count) does, anywhere.
+    /// [`Producer::try_push_or_count`](crate::Producer::try_push_or_count) does. May be called
+    /// anywhere.
     ///
     /// # Errors
     ///
@@ -213,8 +216,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// As [`try_push`](Self::try_push), and then waits until the item was popped, as
-    /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does, in signal handlers
-    /// too.
+    /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does. May be called
+    /// anywhere.
     ///
     /// # Errors
     ///
@@ -225,14 +228,14 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Whether this is the consumer's thread, as
-    /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) says it.
+    /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) tells it.
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
         self.shared.node.members.is_consumer()
     }
 
     /// Whether this thread must not wait for the consumer, as
-    /// [`Producer::must_not_wait`](crate::Producer::must_not_wait) says it.
+    /// [`Producer::must_not_wait`](crate::Producer::must_not_wait) tells it.
     #[cfg(feature = "std")]
     pub fn must_not_wait(&self) -> bool {
         self.shared.node.members.is_member()
@@ -249,7 +252,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.lanes().len()
     }
 
-    /// Whether nothing is in the queue at the moment, not even half pushed.
+    /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
         self.shared.lanes().is_empty()
     }
@@ -259,7 +262,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.lanes().ring.is_full()
     }
 
-    /// Whether the consumer was closed or dropped, and no other has been claimed since.
+    /// Whether the queue is closed: the consumer was closed or dropped, and no other has been
+    /// claimed since.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
     }

@@ -1,5 +1,5 @@
-//! For tests, under `--cfg bywash_steps`: atomics and cells that call a hook before each operation,
-//! so that a test can put anything at any step of a method, or stop a thread there.
+//! For tests, under `--cfg bywash_steps`: atomics and cells that call a hook before each operation.
+//! So a test can run anything at any step of a method, or stop a thread there.
 
 extern crate std;
 
@@ -24,8 +24,8 @@ impl Drop for Restore {
     }
 }
 
-/// Calls `hook` before each step that this thread takes in `run`. What the hook does has no hook,
-/// unless it sets one.
+/// Calls `hook` before each step that this thread takes in `run`. Steps that the hook takes have no
+/// hook, unless it sets one.
 pub fn hooked<R>(hook: &dyn Fn(), run: impl FnOnce() -> R) -> R {
     // SAFETY: `Restore` forgets the hook before its borrow ends.
     let hook = unsafe { transmute::<&dyn Fn(), Hook>(hook) };
@@ -33,7 +33,7 @@ pub fn hooked<R>(hook: &dyn Fn(), run: impl FnOnce() -> R) -> R {
     run()
 }
 
-/// Says that the next step is about to be taken.
+/// Calls the hook, if there is one: the next step is about to be taken.
 pub(crate) fn step() {
     if let Some(hook) = HOOK.get() {
         let _restore = Restore(HOOK.replace(None));
@@ -93,7 +93,7 @@ stepped! {
     }
 }
 
-/// `core`'s, with a step.
+/// `core`'s, with a step before it.
 #[cfg(feature = "std")]
 pub(crate) fn fence(order: Ordering) {
     step();

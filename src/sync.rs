@@ -1,5 +1,5 @@
-//! The atomics and cells that the algorithm is written in: `core`'s, or loom's under `--cfg loom`,
-//! or such as call a hook before each step under `--cfg bywash_steps`.
+//! The atomics and cells that the algorithm is written in: those of `core`, those of loom under
+//! `--cfg loom`, or, under `--cfg bywash_steps`, types that call a hook before each step.
 
 #[cfg(all(feature = "std", bywash_steps))]
 pub(crate) use crate::steps::{AtomicPtr, fence};
@@ -20,7 +20,7 @@ pub(crate) use loom::sync::Arc;
 #[cfg(loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
-/// `core`'s cell with the face of loom's, which sees each access begin and end.
+/// `core`'s cell with the interface of loom's, which sees each access begin and end.
 #[cfg(not(loom))]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);

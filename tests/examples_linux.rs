@@ -52,12 +52,12 @@ fn crash_reporter_reports_a_panic_that_cannot_unwind() {
 
 #[cfg(feature = "eventfd")]
 #[test]
-fn poll_loop_misses_nothing_from_queue_pipe_and_timer() {
+fn poll_loop_misses_nothing_from_queue_socket_and_timer() {
     let (output, out, _) = run("poll_loop", &[]);
     assert!(output.status.success(), "{output:?}");
-    let ticks = out.strip_prefix("queue: 3000 items\npipe: one two three\ntimer: ").expect(&out);
+    let ticks = out.strip_prefix("queue: 3000 items\nsocket: one two three\ntimer: ").expect(&out);
     let ticks = ticks.strip_suffix(" ticks\n").expect(&out);
-    // The pipe alone takes 15 milliseconds.
+    // The socket alone takes 15 milliseconds.
     assert!(ticks.parse::<u32>().unwrap() >= 5, "{out}");
 }
 

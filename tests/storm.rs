@@ -238,7 +238,7 @@ mod storm {
             }
             PROGRESS.fetch_add(1, Ordering::Relaxed);
             // On this thread a push never waits.
-            if round.is_multiple_of(16) {
+            if round % 16 == 0 {
                 ledger::push_by(Kind::Thread, |item| producer.push(item).is_ok());
             }
             live_a_little(round);
@@ -275,13 +275,13 @@ mod storm {
 
     /// Lets the others fill the queue, or empty it; then allocates, and panics.
     fn live_a_little(round: u64) {
-        if round.is_multiple_of(512) {
+        if round % 512 == 0 {
             thread::sleep(Duration::from_micros(300));
         }
-        if HOOKED.load(Ordering::Relaxed) && round.is_multiple_of(32) {
+        if HOOKED.load(Ordering::Relaxed) && round % 32 == 0 {
             drop(std::hint::black_box(Box::new(round)));
         }
-        if HOOKED.load(Ordering::Relaxed) && round.is_multiple_of(256) {
+        if HOOKED.load(Ordering::Relaxed) && round % 256 == 0 {
             panic::catch_unwind(|| panic::panic_any(OnPurpose)).unwrap_err();
         }
     }

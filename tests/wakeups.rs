@@ -67,10 +67,10 @@ fn no_wake_up_is_lost_when_both_ends_sleep_now_and_then() {
 
 /// Calls `f`. At some values of `i` it first waits, for as long as others need to fall asleep.
 fn pause<R>(i: u32, period: u32, f: impl FnOnce() -> R) -> R {
-    if i.is_multiple_of(period * 50) {
+    if i % (period * 50) == 0 {
         thread::sleep(Duration::from_millis(3));
     }
-    if i.is_multiple_of(period) {
+    if i % period == 0 {
         thread::yield_now();
     }
     f()

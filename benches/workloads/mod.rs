@@ -263,7 +263,7 @@ impl Spinning {
     #[inline]
     fn pause(failures: &mut u32) {
         *failures += 1;
-        if failures.is_multiple_of(Self::FAILURES) {
+        if *failures % Self::FAILURES == 0 {
             thread::yield_now();
         } else {
             spin_loop();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
+use std::str::from_utf8;
 
 use crate::record::{Body, Kind, Record};
 use crate::text::{Place, Text};
@@ -96,8 +97,7 @@ fn check(
 /// The start of a line of the log, as `line-1 23 `.
 fn parse(line: &[u8]) -> Option<(Kind, usize, u64)> {
     let mut words = line.strip_suffix(b"\n")?.splitn(3, |byte| *byte == b' ');
-    let (source, sequence) =
-        (str::from_utf8(words.next()?).ok()?, str::from_utf8(words.next()?).ok()?);
+    let (source, sequence) = (from_utf8(words.next()?).ok()?, from_utf8(words.next()?).ok()?);
     let (name, thread) = source.split_once('-')?;
     let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name)?;
     Some((kind, thread.parse().ok()?, sequence.parse().ok()?))

@@ -1,6 +1,6 @@
-//! Linux: the futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
+//! Linux: a futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
 //!
-//! `syscall` is used as it is: neither call here can fail on the way of a wake, so `errno` stays,
+//! `libc::syscall` sets `errno` when a call fails. A wake cannot fail, so it leaves `errno` alone,
 //! see [`Futex::wake`].
 
 use core::ptr;
@@ -24,16 +24,16 @@ impl Futex {
         &self.word
     }
 
-    /// The half of the word that changes, which is what the kernel compares.
+    /// The address of the low half of the word, which changes, and which the kernel compares.
     fn address(&self) -> *mut u32 {
         let low = if cfg!(target_endian = "big") { 1 } else { 0 };
         self.word.as_ptr().cast::<u32>().wrapping_add(low)
     }
 
-    /// Sleeps while the word is `seen`, for `timeout` at most; may return early for no reason.
+    /// Sleeps while the word is `seen`, for `timeout` at most. May return early for no reason.
     pub(crate) fn wait(&self, seen: u64, timeout: Option<Duration>) {
-        // As this system call has it on 32 bits too, whatever libc's `timespec` is. Nobody waits
-        // longer to see it cut short.
+        // This system call takes two `long`s on 32 bits too, whatever libc's `timespec` is. The
+        // cut, at 34 years, is longer than anybody waits.
         let timeout = timeout.map(|timeout| {
             [timeout.as_secs().min(1 << 30) as libc::c_long, timeout.subsec_nanos() as libc::c_long]
         });
@@ -53,14 +53,14 @@ impl Futex {
     }
 }
 
-/// Orders what this thread did before with what it does after, for whoever issues a
+/// Orders what this thread did before with what it does after, as seen by a thread that issues a
 /// [`heavy_barrier`].
 #[inline]
 pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
-/// A sequentially consistent fence in every running thread of the process, or `false` where the
+/// A sequentially consistent fence in every running thread of the process. Returns `false` if the
 /// system has none.
 pub(crate) fn heavy_barrier() -> bool {
     const EXPEDITED: libc::c_int = 1 << 3;
@@ -71,12 +71,12 @@ pub(crate) fn heavy_barrier() -> bool {
     membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
 }
 
-/// Sleeps for a moment. For signal handlers too: it is one system call, whose error is returned and
-/// not in `errno`.
+/// Sleeps for a moment. For signal handlers too: it is one system call, which returns its error and
+/// leaves `errno` alone.
 pub(crate) fn sleep_briefly() {
-    // On 32 bits it may be either width.
+    // On 32 bits the field may have either width.
     #[allow(clippy::useless_conversion)]
     let moment = libc::timespec { tv_sec: 0, tv_nsec: 100_000i32.into() };
-    // SAFETY: the address is valid for the call, and what is left of the time is not asked for.
+    // SAFETY: the address is valid for the call, and the null one asks for nothing.
     unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &moment, ptr::null_mut()) };
 }

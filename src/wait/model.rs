@@ -1,4 +1,4 @@
-//! Under loom: a condition variable for the futex, and both barriers fences.
+//! Under loom: a condition variable in place of the futex, and fences in place of both barriers.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::sync::{AtomicU64, Ordering, fence};
 #[derive(Debug)]
 pub(crate) struct Futex {
     word: AtomicU64,
-    // The kernel's lock of the wait queue.
+    // In place of the kernel's lock of the wait queue.
     queue: Mutex<()>,
     changed: Condvar,
 }

@@ -1,7 +1,8 @@
-//! Any system: sleepers look again and again, in naps that grow to a millisecond, and to wake is to
-//! change the word.
+//! Any system: a sleeper looks again and again, in naps that grow to a millisecond. To wake it is
+//! to change the word.
 //!
-//! No system is known to lack a better way, but few of those ways may be used in a signal handler.
+//! Every system that we know has a better way to sleep and to wake, but few of these may be used in
+//! a signal handler.
 
 use core::time::Duration;
 use std::thread;
@@ -42,17 +43,17 @@ impl Futex {
         }
     }
 
-    /// Sleepers look by themselves.
+    /// Does nothing: sleepers look by themselves.
     pub(crate) fn wake(&self, _count: i32) {}
 }
 
-/// Keeps the compiler, at least, from exchanging what stands before and after.
+/// Keeps the compiler, and only the compiler, from reordering what comes before and after.
 #[inline]
 pub(crate) fn light_barrier() {
     core::sync::atomic::compiler_fence(Ordering::SeqCst);
 }
 
-/// There is none: whoever needed it has to look again after a while.
+/// There is none: a thread that needs it must look again after a nap.
 pub(crate) fn heavy_barrier() -> bool {
     false
 }
