@@ -201,9 +201,10 @@ pub(crate) fn check() -> Result<(), String> {
                 return Err(format!("{}: {}", scene.name, tally.summary()));
             }
         }
-        if found.own_push.is_none_or(|waited| waited.verdict != Verdict::Refused) {
+        // The bypass takes some.
+        let Some(Waited { verdict: Verdict::Refused, accepted: 1.. }) = found.own_push else {
             return Err(format!("the consumer's own push: {:?}", found.own_push));
-        }
+        };
     }
     let mut all = Tally::default();
     for scene in KNOWN {
