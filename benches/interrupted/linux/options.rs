@@ -7,8 +7,8 @@ Interrupts bywash and its rivals at every machine instruction, and writes benche
 
 Usage: cargo bench --bench interrupted -- [OPTIONS]
 
-  --check         Fails unless nothing is found of bywash, and something of a queue that is known to hang:
-                  a part of it all, in less than a minute.
+  --check         Fails unless nothing is found of bywash, and something of a queue that is known
+                  to hang: a part of it all, in less than a minute.
   --only PATTERN  Only queues whose names contain PATTERN. Writes nothing but what it prints.
 ";
 

@@ -39,8 +39,8 @@ the allocator's lock, which the first holds. That counts as a hang, since such a
 used in handlers.
 
 Of a pop that sleeps, each instruction was interrupted at its first three visits, as some queues
-spin before they sleep. Where other threads run beside the stepped one, and where a queue reads the
-time, the number of instructions varies by a few.
+spin before they sleep. The number of instructions differs from run to run where other threads run
+beside the stepped one, where a queue reads the time, and where the allocator is in another state.
 
 signal-hook's channel holds five items, here in the column for four, and drops what is too much
 without saying so, which is not counted as lost. heapless's queue has no capacity of one.
