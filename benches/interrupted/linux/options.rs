@@ -21,7 +21,7 @@ pub(crate) enum Command {
 }
 
 pub(crate) fn parse() -> Result<Command, lexopt::Error> {
-    let (mut bench, mut command) = (false, Command::Everything);
+    let (mut bench, mut command, mut unexpected) = (false, Command::Everything, None);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
@@ -34,14 +34,14 @@ pub(crate) fn parse() -> Result<Command, lexopt::Error> {
                 print!("{HELP}");
                 return Ok(Command::Nothing);
             }
-            // `cargo test --benches`, which may pass options of its own.
-            _ if !bench => return Ok(Command::Nothing),
-            _ => return Err(argument.unexpected()),
+            // Cargo's own option comes last, so it is not known yet who calls.
+            _ => unexpected = Some(argument.unexpected()),
         }
     }
+    // `cargo test --benches`, which may pass options of its own.
     if !bench {
         println!("To run it: cargo bench --bench interrupted");
         return Ok(Command::Nothing);
     }
-    Ok(command)
+    unexpected.map_or(Ok(command), Err)
 }
