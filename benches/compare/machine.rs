@@ -32,6 +32,11 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn look() -> Self {
+        Self::look_with(&CRATES)
+    }
+
+    /// With the versions of these crates.
+    pub(crate) fn look_with(crates: &[&'static str]) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu =
             cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -44,7 +49,7 @@ impl Machine {
             system: output("uname", &["-s", "-r", "-m"]),
             load: load.split(' ').next().unwrap_or("?").into(),
             rustc: output("rustc", &["--version"]),
-            crates: CRATES.map(|name| (name, version(name))).into(),
+            crates: crates.iter().map(|&name| (name, version(name))).collect(),
         }
     }
 

@@ -40,26 +40,45 @@ impl Step<'_> {
         (start..start + 0x4000).contains(&self.address())
     }
 
-    /// The first bytes of the next instruction, and maybe of those after it.
-    fn bytes(&self) -> [u8; 3] {
+    /// The first bytes of the next instruction, and maybe more.
+    fn bytes<const N: usize>(&self) -> [u8; N] {
         // SAFETY: instructions can be read, and the last one of a mapping is not this near to its
         // end.
-        unsafe { *(self.address() as *const [u8; 3]) }
+        unsafe { *(self.address() as *const [u8; N]) }
     }
 
     /// Whether the next instruction locks memory or is a fence.
     pub(crate) fn is_locked(&self) -> bool {
-        match self.bytes() {
-            [0xf0, ..] | [0x0f, 0xae, 0xf0] => true,
+        match self.bytes::<3>() {
+            [0xf0, ..] | [0x66, 0xf0, _] | [0x0f, 0xae, 0xf0] => true,
             // An exchange with memory locks by itself.
             [0x86 | 0x87, operands, _] | [0x40..=0x4f, 0x86 | 0x87, operands] => operands < 0xc0,
             _ => false,
         }
     }
 
+    /// Whether the next instruction is a fence: `mfence`, or an `or` of the stack with nothing,
+    /// which compilers put in its place.
+    pub(crate) fn is_fence(&self) -> bool {
+        matches!(
+            self.bytes(),
+            [0x0f, 0xae, 0xf0, _, _] | [0xf0, 0x83, 0x0c, 0x24, 0] | [0xf0, 0x83, 0x4c, 0x24, _]
+        )
+    }
+
     /// Whether the next instruction is a system call.
     pub(crate) fn is_system_call(&self) -> bool {
-        matches!(self.bytes(), [0x0f, 0x05, _])
+        matches!(self.bytes(), [0x0f, 0x05])
+    }
+
+    /// Whether the next instruction is a futex wait without a time at which it ends.
+    pub(crate) fn is_going_to_sleep_unbounded(&self) -> bool {
+        let register = |number| self.registers[number as usize];
+        let operation = register(libc::REG_RSI) as libc::c_int & libc::FUTEX_CMD_MASK;
+        self.is_system_call()
+            && register(libc::REG_RAX) == libc::SYS_futex
+            && matches!(operation, libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET)
+            && register(libc::REG_R10) == 0
     }
 
     /// Whether the next instruction is a system call that sleeps: a futex wait or a nap.
