@@ -57,11 +57,11 @@
 //! | call | waits | allocates |
 //! |---|---|---|
 //! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
-//! | `push…` (3) elsewhere | for room | never |
+//! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
 //! | [`Listener::spawn`], [`Listener::spawn_with`] (4) | for the thread to begin | yes |
-//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2) | never; the last drop frees |
+//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
 //! **With a `&mut Consumer`**, and not in signal handlers:
 //!
@@ -117,6 +117,37 @@
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
 //! items are in the ring, and never uses the bypass. Use it for what matters less: then debug lines
 //! cannot take the room of the error that explains the crash.
+//!
+//! # Several queues
+//!
+//! Services that report to each other can wait in a circle: the sink of a logger waits for room in
+//! a metrics queue, whose consumer waits for room in the log. A `push` finds that out before it
+//! sleeps. The push that would close the circle takes the bypass of its queue, and with that bypass
+//! full it returns [`WouldDeadlock`](PushError::WouldDeadlock). The others wait on, and get their
+//! room. A wait with a deadline ends by itself, so it is not counted as part of a circle. What a
+//! queue cannot see is a [`Domain`]'s to say. The example `two_services` shows it.
+//!
+//! ```
+//! use std::thread;
+//! use bywash::{Builder, PushError};
+//!
+//! let (log, mut lines) = Builder::new(1).bypass(0).build();
+//! let (count, mut metrics) = Builder::new(1).bypass(0).build();
+//! lines.bind();
+//! log.push("the log is full").unwrap();
+//! count.push(1).unwrap(); // So are the metrics.
+//! let metrics_thread = thread::spawn(move || {
+//!     metrics.bind();
+//!     // Either this push or the one below would close the circle, whichever comes second.
+//!     let result = log.push("one metric");
+//!     (result, metrics.pop())
+//! });
+//! let result = count.push(2);
+//! assert_eq!(lines.pop(), Ok("the log is full"));
+//! let (other_result, metric) = metrics_thread.join().unwrap();
+//! assert_eq!(metric, Ok(1));
+//! assert!(result == Err(PushError::WouldDeadlock(2)) || other_result.is_err());
+//! ```
 //!
 //! # Choosing capacities
 //!

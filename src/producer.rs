@@ -84,6 +84,12 @@ impl<T> Producer<T> {
     /// and bypass are full, it hands the item back at once. Elsewhere it sleeps until the consumer
     /// makes room or the queue is closed.
     ///
+    /// It also never closes a cycle of waits across queues. If the consumer of this queue, or a
+    /// thread in its domain, waits itself in a push without a deadline into another full queue,
+    /// this push waits for that queue's consumer as well, and so on. If that leads back to the
+    /// calling thread, the item takes the bypass of this queue, and if that is full, it is handed
+    /// back at once. A thread that is nobody's consumer and in no domain is never in a cycle.
+    ///
     /// Do not call it in a signal handler, which may have interrupted the very code that it would
     /// wait for: call [`try_push`](Self::try_push) there.
     ///

@@ -74,17 +74,20 @@
 //!
 //! # Orderings
 //!
-//! | label | site | operation and ordering | pairs with | model that fails if weakened |
-//! |---|---|---|---|---|
-//! | [look:A] | trying the lock | exchange Acquire | [look:R] | `three_queues_in_a_circle_do_not_deadlock` |
-//! | [look:R] | giving the lock back | exchange Release | [look:A] | the same |
-//! | [edge:S] | publishing and withdrawing | store of the generation, Release | [edge:L] | argued, G5 |
-//! | [edge:L] | reading an edge | load of the generation, Acquire; again after [look:F] | [edge:S] | argued, G5 |
-//! | [fields:S] | writing an edge | stores of its fields, Release | [look:F] | argued: a look that reads a later edge's field sees the generation change |
-//! | [look:F] | after `looking_at`, before the second load | fence SeqCst | [free:F] | `a_queue_is_not_freed_while_it_is_looked_at` |
-//! | [free:F] | before freeing a queue | fence SeqCst | [look:F] | the same |
+//! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
+//! |---|---|---|---|---|---|
+//! | [look:A] | trying the lock | exchange Acquire | [look:R] | the marks of earlier looks, and edges (G3) | argued: before each look is [sleep:F], which orders the edges too, so no model can tell |
+//! | [look:R] | giving the lock back | exchange Release | [look:A] | the same | argued, as above |
+//! | [edge:S] | publishing and withdrawing | store of the generation, Release | [edge:L] | the fields of the edge | argued, E2 |
+//! | [edge:L] | reading an edge | load of the generation, Acquire | [edge:S] | the same | argued, E2 |
+//! | [fields:S] | writing an edge | stores of the fields, Release | [look:F] | that the earlier edge was withdrawn | argued, E2 |
+//! | [look:F] | after `looking_at`, before the generation is read again | fence SeqCst | [free:F] | the look | argued, G5 |
+//! | [free:F] | before a queue is freed | fence SeqCst | [look:F] | the withdrawal | argued, G5 |
 //!
-//! The marks of a look are Relaxed, as the lock orders them.
+//! What stands and falls with a step, and not with its ordering, is stepped through in
+//! `tests/cycles.rs`. `two_queues_in_a_circle_do_not_deadlock` and
+//! `three_queues_in_a_circle_do_not_deadlock` fail without the looks. The marks of a look are Relaxed,
+//! as the lock orders them.
 
 use core::ptr;
 use std::thread;

@@ -705,7 +705,7 @@ fn two_queues_in_a_circle_do_not_deadlock() {
     pushes_in_a_circle(2, 2);
 }
 
-/// G3 [look:A] [look:R]
+/// G3
 #[test]
 fn three_queues_in_a_circle_do_not_deadlock() {
     pushes_in_a_circle(3, 1);
