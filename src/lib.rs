@@ -46,7 +46,7 @@
 //! | [`take_lost`](Consumer::take_lost), `arm`, `event_fd` of a consumer | no | does not arise: `&mut` | never | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | no | yes | never | yes |
-//! | [`Listener::spawn`], [`Listener::spawn_with`] | no | yes | for the thread to begin | yes |
+//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] | no | yes | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | no | yes | for the handler; never on its thread (3) or in its domain (4) | never; the last drop frees |
 //!
 //! 1. From inside another call on the same queue that it interrupted: from a destructor, a panic
@@ -315,7 +315,7 @@ pub use iter::{Drain, TryIter};
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(loom)))]
-pub use listener::{Listener, ListenerError};
+pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
 #[cfg(feature = "alloc")]
 pub use producer::Producer;
 pub use queue::{Heap, Queue};

@@ -28,6 +28,12 @@ impl Lost {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many there are, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Takes the count, once nothing is to be popped that stands before the tail of the first, says
     /// `is_over`.
     pub(crate) fn take(&self, is_over: impl FnOnce(u64) -> bool) -> u64 {

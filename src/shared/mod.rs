@@ -154,6 +154,7 @@ pub trait Control: Send + Sync {
     fn len(&self) -> usize;
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
+    fn domain(&self) -> crate::Domain;
 }
 
 #[cfg(feature = "std")]
@@ -177,5 +178,9 @@ where
 
     fn must_not_wait(&self) -> bool {
         self.members.must_not_wait()
+    }
+
+    fn domain(&self) -> crate::Domain {
+        self.members.domain()
     }
 }
