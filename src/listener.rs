@@ -20,18 +20,19 @@
 //!
 //! # What was lost
 //!
-//! * **L4** *In its place.* Before each pop the listener asks for the count of lost items. A push is
+//! * **L6** *In its place.* Before each pop the listener asks for the count of lost items. A push is
 //!   refused while the ring is full. A later push gets room in the ring only after a pop, and the
-//!   listener asks between that pop and the pop of the later item. So it need not be woken for a
+//!   listener asks between that pop and the pop of the later item. So nobody needs to wake it for a
 //!   count. (If the count is raised while a pop makes room, its place is exact to a lap; see
-//!   `lost.rs`.)
-//! * **L5** *Before the flush ends.* When the listener reads the ticket, it also notes how many are
-//!   lost and not reported. Before the flush is served, that many are reported. Mostly L4 has done
+//!   `lost.rs`.) After the last pop it asks once more, for a push that saw the ring full before that
+//!   pop and raised the count after it.
+//! * **L7** *Before the flush ends.* When the listener reads the ticket, it also notes how many are
+//!   lost and not reported. Before the flush is served, that many are reported. Mostly L6 has done
 //!   that. It has not if an item that came late (L2) has its place in front of them.
 //!
-//! Every other atomic access is Relaxed. While the listener's thread runs, the number of items left
-//! and the number of panics are estimates. Both are exact after a flush or a stop that saw
-//! `progress` change, because of its lock. No model has a listener, so these orderings are argued.
+//! `panics` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a flush
+//! or a stop has seen that it was served they are exact. No model has a listener, so these orderings
+//! are argued.
 
 use core::any::Any;
 use core::error::Error;
@@ -628,7 +629,7 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
     }
 
     /// Handles at least all that was pushed by now, L2, and reports at least what is lost by now,
-    /// L5.
+    /// L7.
     fn handle_what_is_in(&mut self) -> ControlFlow<()> {
         let lost = self.reported + self.consumer.lost();
         let tails = self.consumer.tails();
@@ -648,7 +649,7 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
         self.after(result)
     }
 
-    /// Reports what was lost before the item that is popped next, L4.
+    /// Reports what was lost before the item that is popped next, L6.
     fn report_lost(&mut self) -> ControlFlow<()> {
         let count = self.consumer.take_lost();
         self.report(count)

@@ -719,7 +719,7 @@ mod stopped {
         }
     }
 
-    /// L5: a push of the domain sees the ring full and is stopped, and a flush begins. When the
+    /// L7: a push of the domain sees the ring full and is stopped, and a flush begins. When the
     /// listener has noted the tails, the push goes on into the bypass, to a place in front of what
     /// was lost.
     #[test]
@@ -773,6 +773,41 @@ mod stopped {
             assert_eq!(lost.load(Ordering::Relaxed), 1, "stopped before step {at}");
             if !was_there {
                 assert!(at > 3, "a push has more steps");
+                return;
+            }
+        }
+    }
+
+    /// L6: a push sees the ring full and is stopped, all is handled, and then it raises the count.
+    #[test]
+    fn what_is_counted_late_is_reported_before_a_flush_and_a_stop_end() {
+        watch();
+        for (at, flushes) in (0..).flat_map(|at| [(at, true), (at, false)]) {
+            let (producer, consumer) = Builder::new(1).bypass(0).build();
+            let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+            let listener = Listener::builder().spawn(consumer, handler).unwrap();
+            producer.push(GATE).unwrap();
+            record.at_gate.recv().unwrap();
+            producer.push(0).unwrap();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let (results, result) = channel();
+            let pusher = producer.clone();
+            let stopped = thread::spawn(move || {
+                stop.push(|| results.send(pusher.try_push_or_count(1).is_err()).unwrap())
+            });
+            is_there.recv().unwrap();
+            record.open.send(()).unwrap();
+            assert_eq!(listener.flush(LONG), Ok(()));
+            drop(go_on);
+            let was_there = stopped.join().unwrap();
+            let is_refused = result.recv().unwrap();
+            let end = if flushes { listener.flush(LONG) } else { listener.stop(LONG) };
+            assert_eq!(end, Ok(()));
+            let last = if is_refused { Lost(1) } else { Item(1) };
+            let calls: Vec<_> = record.calls.try_iter().collect();
+            assert_eq!(calls, [Item(GATE), Item(0), last], "stopped before step {at}");
+            if !was_there {
+                assert!(at > 3, "a push that is refused and counted has more steps");
                 return;
             }
         }
@@ -876,6 +911,27 @@ fn a_flush_ends_after_what_was_lost_before_it_is_reported() {
         assert_eq!(listener.flush(LONG), Ok(()));
         assert!(record.calls.try_iter().eq([Item(GATE), Item(0), Item(1), Lost(3)]));
     }
+}
+
+#[test]
+fn a_flush_reports_what_was_lost_before_the_items_that_follow() {
+    watch();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    producer.push(GATE).unwrap();
+    record.at_gate.recv().unwrap();
+    producer.push(GATE).unwrap();
+    producer.push(0).unwrap();
+    assert!(producer.try_push_or_count(1).unwrap_err().is_full());
+    record.open.send(()).unwrap();
+    record.at_gate.recv().unwrap();
+    // The flush finds the lost one between the 0 and the 2.
+    producer.push(2).unwrap();
+    assert_eq!(listener.flush(Duration::ZERO), Err(ListenerError::Timeout(3)));
+    record.open.send(()).unwrap();
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert!(record.calls.try_iter().eq([Item(GATE), Item(GATE), Item(0), Lost(1), Item(2)]));
 }
 
 #[test]
@@ -1013,10 +1069,14 @@ fn a_listener_that_gave_up_reports_nothing_and_leaves_the_count_to_the_next_cons
     let (go_on, may_go_on) = channel::<()>();
     let (reports, reported) = channel();
     let handler = Calls(
-        move |_| {
+        move |item| {
             begins.send(()).unwrap();
             let _ = may_go_on.recv();
-            panic!("the handler's");
+            if item == 2 {
+                // So that the next thing to do would be to report.
+                QUEUE.push(9).unwrap();
+                panic!("the handler's");
+            }
         },
         move |count| reports.send(count).unwrap(),
         |_| ControlFlow::Break(()),
@@ -1026,7 +1086,11 @@ fn a_listener_that_gave_up_reports_nothing_and_leaves_the_count_to_the_next_cons
     has_begun.recv().unwrap();
     assert_eq!((1..6).filter(|&item| QUEUE.try_push_or_count(item).is_err()).count(), 3);
     drop(go_on);
-    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(2)));
+    // It gives up because of the panic, and not because of the stop.
+    while !QUEUE.is_closed() {
+        thread::yield_now();
+    }
+    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(1)));
     assert_eq!(reported.iter().count(), 0);
     assert_eq!(QUEUE.consumer().unwrap().take_lost(), 3);
 }
