@@ -1,4 +1,4 @@
-//! The example `log_facade`: what it writes, and that neither a full disk nor a stuck reader
+//! Checks what the example `log_facade` writes, and that neither a full disk nor a stuck reader
 //! freezes it.
 #![cfg(all(feature = "std", not(loom)))]
 
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-/// All that it logs.
+/// Everything that it logs.
 const LINES: &str = "\
 INFO  main: ready
 INFO  main: --------------------------------------------------------------------
@@ -18,7 +18,7 @@ INFO  worker: step 3
 ERROR main: done
 ";
 
-/// Runs the example, which `cargo test` has built, but not for ever.
+/// Runs the example, which `cargo test` has built, and kills it if it hangs.
 fn run(argument: Option<&OsStr>) -> Output {
     let test = env::current_exe().expect("a test knows its own path");
     let example =
@@ -98,7 +98,7 @@ fn with_a_sink_that_is_stuck_it_ends_and_says_what_is_left() {
     let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: the name is valid for the call.
     assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-    // Read by nobody, and full.
+    // A full pipe that nobody reads.
     let options =
         fs::OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(&path);
     let mut pipe = options.unwrap();
@@ -106,4 +106,14 @@ fn with_a_sink_that_is_stuck_it_ends_and_says_what_is_left() {
     while pipe.write(b".").is_ok() {}
     assert(&run(Some(path.as_os_str())), 1, "", "log: timed out with 6 items left, 0 refused\n");
     fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn it_says_how_many_messages_were_lost_where_they_are_missing() {
+    let (before, last) = LINES.split_at(LINES.find("ERROR").unwrap());
+    // As many as there is room for while the sink waits, and then 37 more.
+    let burst: String = (1..=100).map(|i| format!("INFO  main: line {i}\n")).collect();
+    let waits = "INFO  main: the sink waits with this line\n";
+    let stdout = format!("{before}{waits}{burst}37 messages lost here\n{last}");
+    assert(&run(Some(OsStr::new("--burst"))), 1, &stdout, "log: all is written, 37 refused\n");
 }
