@@ -4,14 +4,17 @@
 //! ```text
 //! cargo run --example log_facade            # to the standard output
 //! cargo run --example log_facade FILE       # to the end of a file
+//! cargo run --example log_facade -- --burst # more than there is room for
 //! ```
 //!
 //! A thread that logs formats the line and pushes it; the listener's thread writes it. While the
-//! queue is full, logging waits for a second at most, and on the listener's own thread not at all.
-//! Lines that find no room are counted. So neither a full or slow disk nor a sink that logs itself,
-//! as this one does, freezes the program or its end.
+//! queue is full, errors and warnings wait for a second at most, and on the listener's own thread
+//! not at all. Other lines never wait. Lines that find no room are counted, and the sink writes
+//! "37 messages lost here" in their place. So neither a full or slow disk nor a sink that logs
+//! itself, as this one does, freezes the program or its end.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -19,14 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, thread};
 
-use bywash::{Builder, Listener, Producer};
-use log::{LevelFilter, Log, Metadata, Record, debug, error, info, warn};
+use bywash::{Builder, Handler, Listener, ListenerError, Producer};
+use log::{Level, LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 
 /// The largest burst that should not wait. The bypass, of the same size, takes what the sink logs.
-const CAPACITY: usize = 1000;
+const CAPACITY: usize = 100;
 /// The longest line, in bytes. Longer ones are cut.
 const LONGEST: usize = 80;
-/// How long logging waits for room, and a flush for the sink.
+/// How long an error waits for room, and a flush for the sink.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the program waits for the sink at its end.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -44,7 +47,7 @@ impl Logger {
         level: LevelFilter,
     ) -> Result<&'static Self, Box<dyn Error>> {
         let (queue, consumer) = Builder::new(CAPACITY).bypass(CAPACITY).build();
-        let listener = Listener::spawn("log", consumer, writer(sink))?;
+        let listener = Listener::builder().name("log").spawn(consumer, Writer { sink })?;
         // The `log` crate keeps a logger until the program ends.
         let logger = Box::leak(Box::new(Self { queue, listener, refused: AtomicU64::new(0) }));
         log::set_logger(logger)?;
@@ -77,7 +80,16 @@ impl Log for Logger {
         let thread = thread::current();
         let name = thread.name().unwrap_or("?");
         let line = format!("{:5} {name}: {}\n", record.level(), record.args());
-        if self.queue.push_timeout(line, PATIENCE).is_err() {
+        let line = if record.level() <= Level::Warn {
+            match self.queue.push_timeout(line, PATIENCE) {
+                Ok(()) => return,
+                Err(error) => error.into_inner(),
+            }
+        } else {
+            line
+        };
+        // If there is no room, the sink learns that a line was lost here.
+        if self.queue.try_push_or_count(line).is_err() {
             self.refused.fetch_add(1, Relaxed);
         }
     }
@@ -90,30 +102,59 @@ impl Log for Logger {
 
 /// What the listener does with a line. It may log: its own lines come out after those already in
 /// the queue.
-fn writer(mut sink: impl Write) -> impl FnMut(String) {
-    move |mut line| {
+struct Writer<W> {
+    sink: W,
+}
+
+impl<W: Write> Writer<W> {
+    fn write(&mut self, line: &str) {
+        if let Err(error) = self.sink.write_all(line.as_bytes()).and_then(|()| self.sink.flush()) {
+            eprint!("log: {error}: {line}");
+        }
+    }
+}
+
+impl<W: Write> Handler<String> for Writer<W> {
+    fn handle(&mut self, mut line: String) {
         if line.len() > LONGEST {
             warn!("cut a line of {} bytes", line.len());
             let end = (0..=LONGEST).rev().find(|&end| line.is_char_boundary(end));
             line.truncate(end.unwrap_or(0));
             line.push('\n');
         }
-        if let Err(error) = sink.write_all(line.as_bytes()).and_then(|()| sink.flush()) {
-            eprint!("log: {error}: {line}");
-        }
+        self.write(&line);
+    }
+
+    fn on_lost(&mut self, count: u64) {
+        self.write(&format!("{count} messages lost here\n"));
     }
 }
 
-/// The file that the first argument names, or else the standard output.
-fn sink() -> io::Result<Box<dyn Write + Send>> {
-    Ok(match env::args_os().nth(1) {
+/// The file that the argument names, or else the standard output.
+fn sink(path: Option<&OsStr>) -> io::Result<Box<dyn Write + Send>> {
+    Ok(match path {
         None => Box::new(io::stdout()),
         Some(path) => Box::new(File::options().append(true).create(true).open(path)?),
     })
 }
 
+/// Logs more than there is room for, while the sink has to wait for the standard output.
+fn log_burst(listener: &Listener) -> Result<(), ListenerError> {
+    listener.flush(DEADLINE)?;
+    let _busy = io::stdout().lock();
+    info!("the sink waits with this line");
+    while !listener.is_empty() {
+        thread::yield_now();
+    }
+    (1..=CAPACITY + 37).for_each(|i| info!("line {i}"));
+    Ok(())
+}
+
 fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let logger = Logger::install(sink()?, LevelFilter::Info)?;
+    let argument = env::args_os().nth(1);
+    let is_burst = argument.as_deref() == Some(OsStr::new("--burst"));
+    let path = argument.as_deref().filter(|_| !is_burst);
+    let logger = Logger::install(sink(path)?, LevelFilter::Info)?;
     info!("ready");
     debug!("not shown at this level");
     info!("{}", "-".repeat(2 * LONGEST));
@@ -122,6 +163,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         .name("worker".into())
         .spawn(|| (1..=3).for_each(|i| info!("step {i}")))?;
     worker.join().expect("it does not panic");
+    if is_burst {
+        log_burst(&logger.listener)?;
+    }
     error!("done");
     Ok(if logger.stop() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

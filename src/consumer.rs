@@ -444,6 +444,16 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.unbound().all_popped_below(tails)
     }
 
+    /// How many are lost and not taken yet, wherever their place is.
+    pub(crate) fn lost(&mut self) -> u64 {
+        self.unbound().lost()
+    }
+
+    /// As [`take_lost`](Self::take_lost), wherever their place is.
+    pub(crate) fn take_all_lost(&mut self) -> u64 {
+        self.unbound().take_all_lost()
+    }
+
     pub(crate) fn control(&self) -> Box<dyn Control>
     where
         T: Send,

@@ -60,7 +60,7 @@
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
-//! | [`Listener::spawn`], [`Listener::spawn_with`] (4) | for the thread to begin | yes |
+//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
 //! **With a `&mut Consumer`**, and not in signal handlers:
@@ -425,7 +425,7 @@ pub use iter::{Drain, TryIter};
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(loom)))]
-pub use listener::{Listener, ListenerError};
+pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
 #[cfg(feature = "alloc")]
 pub use producer::Producer;
 pub use queue::{Heap, Queue};

@@ -2,19 +2,37 @@
 //!
 //! # What a flush waits for
 //!
-//! * **L1** A flush takes a ticket: it adds to `tickets`, sequentially consistent, and wakes the
-//!   listener, which reads `tickets` between two items. If the listener reads the ticket, it sees
-//!   all that was pushed before the flush. And if it falls asleep instead, it has announced that
-//!   before it read `tickets`, so the flush sees the announcement: the addition stands for a claim
-//!   and the read for the look after `[sleep:F]`, see `wait/mod.rs`, W1.
-//! * **L2** When it reads the ticket, the listener notes the tail indices of ring and bypass. All
+//! * **L1** *The listener sees the flush.* A flush takes a ticket: it adds to `tickets`, and then it
+//!   wakes the listener, which reads `tickets` between two items. If the listener reads what the
+//!   flush wrote (Release, Acquire), then it sees all that was pushed before the flush. If it falls
+//!   asleep instead, it had announced that before it read `tickets`. Then the flush must see the
+//!   announcement. That is W1 of `wait/mod.rs`: the addition takes the place of the claim, so it is
+//!   sequentially consistent like `[claim:C]`. The read takes the place of the consumer's last look
+//!   before it sleeps. The fence `[sleep:F]` is in front of it, so Acquire is enough.
+//! * **L2** When the listener reads the ticket, it notes the tail indices of ring and bypass. All
 //!   that was pushed before the flush lies below them. The flush is served when nothing that is
-//!   published lies below them any more. So an item that comes late and is popped early, as that of
-//!   a push in the domain which saw the ring full long ago, takes nobody's place: no number of
-//!   pops is counted. A stopped push below the tails is not published, and is not waited for.
-//! * **L3** A flush ends however fast others push. The items below the tails are so many as there
-//!   were. An item from above them is popped before one of those only if it is in the bypass, and
-//!   its push saw the ring full before the tails were noted; of such pushes each thread has one.
+//!   published lies below them any more. The listener counts no pops, so it makes no difference if
+//!   an item comes late and is popped early, like that of a push in the domain which saw the ring
+//!   full long ago. A stopped push below the tails is not published, so nobody waits for it.
+//! * **L3** A flush ends however fast others push. The number of items below the tails only falls.
+//!   An item from above them is popped before one of those only if it is in the bypass, and its
+//!   push saw the ring full before the tails were noted. Each thread has at most one such push.
+//!
+//! # What was lost
+//!
+//! * **L6** *In its place.* Before each pop the listener asks for the count of lost items. A push is
+//!   refused while the ring is full. A later push gets room in the ring only after a pop, and the
+//!   listener asks between that pop and the pop of the later item. So nobody needs to wake it for a
+//!   count. (If the count is raised while a pop makes room, its place is exact to a lap; see
+//!   `lost.rs`.) After the last pop it asks once more, for a push that saw the ring full before that
+//!   pop and raised the count after it.
+//! * **L7** *Before the flush ends.* When the listener reads the ticket, it also notes how many are
+//!   lost and not reported. Before the flush is served, that many are reported. Mostly L6 has done
+//!   that. It has not if an item that came late (L2) has its place in front of them.
+//!
+//! `panics` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a flush
+//! or a stop has seen that it was served they are exact. No model has a listener, so these orderings
+//! are argued.
 
 use core::any::Any;
 use core::error::Error;
@@ -34,15 +52,15 @@ use std::time::Instant;
 use crate::shared::Control;
 use crate::wait::{self, Deadline};
 use crate::waits::{Answer, Until, Wait};
-use crate::{Consumer, PopError, Queue};
+use crate::{Consumer, Domain, PopError, Queue};
 
 /// How long a handler waits for another listener before it looks again who waits for whom.
 const FIRST_NAP: Duration = Duration::from_millis(1);
 const LONGEST_NAP: Duration = Duration::from_millis(16);
 
-/// A thread that pops from a queue and hands each item to a handler.
+/// A thread that pops from a queue and hands each item to a [`Handler`].
 ///
-/// The handler may push into the very queue: its thread is the consumer's, so a push there
+/// The handler may push into the same queue: its thread is the consumer's, so a push there
 /// [never waits](crate::Producer::push).
 ///
 /// The thread ends when the queue is closed and all that was pushed has been handled: when the last
@@ -50,18 +68,20 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 ///
 /// # Dropping it
 ///
-/// closes the queue and **waits until everything in it has been handled**, however long that takes,
-/// also while unwinding: the last lines before a crash are those that one wants to read. So a
-/// handler that is stuck, or that waits for something that the dropping thread holds, makes it wait
-/// for ever. To wait for a limited time, call [`stop`](Self::stop) first: after a stop that timed
-/// out, dropping does not wait. On the listener's own thread, and inside the consumer's
-/// [`Domain`](crate::Domain), where to wait would be to wait for oneself, it only closes, and what
+/// Dropping a listener closes the queue and **waits until everything in it has been handled**,
+/// however long that takes, also while unwinding: the last lines before a crash are the ones that
+/// people want to read. If the handler is stuck, or waits for something that the dropping thread
+/// holds, the drop never ends. To wait for a limited time, call [`stop`](Self::stop) first: after a
+/// stop that timed out, dropping does not wait. On the listener's own thread and inside the
+/// consumer's [`Domain`] waiting could never end, so there a drop only closes the queue, and what
 /// is left is handled after the handler has returned.
 ///
-/// What is in a `static` is not dropped when the program ends, and threads are not waited for: stop
-/// it before `main` returns.
+/// A program that ends does not drop what is in a `static`, and does not wait for its threads. So
+/// stop such a listener before `main` returns.
 ///
-/// No method is for signal handlers, nor for allocator hooks.
+/// No method of it is for signal handlers or allocator hooks.
+///
+/// # Examples
 ///
 /// ```
 /// use std::sync::mpsc::channel;
@@ -86,7 +106,7 @@ pub struct Listener {
 /// What the listener's thread and others share.
 #[derive(Debug, Default)]
 struct State {
-    /// How many flushes were asked for.
+    /// How many flushes have begun.
     tickets: AtomicU64,
     panics: AtomicU64,
     /// Whether the handler has an item.
@@ -97,10 +117,10 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Progress {
-    /// So many flushes were served.
+    /// How many flushes were served.
     flushed: u64,
-    /// The consumer is being dropped, and the queue of no concern any more: a static one may have
-    /// another.
+    /// Whether the consumer is about to be dropped. From then on the listener leaves the queue
+    /// alone: a static one may have another consumer.
     has_left: bool,
     has_ended: bool,
     /// How many items were dropped without being handled.
@@ -110,19 +130,19 @@ struct Progress {
 impl Listener {
     /// Starts a thread of that name, which calls `handler` with each item that it pops, in order.
     ///
-    /// The thread is the consumer's from before this returns: no push of the handler's ever waits.
-    /// The handler and the consumer are dropped on that thread, when all has been handled.
+    /// The thread is the consumer's before this returns: no push of the handler ever waits. The
+    /// handler and the consumer are dropped on that thread, when all has been handled.
     ///
-    /// Where the handler panics, the panic hook says so, [`panics`](Self::panics) counts it, and
-    /// the next item gets the same handler, as the panic has left it.
-    /// [`spawn_with`](Self::spawn_with) has it otherwise.
+    /// If the handler panics, the panic hook reports it, [`panics`](Self::panics) counts it, and
+    /// the next item gets the same handler, as the panic left it. What was lost is not reported. To
+    /// do more about either, write a [`Handler`] and start it with a [`builder`](Self::builder).
     ///
     /// Waits until the thread has begun to run.
     ///
     /// # Errors
     ///
-    /// Where no thread can be started, or the name contains a zero byte. The consumer is dropped
-    /// then, and the queue is closed.
+    /// No thread could be started, or the name contains a zero byte. The consumer is dropped then,
+    /// and the queue is closed.
     pub fn spawn<T, Q>(
         name: &str,
         consumer: Consumer<T, Q>,
@@ -132,81 +152,27 @@ impl Listener {
         T: Send + 'static,
         Q: Queue<Item = T> + Send + 'static,
     {
-        Self::spawn_with(name, consumer, handler, |payload| {
-            quietly(|| drop(payload));
-            ControlFlow::Continue(())
-        })
+        Self::builder().name(name).spawn(consumer, handler)
     }
 
-    /// As [`spawn`](Self::spawn), and after a panic of the handler's calls `on_panic` with its
-    /// payload, on the same thread. With [`Continue`](ControlFlow::Continue) the next item is
-    /// handled. With [`Break`](ControlFlow::Break), or if `on_panic` panics as well, the queue is
-    /// closed: pushes get their items back, and what is left is dropped, unhandled.
+    /// A builder, for a [`Handler`] that hears of panics and of what was lost, and for options of
+    /// the thread.
+    pub fn builder() -> ListenerBuilder {
+        ListenerBuilder::default()
+    }
+
+    /// Waits until everything that was pushed before has been handled, and what was lost before has
+    /// been [reported](Handler::on_lost), but not much longer than `timeout`.
+    ///
+    /// It does not wait for what others push meanwhile, nor for a push that has not returned. Pushes
+    /// cost no more for it.
     ///
     /// # Errors
     ///
-    /// As [`spawn`](Self::spawn).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::ops::ControlFlow;
-    /// use std::time::Duration;
-    /// use bywash::Listener;
-    ///
-    /// let (producer, consumer) = bywash::bounded(8);
-    /// (0..4).for_each(|i| producer.push(i).unwrap());
-    /// let handler = |i: i32| println!("{}", 10 / i);
-    /// let listener = Listener::spawn_with("divider", consumer, handler, |_payload| ControlFlow::Break(()))?;
-    /// let error = listener.stop(Duration::from_secs(10)).unwrap_err();
-    /// assert!(error.is_closed());
-    /// assert_eq!(error.left(), 3);
-    /// assert!(producer.push(5).unwrap_err().is_closed());
-    /// # std::io::Result::Ok(())
-    /// ```
-    pub fn spawn_with<T, Q>(
-        name: &str,
-        mut consumer: Consumer<T, Q>,
-        handler: impl FnMut(T) + Send + 'static,
-        on_panic: impl FnMut(Box<dyn Any + Send>) -> ControlFlow<()> + Send + 'static,
-    ) -> io::Result<Self>
-    where
-        T: Send + 'static,
-        Q: Queue<Item = T> + Send + 'static,
-    {
-        if name.contains('\0') {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the name of a thread contains a zero byte",
-            ));
-        }
-        let (queue, state) = (consumer.control(), Arc::<State>::default());
-        let (has_bound, is_bound) = channel();
-        let theirs = state.clone();
-        thread::Builder::new().name(name.into()).spawn(move || {
-            consumer.bind();
-            let _ = has_bound.send(());
-            drop(has_bound);
-            Loop { state: theirs, consumer, handler, on_panic }.run();
-        })?;
-        is_bound
-            .recv()
-            .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
-        Ok(Self { queue, state, gave_up: AtomicBool::new(false) })
-    }
-
-    /// Waits until everything that was pushed before has been handled, but not much longer than
-    /// `timeout`.
-    ///
-    /// What others push meanwhile is not waited for, nor is a push that has not returned. Pushing
-    /// costs nothing more for it.
-    ///
-    /// # Errors
-    ///
-    /// [`Timeout`](ListenerError::Timeout) where it was not in time.
+    /// [`Timeout`](ListenerError::Timeout) if the time was over first.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`](crate::Domain). [`Closed`](ListenerError::Closed) where the
-    /// listener has given up after a panic, and dropped items.
+    /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has given
+    /// up after a panic, and dropped items.
     ///
     /// # Examples
     ///
@@ -226,7 +192,7 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn flush(&self, timeout: Duration) -> Result<(), ListenerError> {
-        // L1. SeqCst; pairs with the loads in `Loop::listen`, and as a claim does with [sleep:F].
+        // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.notify_consumer();
         self.wait(timeout, |progress| progress.flushed >= ticket)
@@ -235,18 +201,18 @@ impl Listener {
     /// Closes the queue, and waits until everything in it has been handled and the handler is
     /// dropped, but not much longer than `timeout`.
     ///
-    /// Pushes get their items back from here on, those that wait for room included. May be called
-    /// again, to wait on. The thread ends right after; it is not joined, as a destructor of its
+    /// From here on pushes get their items back, also those that wait for room. To wait longer, call
+    /// it again. The thread ends right after. It is not joined, because a destructor of its
     /// thread-locals could be stuck as well.
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ListenerError::Timeout) where the handler was stuck or too slow, or a push was
+    /// [`Timeout`](ListenerError::Timeout) if the handler was stuck or too slow, or a push was
     /// stopped in the middle. The thread goes on, and dropping the listener does not wait for it.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`](crate::Domain): what is left will be handled after the
-    /// handler has returned. [`Closed`](ListenerError::Closed) where the listener has given up
-    /// after a panic, and dropped items.
+    /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
+    /// [`Closed`](ListenerError::Closed) if the listener has given up after a panic, and dropped
+    /// items.
     ///
     /// # Examples
     ///
@@ -272,7 +238,10 @@ impl Listener {
         result
     }
 
-    /// How often the handler has panicked. Never waits.
+    /// How often the handler has panicked, in [`Handler::handle`] or in [`Handler::on_lost`]. Never
+    /// waits.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use std::time::Duration;
@@ -289,6 +258,80 @@ impl Listener {
         self.state.panics.load(Ordering::Relaxed)
     }
 
+    /// The [`Domain`] of the consumer, for threads that the handler depends on: there, pushes into
+    /// the queue do not wait. Never waits.
+    ///
+    /// # Examples
+    ///
+    /// The handler hands its work to a helper and waits for it, so the helper must not wait for the
+    /// handler.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (log, consumer) = bywash::bounded(1);
+    /// let (work, to_do) = channel();
+    /// let (finish, finished) = channel();
+    /// let listener = Listener::spawn("log", consumer, move |line: &str| {
+    ///     work.send(line).unwrap();
+    ///     finished.recv().unwrap();
+    /// })?;
+    /// let (domain, own) = (listener.domain(), log.clone());
+    /// let helper = thread::spawn(move || {
+    ///     let _guard = domain.enter();
+    ///     for line in to_do {
+    ///         if line == "a line" {
+    ///             (0..3).for_each(|_| own.push("from the helper").unwrap());
+    ///         }
+    ///         finish.send(()).unwrap();
+    ///     }
+    /// });
+    /// log.push("a line").unwrap();
+    /// listener.flush(Duration::from_secs(10)).unwrap();
+    /// listener.stop(Duration::from_secs(10)).unwrap();
+    /// helper.join().unwrap();
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn domain(&self) -> Domain {
+        self.queue.domain()
+    }
+
+    /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len)
+    /// says. The item that the handler is busy with is not among them. 0 once the consumer is gone.
+    /// Never waits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use bywash::Listener;
+    ///
+    /// let (producer, consumer) = bywash::bounded(4);
+    /// let stuck = |_| loop { thread::park() };
+    /// let listener = Listener::spawn("stuck", consumer, stuck)?;
+    /// producer.push("the first").unwrap();
+    /// while !listener.is_empty() {
+    ///     thread::yield_now(); // Until the handler has it.
+    /// }
+    /// producer.push("the next").unwrap();
+    /// assert_eq!(listener.len(), 1);
+    /// # std::mem::forget(listener); // Dropping it would wait for the handler.
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn len(&self) -> usize {
+        let progress = self.state.progress();
+        if progress.has_left { 0 } else { self.queue.len() }
+    }
+
+    /// Whether nothing is in the queue at the moment, not even half pushed, or the consumer is gone.
+    /// The handler may still be busy with the last item. Never waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn close(&self) {
         let progress = self.state.progress();
         if !progress.has_left {
@@ -296,7 +339,7 @@ impl Listener {
         }
     }
 
-    /// Waits until `is_done` or the end, but not where that would never come.
+    /// Waits until `is_done` or the end of the thread, unless that could never come.
     fn wait(
         &self,
         timeout: Duration,
@@ -368,30 +411,221 @@ impl State {
         self.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Changes the progress, and tells those who wait for it.
+    /// Changes the progress, and wakes those who wait for it.
     fn advance(&self, change: impl FnOnce(&mut Progress)) {
         change(&mut self.progress());
         self.changed.notify_all();
     }
 }
 
+/// What a [`Listener`] does with the items of its queue. A closure that takes an item is one.
+///
+/// The listener calls all methods on its own thread, one at a time. So they can share a writer
+/// without a lock, and they may push into the queue.
+///
+/// # Examples
+///
+/// ```
+/// use std::io::{self, Write};
+/// use std::time::Duration;
+/// use bywash::{Handler, Listener};
+///
+/// struct Lines<W> {
+///     out: W,
+/// }
+///
+/// impl<W: Write> Handler<String> for Lines<W> {
+///     fn handle(&mut self, line: String) {
+///         let _ = writeln!(self.out, "{line}");
+///     }
+///
+///     fn on_lost(&mut self, count: u64) {
+///         let _ = writeln!(self.out, "{count} messages lost here");
+///     }
+/// }
+///
+/// let (log, consumer) = bywash::bounded(2);
+/// (1..=5).for_each(|i| _ = log.try_push_or_count(format!("line {i}")));
+/// let listener = Listener::builder().name("log").spawn(consumer, Lines { out: io::stdout() })?;
+/// // line 1
+/// // line 2
+/// // 3 messages lost here
+/// listener.stop(Duration::from_secs(10)).unwrap();
+/// # std::io::Result::Ok(())
+/// ```
+pub trait Handler<T> {
+    /// Handles the next item.
+    fn handle(&mut self, item: T);
+
+    /// Learns that `count` pushes were
+    /// [refused and counted](crate::Producer::try_push_or_count) since the last time. Does nothing,
+    /// unless you write it.
+    ///
+    /// The call comes where the lost items would have come: after the items that were pushed before
+    /// them, and in front of those that were pushed later. As
+    /// [`Consumer::take_lost`](crate::Consumer::take_lost), it tells of a run of refusals at the
+    /// place of the first, and under contention the place is exact to a lap of the ring. The sum is
+    /// exact: a [`flush`](Listener::flush) ends after what was lost before it was reported, and the
+    /// thread ends after all was.
+    ///
+    /// If this panics, the count was reported all the same, and [`on_panic`](Self::on_panic) is
+    /// called as after a panic in [`handle`](Self::handle).
+    fn on_lost(&mut self, count: u64) {
+        let _ = count;
+    }
+
+    /// Decides what to do after a panic in [`handle`](Self::handle) or [`on_lost`](Self::on_lost),
+    /// given its payload. Drops the payload and goes on, unless you write it.
+    ///
+    /// After [`Continue`](ControlFlow::Continue) the listener goes on with the next item and the
+    /// same handler, as the panic left it. After [`Break`](ControlFlow::Break), or if this panics as
+    /// well, the listener gives up. It closes the queue, so that pushes get their items back, and
+    /// drops what is left. It does not call the handler again: what was lost and not reported by
+    /// then is never reported. (In a [`StaticQueue`](crate::StaticQueue) the next consumer gets
+    /// that count.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::any::Any;
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    /// use bywash::{Handler, Listener};
+    ///
+    /// struct Divider;
+    ///
+    /// impl Handler<i32> for Divider {
+    ///     fn handle(&mut self, i: i32) {
+    ///         println!("{}", 10 / i);
+    ///     }
+    ///
+    ///     fn on_panic(&mut self, _payload: Box<dyn Any + Send>) -> ControlFlow<()> {
+    ///         ControlFlow::Break(())
+    ///     }
+    /// }
+    ///
+    /// let (producer, consumer) = bywash::bounded(8);
+    /// (0..4).for_each(|i| producer.push(i).unwrap());
+    /// let listener = Listener::builder().name("divider").spawn(consumer, Divider)?;
+    /// let error = listener.stop(Duration::from_secs(10)).unwrap_err();
+    /// assert!(error.is_closed());
+    /// assert_eq!(error.left(), 3);
+    /// assert!(producer.push(5).unwrap_err().is_closed());
+    /// # std::io::Result::Ok(())
+    /// ```
+    fn on_panic(&mut self, payload: Box<dyn Any + Send>) -> ControlFlow<()> {
+        quietly(|| drop(payload));
+        ControlFlow::Continue(())
+    }
+}
+
+impl<T, F: FnMut(T)> Handler<T> for F {
+    fn handle(&mut self, item: T) {
+        self(item);
+    }
+}
+
+/// Starts a [`Listener`] with options for its thread. From [`Listener::builder`].
+///
+/// What happens to items, after panics and with what was lost is up to the [`Handler`].
+///
+/// ```
+/// use bywash::Listener;
+///
+/// let (producer, consumer) = bywash::bounded(8);
+/// let listener = Listener::builder()
+///     .name("recursive")
+///     .stack_size(16 << 20)
+///     .spawn(consumer, |text: String| println!("{text}"))?;
+/// # drop((producer, listener));
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ListenerBuilder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+}
+
+impl ListenerBuilder {
+    /// Names the thread. Without this it has no name.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Sets the size of the thread's stack, in bytes. Without this it is that of
+    /// [`std::thread::Builder`].
+    #[must_use]
+    pub fn stack_size(mut self, size: usize) -> Self {
+        self.stack_size = Some(size);
+        self
+    }
+
+    /// Starts the thread, which hands each item that it pops to `handler`, in order.
+    ///
+    /// All that [`Listener::spawn`] says holds here. A closure needs the type of its argument.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listener::spawn`].
+    pub fn spawn<T, Q>(
+        self,
+        mut consumer: Consumer<T, Q>,
+        handler: impl Handler<T> + Send + 'static,
+    ) -> io::Result<Listener>
+    where
+        T: Send + 'static,
+        Q: Queue<Item = T> + Send + 'static,
+    {
+        let thread = self.thread()?;
+        let (queue, state) = (consumer.control(), Arc::<State>::default());
+        let (has_bound, is_bound) = channel();
+        let theirs = state.clone();
+        thread.spawn(move || {
+            consumer.bind();
+            let _ = has_bound.send(());
+            drop(has_bound);
+            Loop { state: theirs, consumer, handler, reported: 0 }.run();
+        })?;
+        is_bound
+            .recv()
+            .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
+        Ok(Listener { queue, state, gave_up: AtomicBool::new(false) })
+    }
+
+    fn thread(self) -> io::Result<thread::Builder> {
+        let mut thread = thread::Builder::new();
+        if let Some(name) = self.name {
+            // The standard library would panic.
+            if name.contains('\0') {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the name of a thread contains a zero byte",
+                ));
+            }
+            thread = thread.name(name);
+        }
+        if let Some(size) = self.stack_size {
+            thread = thread.stack_size(size);
+        }
+        Ok(thread)
+    }
+}
+
 /// What the thread has.
-struct Loop<T, Q: Queue<Item = T>, H, P> {
+struct Loop<T, Q: Queue<Item = T>, H> {
     state: Arc<State>,
     consumer: Consumer<T, Q>,
     handler: H,
-    on_panic: P,
+    /// How many lost items the handler was told of.
+    reported: u64,
 }
 
-impl<T, Q, H, P> Loop<T, Q, H, P>
-where
-    Q: Queue<Item = T>,
-    H: FnMut(T),
-    P: FnMut(Box<dyn Any + Send>) -> ControlFlow<()>,
-{
+impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
     fn run(mut self) {
         let _ = self.listen();
-        let Self { state, mut consumer, handler, on_panic } = self;
+        let Self { state, mut consumer, handler, .. } = self;
         consumer.close();
         let mut dropped = 0;
         while let Ok(item) = consumer.try_pop() {
@@ -399,49 +633,74 @@ where
             quietly(|| drop(item));
         }
         state.advance(|progress| (progress.has_left, progress.dropped) = (true, dropped));
-        // What handler and items do here must not be missing when a stop has returned.
+        // A stop returns after this, so that it has seen what the destructors do.
         quietly(|| drop(consumer));
         quietly(|| drop(handler));
-        quietly(|| drop(on_panic));
         state.advance(|progress| progress.has_ended = true);
     }
 
-    /// Handles items until the queue is closed and drained, or a panic breaks it off.
+    /// Handles items until the queue is closed and drained, or the handler breaks it off.
     fn listen(&mut self) -> ControlFlow<()> {
         let mut served = 0;
         loop {
-            // L1. SeqCst; pairs with the addition in `Listener::flush`.
-            let tickets = self.state.tickets.load(Ordering::SeqCst);
+            // L1. Acquire; pairs with the addition in `Listener::flush`.
+            let tickets = self.state.tickets.load(Ordering::Acquire);
             if tickets != served {
                 self.handle_what_is_in()?;
                 served = tickets;
                 self.state.advance(|progress| progress.flushed = served);
             }
-            match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::SeqCst) != served) {
+            self.report_lost()?;
+            match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::Acquire) != served)
+            {
                 Ok(Some(item)) => self.handle(item)?,
                 Ok(None) => {}
-                Err(PopError) => return ControlFlow::Continue(()),
+                Err(PopError) => return self.report_lost(),
             }
         }
     }
 
-    /// Handles at least all that was pushed by now, L2.
+    /// Handles at least all that was pushed by now, L2, and reports at least what is lost by now,
+    /// L7.
     fn handle_what_is_in(&mut self) -> ControlFlow<()> {
+        let lost = self.reported + self.consumer.lost();
         let tails = self.consumer.tails();
         while !self.consumer.all_popped_below(tails) {
+            self.report_lost()?;
             let Ok(item) = self.consumer.try_pop() else { break };
             self.handle(item)?;
         }
-        ControlFlow::Continue(())
+        let count = if self.reported < lost { self.consumer.take_all_lost() } else { 0 };
+        self.report(count)
     }
 
     fn handle(&mut self, item: T) -> ControlFlow<()> {
         self.state.is_handling.store(true, Ordering::Relaxed);
-        let result = catch_unwind(AssertUnwindSafe(|| (self.handler)(item)));
+        let result = catch_unwind(AssertUnwindSafe(|| self.handler.handle(item)));
         self.state.is_handling.store(false, Ordering::Relaxed);
+        self.after(result)
+    }
+
+    /// Reports what was lost before the item that is popped next, L6.
+    fn report_lost(&mut self) -> ControlFlow<()> {
+        let count = self.consumer.take_lost();
+        self.report(count)
+    }
+
+    fn report(&mut self, count: u64) -> ControlFlow<()> {
+        if count == 0 {
+            return ControlFlow::Continue(());
+        }
+        self.reported += count;
+        let result = catch_unwind(AssertUnwindSafe(|| self.handler.on_lost(count)));
+        self.after(result)
+    }
+
+    /// Whether to go on after a call of the handler: it decides itself if it panicked.
+    fn after(&mut self, result: thread::Result<()>) -> ControlFlow<()> {
         let Err(payload) = result else { return ControlFlow::Continue(()) };
         self.state.panics.fetch_add(1, Ordering::Relaxed);
-        quietly(|| (self.on_panic)(payload)).unwrap_or(ControlFlow::Break(()))
+        quietly(|| self.handler.on_panic(payload)).unwrap_or(ControlFlow::Break(()))
     }
 }
 
@@ -450,7 +709,7 @@ fn quietly<R>(run: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(run)).map_err(mem::forget).ok()
 }
 
-/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled; with the number of
+/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled, with the number of
 /// items that were left: those in the queue, and the one that the handler was busy with.
 ///
 /// ```
@@ -463,14 +722,12 @@ fn quietly<R>(run: impl FnOnce() -> R) -> Option<R> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerError {
-    /// It was not done in time. What is left will be handled, if the program goes on and the
-    /// handler does.
+    /// It was not done in time. What is left will be handled if the program and the handler go on.
     Timeout(usize),
-    /// This is the listener's thread, or one that it depends on, and to wait here would be to wait
-    /// for ever. What is left will be handled when the handler has returned.
+    /// This is the listener's thread, or one that it depends on, so waiting here could never end.
+    /// What is left will be handled when the handler has returned.
     WouldDeadlock(usize),
-    /// The listener has given up after a panic, and so many items were dropped without being
-    /// handled.
+    /// The listener has given up after a panic, and dropped this many items unhandled.
     Closed(usize),
 }
 

@@ -32,6 +32,12 @@ impl Lost {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// How many there are, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
     /// Takes the count, if all items that were pushed before the tail of the first refusal are
     /// popped, which `is_over` tells.
     pub(crate) fn take(&self, is_over: impl FnOnce(u64) -> bool) -> u64 {

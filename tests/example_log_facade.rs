@@ -107,3 +107,13 @@ fn with_a_sink_that_is_stuck_it_ends_and_says_what_is_left() {
     assert(&run(Some(path.as_os_str())), 1, "", "log: timed out with 6 items left, 0 refused\n");
     fs::remove_file(path).unwrap();
 }
+
+#[test]
+fn it_says_how_many_messages_were_lost_where_they_are_missing() {
+    let (before, last) = LINES.split_at(LINES.find("ERROR").unwrap());
+    // As many as there is room for while the sink waits, and then 37 more.
+    let burst: String = (1..=100).map(|i| format!("INFO  main: line {i}\n")).collect();
+    let waits = "INFO  main: the sink waits with this line\n";
+    let stdout = format!("{before}{waits}{burst}37 messages lost here\n{last}");
+    assert(&run(Some(OsStr::new("--burst"))), 1, &stdout, "log: all is written, 37 refused\n");
+}

@@ -4,16 +4,19 @@
 
 mod support;
 
-use std::ops::ControlFlow;
+use std::any::Any;
+use std::ops::{ControlFlow, Range};
 use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use bywash::{Builder, Listener, ListenerError, PushError, StaticQueue, bounded};
-use support::{Tally, Tracked, settle, watch};
+use bywash::{
+    Builder, Handler, Listener, ListenerError, Producer, PushError, StaticQueue, bounded,
+};
+use support::{Tally, Tracked, pin, settle, watch};
 
 /// So long that it never ends: the watchdog ends the test before.
 const LONG: Duration = Duration::from_secs(3_600);
@@ -33,6 +36,30 @@ fn stuck<T>() -> (impl FnMut(T) + Send, Receiver<()>, Sender<()>) {
         let _ = may_go_on.recv();
     };
     (handler, has_begun, go_on)
+}
+
+type Payload = Box<dyn Any + Send>;
+
+/// A handler that calls these: with an item, with how many were lost, with the payload of a panic.
+struct Calls<H, L, P>(H, L, P);
+
+impl<T, H, L, P> Handler<T> for Calls<H, L, P>
+where
+    H: FnMut(T),
+    L: FnMut(u64),
+    P: FnMut(Payload) -> ControlFlow<()>,
+{
+    fn handle(&mut self, item: T) {
+        self.0(item);
+    }
+
+    fn on_lost(&mut self, count: u64) {
+        self.1(count);
+    }
+
+    fn on_panic(&mut self, payload: Payload) -> ControlFlow<()> {
+        self.2(payload)
+    }
 }
 
 /// Where a handler finds its own listener, once it exists.
@@ -427,11 +454,11 @@ fn after_a_panic_the_queue_is_closed_if_that_was_chosen() {
         theirs.wait();
         panic!("the handler's");
     };
-    let listener = Listener::spawn_with("test", consumer, handler, move |payload| {
+    let on_panic = move |payload: Payload| {
         sender.send(*payload.downcast::<&str>().unwrap()).unwrap();
         ControlFlow::Break(())
-    })
-    .unwrap();
+    };
+    let listener = Listener::builder().spawn(consumer, Calls(handler, |_| (), on_panic)).unwrap();
     thread::scope(|scope| {
         (0..3).for_each(|_| producer.push(tally.item()).unwrap());
         let blocked = scope.spawn(|| producer.push(tally.item()).unwrap_err().is_closed());
@@ -482,8 +509,8 @@ fn payloads_items_and_handlers_that_panic_do_no_harm() {
 
     let (producer, consumer) = bounded(8);
     (0..3).for_each(|i| producer.push(Bomb(i == 1)).unwrap());
-    let handler = |_| panic!("the handler's");
-    let listener = Listener::spawn_with("test", consumer, handler, |_| panic!("on panic")).unwrap();
+    let handler = Calls(|_| panic!("the handler's"), |_| (), |_| panic!("on panic"));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
     assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(2)));
 }
 
@@ -540,7 +567,6 @@ mod stopped {
     use super::*;
     use std::iter;
 
-    use bywash::Producer;
     use bywash::steps::hooked;
 
     /// The step at which a push stops, and the channels that report the stop and resume the push.
@@ -694,4 +720,522 @@ mod stopped {
             }
         }
     }
+
+    /// L7: a push of the domain sees the ring full and is stopped, and a flush begins. When the
+    /// listener has noted the tails, the push goes on into the bypass, to a place in front of what
+    /// was lost.
+    #[test]
+    fn flush_reports_what_was_lost_beside_a_push_of_the_domain_that_comes_late() {
+        watch();
+        for at in 0.. {
+            let (producer, consumer) = Builder::new(1).bypass(10).build();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let mut goes_on = Some(go_on);
+            let (finishes, has_finished) = channel::<()>();
+            let (begins, has_begun) = channel();
+            let (ends, may_end) = channel::<()>();
+            let lost = Arc::new(AtomicU64::new(0));
+            let sum = lost.clone();
+            let handler = Calls(
+                move |item| match item {
+                    '0' => {
+                        begins.send(()).unwrap();
+                        may_end.recv().unwrap();
+                    }
+                    '1' => {
+                        drop(goes_on.take());
+                        let _ = has_finished.recv();
+                    }
+                    _ => settle(),
+                },
+                move |count| _ = sum.fetch_add(count, Ordering::Relaxed),
+                |_| ControlFlow::Continue(()),
+            );
+            let listener = Listener::builder().spawn(consumer, handler).unwrap();
+            producer.push('0').unwrap();
+            has_begun.recv().unwrap();
+            producer.push('1').unwrap();
+            assert!(producer.try_push_or_count('2').unwrap_err().is_full());
+            let (domain, log) = (listener.domain(), producer.clone());
+            let stopped = thread::spawn(move || {
+                let _inside = domain.enter();
+                let _finishes = finishes;
+                stop.push(|| log.push('d').unwrap())
+            });
+            is_there.recv().unwrap();
+            let goes = thread::spawn(move || {
+                settle();
+                ends.send(()).unwrap();
+            });
+            assert_eq!(listener.flush(LONG), Ok(()));
+            assert_eq!(lost.load(Ordering::Relaxed), 1, "stopped before step {at}");
+            goes.join().unwrap();
+            let was_there = stopped.join().unwrap();
+            assert_eq!(listener.stop(LONG), Ok(()));
+            assert_eq!(lost.load(Ordering::Relaxed), 1, "stopped before step {at}");
+            if !was_there {
+                assert!(at > 3, "a push has more steps");
+                return;
+            }
+        }
+    }
+
+    /// L6: a push sees the ring full and is stopped, all is handled, and then it raises the count.
+    #[test]
+    fn what_is_counted_late_is_reported_before_a_flush_and_a_stop_end() {
+        watch();
+        for (at, flushes) in (0..).flat_map(|at| [(at, true), (at, false)]) {
+            let (producer, consumer) = Builder::new(1).bypass(0).build();
+            let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+            let listener = Listener::builder().spawn(consumer, handler).unwrap();
+            producer.push(GATE).unwrap();
+            record.at_gate.recv().unwrap();
+            producer.push(0).unwrap();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let (results, result) = channel();
+            let pusher = producer.clone();
+            let stopped = thread::spawn(move || {
+                stop.push(|| results.send(pusher.try_push_or_count(1).is_err()).unwrap())
+            });
+            is_there.recv().unwrap();
+            record.open.send(()).unwrap();
+            assert_eq!(listener.flush(LONG), Ok(()));
+            drop(go_on);
+            let was_there = stopped.join().unwrap();
+            let is_refused = result.recv().unwrap();
+            let end = if flushes { listener.flush(LONG) } else { listener.stop(LONG) };
+            assert_eq!(end, Ok(()));
+            let last = if is_refused { Lost(1) } else { Item(1) };
+            let calls: Vec<_> = record.calls.try_iter().collect();
+            assert_eq!(calls, [Item(GATE), Item(0), last], "stopped before step {at}");
+            if !was_there {
+                assert!(at > 3, "a push that is refused and counted has more steps");
+                return;
+            }
+        }
+    }
+}
+
+/// What a handler was called with.
+#[derive(Clone, Debug, PartialEq)]
+enum Call {
+    Item(u32),
+    Lost(u64),
+    Panic(&'static str),
+}
+
+use Call::{Item, Lost, Panic};
+
+/// An item at which [`recorder`] says that it has begun, and then waits for a word.
+const GATE: u32 = 1_000;
+
+/// What the test sees of a [`recorder`].
+struct Record {
+    calls: Receiver<Call>,
+    at_gate: Receiver<()>,
+    open: Sender<()>,
+}
+
+/// A handler that records its calls. `on_lost` is called at the end of each `Lost`.
+fn recorder(
+    mut on_lost: impl FnMut(u64) + Send + 'static,
+    policy: ControlFlow<()>,
+) -> (impl Handler<u32> + Send + 'static, Record) {
+    let (sender, calls) = channel();
+    let (arrive, at_gate) = channel();
+    let (open, opens) = channel();
+    let (items, losses, panics) = (sender.clone(), sender.clone(), sender);
+    let handler = Calls(
+        move |item| {
+            items.send(Item(item)).unwrap();
+            if item == GATE {
+                arrive.send(()).unwrap();
+                let _ = opens.recv();
+            }
+        },
+        move |count| {
+            // What waits for this must not have gone on by now.
+            settle();
+            losses.send(Lost(count)).unwrap();
+            on_lost(count);
+        },
+        move |payload: Payload| {
+            panics.send(Panic(payload.downcast_ref::<&str>().unwrap())).unwrap();
+            policy
+        },
+    );
+    (handler, Record { calls, at_gate, open })
+}
+
+/// With the handler at the gate, pushes `items`, of which the last `refused` find no room.
+fn overflow(producer: &Producer<u32>, record: &Record, items: Range<u32>, refused: usize) {
+    producer.push(GATE).unwrap();
+    record.at_gate.recv().unwrap();
+    let results: Vec<_> = items.map(|item| producer.try_push_or_count(item).is_err()).collect();
+    let accepted = results.len() - refused;
+    assert!(results.iter().enumerate().all(|(i, &is_refused)| is_refused == (i >= accepted)));
+}
+
+#[test]
+fn what_was_lost_is_reported_where_it_would_have_been_handled() {
+    watch();
+    for capacity in [1, 2, 7] {
+        let (producer, consumer) = Builder::new(capacity as usize).bypass(0).build();
+        let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+        let listener = Listener::builder().spawn(consumer, handler).unwrap();
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            let first = 100 * round;
+            overflow(&producer, &record, first..first + capacity + 3, 3);
+            record.open.send(()).unwrap();
+            // Waits for room, and comes after what was lost.
+            producer.push(first + 99).unwrap();
+            expected.push(Item(GATE));
+            expected.extend((first..first + capacity).map(Item));
+            expected.extend([Lost(3), Item(first + 99)]);
+        }
+        assert_eq!(listener.stop(LONG), Ok(()));
+        assert_eq!(record.calls.iter().collect::<Vec<_>>(), expected, "capacity {capacity}");
+        assert_eq!(listener.panics(), 0);
+    }
+}
+
+#[test]
+fn a_flush_ends_after_what_was_lost_before_it_is_reported() {
+    watch();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    for _ in 0..3 {
+        overflow(&producer, &record, 0..5, 3);
+        assert_eq!(listener.flush(Duration::ZERO), Err(ListenerError::Timeout(3)));
+        record.open.send(()).unwrap();
+        assert_eq!(listener.flush(LONG), Ok(()));
+        assert!(record.calls.try_iter().eq([Item(GATE), Item(0), Item(1), Lost(3)]));
+    }
+}
+
+#[test]
+fn a_flush_reports_what_was_lost_before_the_items_that_follow() {
+    watch();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    producer.push(GATE).unwrap();
+    record.at_gate.recv().unwrap();
+    producer.push(GATE).unwrap();
+    producer.push(0).unwrap();
+    assert!(producer.try_push_or_count(1).unwrap_err().is_full());
+    record.open.send(()).unwrap();
+    record.at_gate.recv().unwrap();
+    // The flush finds the lost one between the 0 and the 2.
+    producer.push(2).unwrap();
+    assert_eq!(listener.flush(Duration::ZERO), Err(ListenerError::Timeout(3)));
+    record.open.send(()).unwrap();
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert!(record.calls.try_iter().eq([Item(GATE), Item(GATE), Item(0), Lost(1), Item(2)]));
+}
+
+#[test]
+fn a_flush_does_not_report_early_what_is_lost_while_it_waits() {
+    watch();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    producer.push(GATE).unwrap();
+    record.at_gate.recv().unwrap();
+    producer.push(GATE).unwrap();
+    thread::scope(|scope| {
+        let flush = scope.spawn(|| listener.flush(LONG));
+        settle();
+        // At the second gate the listener has noted the tails. What comes now is behind them.
+        record.open.send(()).unwrap();
+        record.at_gate.recv().unwrap();
+        assert_eq!((0..5).filter(|&item| producer.try_push_or_count(item).is_err()).count(), 3);
+        record.open.send(()).unwrap();
+        assert_eq!(flush.join().unwrap(), Ok(()));
+    });
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert!(record.calls.iter().eq([Item(GATE), Item(GATE), Item(0), Item(1), Lost(3)]));
+}
+
+#[test]
+fn what_is_lost_at_the_end_is_reported_before_the_thread_ends() {
+    watch();
+    for stops in [false, true] {
+        let (producer, consumer) = Builder::new(2).bypass(0).build();
+        let (handler, record) = recorder(|_| (), ControlFlow::Continue(()));
+        let listener = Listener::builder().spawn(consumer, handler).unwrap();
+        overflow(&producer, &record, 0..6, 4);
+        if stops {
+            assert_eq!(listener.stop(Duration::ZERO), Err(ListenerError::Timeout(3)));
+            // What finds the queue closed is not lost: its producer knows that nobody handles it.
+            assert!(producer.try_push_or_count(9).unwrap_err().is_closed());
+        }
+        drop(producer);
+        record.open.send(()).unwrap();
+        assert_eq!(listener.stop(LONG), Ok(()));
+        assert!(record.calls.try_iter().eq([Item(GATE), Item(0), Item(1), Lost(4)]));
+    }
+}
+
+#[test]
+fn a_handler_that_does_not_ask_hears_of_no_loss() {
+    watch();
+    let (begins, has_begun) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let (producer, consumer) = Builder::new(1).bypass(0).build();
+    let listener = Listener::spawn("test", consumer, move |item: u32| {
+        begins.send(item).unwrap();
+        let _ = may_go_on.recv();
+    })
+    .unwrap();
+    producer.push(0).unwrap();
+    has_begun.recv().unwrap();
+    assert_eq!([1, 2, 3].map(|i| producer.try_push_or_count(i).is_ok()), [true, false, false]);
+    drop(go_on);
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert!(has_begun.iter().eq([1]));
+    assert_eq!(listener.panics(), 0);
+}
+
+#[test]
+fn after_a_panic_in_on_lost_the_next_item_is_handled() {
+    watch();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let (handler, record) = recorder(|_| panic!("on lost"), ControlFlow::Continue(()));
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    overflow(&producer, &record, 0..5, 3);
+    record.open.send(()).unwrap();
+    producer.push(9).unwrap();
+    assert_eq!(listener.flush(LONG), Ok(()));
+    assert_eq!(listener.panics(), 1);
+    // The count was reported, if badly: once.
+    let expected = [Item(GATE), Item(0), Item(1), Lost(3), Panic("on lost"), Item(9)];
+    assert!(record.calls.try_iter().eq(expected));
+    assert_eq!(listener.stop(LONG), Ok(()));
+}
+
+#[test]
+fn after_a_panic_in_on_lost_the_queue_is_closed_where_that_was_chosen() {
+    assert_on_lost_can_give_up(|| ControlFlow::Break(()));
+}
+
+#[test]
+fn after_panics_in_on_lost_and_in_on_panic_the_queue_is_closed() {
+    assert_on_lost_can_give_up(|| panic!("on panic"));
+}
+
+/// The listener gives up in a call of `on_lost`, with two items left.
+fn assert_on_lost_can_give_up(on_panic: fn() -> ControlFlow<()>) {
+    watch();
+    let tally: &'static Tally = Box::leak(Box::new(Tally::new()));
+    let (begins, has_begun) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let (refilled, is_refilled) = channel::<()>();
+    let (producer, consumer) = Builder::new(2).bypass(0).build();
+    let handler = Calls(
+        move |_item: Tracked<'static>| {
+            let _ = begins.send(());
+            let _ = may_go_on.recv();
+        },
+        move |_| {
+            let _ = is_refilled.recv();
+            panic!("on lost");
+        },
+        move |_| on_panic(),
+    );
+    let listener = Listener::builder().spawn(consumer, handler).unwrap();
+    producer.push(tally.item()).unwrap();
+    has_begun.recv().unwrap();
+    (0..2).for_each(|_| producer.push(tally.item()).unwrap());
+    assert!(producer.try_push_or_count(tally.item()).unwrap_err().is_full());
+    drop((go_on, has_begun));
+    (0..2).for_each(|_| producer.push(tally.item()).unwrap());
+    drop(refilled);
+    // It gives up because of the panic, and not because of the stop.
+    while !producer.is_closed() {
+        thread::yield_now();
+    }
+    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(2)));
+    assert_eq!(listener.panics(), 1);
+    tally.assert_each_dropped_once(6);
+}
+
+#[test]
+fn a_listener_that_gave_up_reports_nothing_and_leaves_the_count_to_the_next_consumer() {
+    watch();
+    static QUEUE: StaticQueue<u32, 2, 0> = StaticQueue::new();
+    let (begins, has_begun) = channel();
+    let (go_on, may_go_on) = channel::<()>();
+    let (reports, reported) = channel();
+    let handler = Calls(
+        move |item| {
+            begins.send(()).unwrap();
+            let _ = may_go_on.recv();
+            if item == 2 {
+                // So that the next thing to do would be to report.
+                QUEUE.push(9).unwrap();
+                panic!("the handler's");
+            }
+        },
+        move |count| reports.send(count).unwrap(),
+        |_| ControlFlow::Break(()),
+    );
+    let listener = Listener::builder().spawn(QUEUE.consumer().unwrap(), handler).unwrap();
+    QUEUE.push(0).unwrap();
+    has_begun.recv().unwrap();
+    assert_eq!((1..6).filter(|&item| QUEUE.try_push_or_count(item).is_err()).count(), 3);
+    drop(go_on);
+    // It gives up because of the panic, and not because of the stop.
+    while !QUEUE.is_closed() {
+        thread::yield_now();
+    }
+    assert_eq!(listener.stop(LONG), Err(ListenerError::Closed(1)));
+    assert_eq!(reported.iter().count(), 0);
+    assert_eq!(QUEUE.consumer().unwrap().take_lost(), 3);
+}
+
+#[test]
+fn on_lost_may_push_and_cannot_hang_on_its_own_listener() {
+    watch();
+    let own = Own::default();
+    let theirs = own.clone();
+    let (sender, results) = channel();
+    let (producer, consumer) = Builder::new(2).bypass(2).build();
+    let pusher = producer.clone();
+    let (handler, record) = recorder(
+        move |_| {
+            let own = theirs.lock().unwrap();
+            sender.send(own.as_ref().unwrap().flush(LONG)).unwrap();
+            (10..12).for_each(|item| pusher.push(item).unwrap());
+            sender.send(own.as_ref().unwrap().stop(LONG)).unwrap();
+        },
+        ControlFlow::Continue(()),
+    );
+    *own.lock().unwrap() = Some(Listener::builder().spawn(consumer, handler).unwrap());
+    overflow(&producer, &record, 0..3, 1);
+    record.open.send(()).unwrap();
+    assert_eq!(results.recv(), Ok(Err(ListenerError::WouldDeadlock(0))));
+    assert_eq!(results.recv(), Ok(Err(ListenerError::WouldDeadlock(2))));
+    // The thread ends when the handler is dropped.
+    let expected = [Item(GATE), Item(0), Item(1), Lost(1), Item(10), Item(11)];
+    assert!(record.calls.iter().eq(expected));
+    assert_eq!(own.lock().unwrap().take().unwrap().stop(LONG), Ok(()));
+}
+
+#[test]
+fn every_flush_finds_all_reported_that_its_thread_has_lost() {
+    watch();
+    for capacity in [1, 3] {
+        let reported = Arc::new(AtomicU64::new(0));
+        let sum = reported.clone();
+        let on_lost = move |count| _ = sum.fetch_add(count, Ordering::Relaxed);
+        let handler = Calls(|_| (), on_lost, |_| ControlFlow::Continue(()));
+        let (producer, consumer) = Builder::new(capacity).bypass(0).build();
+        let listener = Listener::builder().spawn(consumer, handler).unwrap();
+        let refused = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for core in 0..2 {
+                let (producer, listener) = (&producer, &listener);
+                let (refused, reported) = (&refused, &reported);
+                scope.spawn(move || {
+                    pin(core);
+                    for round in 0..1_000 {
+                        let lost = (0..20).filter(|_| producer.try_push_or_count(round).is_err());
+                        let lost = lost.count() as u64;
+                        let before = refused.fetch_add(lost, Ordering::Relaxed) + lost;
+                        assert_eq!(listener.flush(LONG), Ok(()));
+                        assert!(reported.load(Ordering::Relaxed) >= before);
+                    }
+                });
+            }
+        });
+        assert_eq!(listener.stop(LONG), Ok(()));
+        let [reported, refused] = [&*reported, &refused].map(|sum| sum.load(Ordering::Relaxed));
+        assert_eq!(reported, refused);
+        assert_ne!(refused, 0, "nothing was lost");
+    }
+}
+
+#[test]
+fn len_counts_what_is_in_the_queue_and_nothing_once_the_consumer_has_left() {
+    watch();
+    static QUEUE: StaticQueue<u32, 4, 0> = StaticQueue::new();
+    let (handler, has_begun, go_on) = stuck();
+    let listener = Listener::spawn("test", QUEUE.consumer().unwrap(), handler).unwrap();
+    assert_eq!((listener.len(), listener.is_empty()), (0, true));
+    QUEUE.push(0).unwrap();
+    has_begun.recv().unwrap();
+    // The handler has it.
+    assert_eq!((listener.len(), listener.is_empty()), (0, true));
+    (1..4).for_each(|item| QUEUE.push(item).unwrap());
+    assert_eq!((listener.len(), listener.is_empty()), (3, false));
+    drop(go_on);
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert_eq!((listener.len(), listener.is_empty()), (0, true));
+    // The next consumer's items are not the listener's.
+    let _next = QUEUE.consumer().unwrap();
+    QUEUE.push(5).unwrap();
+    assert_eq!((listener.len(), listener.is_empty()), (0, true));
+}
+
+#[test]
+fn in_the_listeners_domain_a_push_does_not_wait() {
+    watch();
+    let (handler, has_begun, go_on) = stuck();
+    let (producer, consumer) = Builder::new(1).bypass(1).build();
+    let listener = Listener::spawn("test", consumer, handler).unwrap();
+    let domain = listener.domain();
+    producer.push(0).unwrap();
+    has_begun.recv().unwrap();
+    {
+        let _inside = domain.enter();
+        assert_eq!([1, 2].map(|item| producer.push(item)), [Ok(()); 2]);
+        assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
+        assert_eq!(listener.flush(LONG), Err(ListenerError::WouldDeadlock(3)));
+    }
+    drop(go_on);
+    assert_eq!(listener.stop(LONG), Ok(()));
+    // It is a domain still, of a queue without a consumer.
+    let _inside = listener.domain().enter();
+    assert!(producer.push(4).unwrap_err().is_closed());
+}
+
+#[test]
+fn a_builder_names_the_thread_or_leaves_it_nameless() {
+    watch();
+    for name in [None, Some("a name")] {
+        let (sender, names) = channel();
+        let (producer, consumer) = bounded(1);
+        let builder =
+            name.into_iter().fold(Listener::builder(), |builder, name| builder.name(name));
+        let handler = move |()| sender.send(thread::current().name().map(str::to_owned)).unwrap();
+        let listener = builder.spawn(consumer, handler).unwrap();
+        producer.push(()).unwrap();
+        listener.stop(LONG).unwrap();
+        assert_eq!(names.recv().unwrap().as_deref(), name);
+    }
+}
+
+#[test]
+fn a_builder_sets_the_size_of_the_stack() {
+    watch();
+    let (producer, consumer) = bounded(1);
+    // More than a thread has without it.
+    let handler = |()| _ = std::hint::black_box([1_u8; 8 << 20]);
+    let listener = Listener::builder().stack_size(64 << 20).spawn(consumer, handler).unwrap();
+    producer.push(()).unwrap();
+    assert_eq!(listener.stop(LONG), Ok(()));
+    assert_eq!(listener.panics(), 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_stack_that_is_too_large_is_an_error() {
+    let (producer, consumer) = bounded::<u8>(1);
+    let builder = Listener::builder().stack_size(isize::MAX as usize & !0xFFFF);
+    builder.spawn(consumer, |_: u8| ()).unwrap_err();
+    assert!(producer.is_closed());
 }

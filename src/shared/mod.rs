@@ -153,6 +153,7 @@ pub trait Control: Send + Sync {
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
     fn node(&self) -> &Node;
+    fn domain(&self) -> crate::Domain;
 }
 
 #[cfg(feature = "std")]
@@ -180,5 +181,9 @@ where
 
     fn node(&self) -> &Node {
         &self.node
+    }
+
+    fn domain(&self) -> crate::Domain {
+        self.node.members.domain()
     }
 }

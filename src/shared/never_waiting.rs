@@ -176,6 +176,18 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         self.shared.rare.lost.take(|tail| self.lanes().all_before_popped(tail))
     }
 
+    /// How many are lost and not taken yet, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.rare.lost.count()
+    }
+
+    /// As `take_lost`, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_all_lost(self) -> u64 {
+        self.shared.rare.lost.take(|_| true)
+    }
+
     /// Pops and drops what is left, all of it, whatever the destructors do. The first of their
     /// panics goes on from here when all is done, unless the thread panics already.
     #[cfg(feature = "std")]
