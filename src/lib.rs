@@ -97,14 +97,12 @@
 //!
 //! The ring: for the largest burst that should not wait; 1 works. The bypass: for what the consumer
 //! pushes while it handles a full ring of items, because what goes beside a full ring comes out
-//! after all that is in it. So with one push for each item handled it needs as many slots as the
-//! ring, with one for each tenth item a tenth of them. The 16 of [`bounded`] are for a consumer
-//! that seldom pushes.
+//! after all that is in it. By default it is one larger than the ring, and 16 at least. Then a
+//! consumer whose handling of an item that came from outside pushes at most one item, and of its
+//! own items none, is never refused. [`Builder::bypass`] says what more takes.
 //!
 //! ```
-//! use bywash::Builder;
-//!
-//! let (producer, mut consumer) = Builder::new(100).bypass(100).build();
+//! let (producer, mut consumer) = bywash::bounded(100);
 //! (0..100).for_each(|i| producer.push(i).unwrap());
 //! for _ in 0..100 {
 //!     let item = consumer.pop().unwrap();
@@ -115,8 +113,9 @@
 //! ```
 //!
 //! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the
-//! same for the bypass (16 bytes there), and less than 1 KiB. All of it is allocated when the queue
-//! is built.
+//! size of the bypass times that of an item and 16 bytes, and less than 1 KiB. All of it is
+//! allocated when the queue is built, zeroed. Of large queues the system hands out a page only when
+//! an item first comes to it, so a bypass that is not used costs address space and no memory.
 //!
 //! # Closing
 //!

@@ -544,9 +544,50 @@ const BATCHES: &[Row] = &[
     }),
 ];
 
+/// Ring and bypass of a queue of `T`, used some laps.
+fn laps<T>(capacity: usize, make: fn(usize) -> T, number: fn(&T) -> usize) {
+    let (producer, mut consumer) = bounded(capacity);
+    consumer.bind();
+    for _ in 0..3 {
+        let pushed = (0..100).take_while(|&i| producer.try_push(make(i)).is_ok()).count();
+        assert_eq!(pushed, 100.min(capacity + 16));
+        assert!(consumer.try_iter().map(|item| number(&item)).eq(0..pushed));
+    }
+    producer.try_push(make(0)).unwrap_or_else(|_| unreachable!("there is room"));
+}
+
+#[repr(align(8192))]
+struct Aligned(usize);
+
+/// Slots are allocated zeroed, and not written before they are used.
+const ZEROED: &[Row] = &[
+    ("slots for items without a size", || {
+        let (producer, mut consumer) = bounded(1 << 20);
+        assert_eq!(producer.try_push_many(&mut vec![(); 1 << 20].into()), Ok(1 << 20));
+        assert_eq!(
+            (producer.try_push(()), consumer.try_iter().count()),
+            (Err(TryPushError::Full(())), 1 << 20)
+        );
+    }),
+    ("slots for huge items", || {
+        laps::<[u8; 1 << 13]>(3, |i| [i as u8; 1 << 13], |bytes| bytes[bytes.len() - 1].into());
+        // 2 GiB that nobody touches.
+        drop(Builder::new(1 << 14).bypass(1).build::<[u8; 1 << 17]>());
+    }),
+    ("slots for items aligned to more than a page", || {
+        let is_aligned = |item: &Aligned| {
+            assert_eq!(std::ptr::from_ref(item).addr() % 8192, 0);
+            item.0
+        };
+        laps(1, Aligned, is_aligned);
+        laps(5, Aligned, is_aligned);
+    }),
+];
+
 #[test]
 fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
-    let tables = [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS, BATCHES];
+    let tables =
+        [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS, BATCHES, ZEROED];
     let rows: usize = tables.into_iter().map(run).sum();
     println!("{rows} bad inputs tried");
     assert!(rows >= 40, "{rows}");
