@@ -28,7 +28,7 @@ use {
 ///
 /// When the consumer is dropped, the queue is closed: every waiting and later push gets its item
 /// back, and what is left is dropped at once, also while unwinding. (An item whose push had begun
-/// and not finished by then is dropped with the last handle; in a
+/// and not finished by then is dropped by the next producer that is dropped after it; in a
 /// [`StaticQueue`](crate::StaticQueue) it is left for the next consumer.) A panic in an item's
 /// destructor goes on when the rest has been dropped. Without the feature `std`, a second one
 /// aborts the process.
@@ -454,7 +454,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 impl<T, Q: Queue<Item = T>> Drop for Consumer<T, Q> {
     fn drop(&mut self) {
         self.close();
-        self.unbound().drop_remaining();
+        self.unbound().drop_remaining(|| true);
     }
 }
 

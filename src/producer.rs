@@ -25,6 +25,9 @@ use {
 ///
 /// A producer inside an item keeps its queue open for as long as the item is in the queue.
 ///
+/// After the consumer has gone, dropping a producer also drops what it had begun to push before and
+/// finished only then. A panic in such an item's destructor goes on from there.
+///
 /// ```
 /// use std::thread;
 ///

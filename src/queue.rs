@@ -78,6 +78,14 @@ impl<T> Queue for Heap<T> {
 }
 
 #[cfg(feature = "alloc")]
+impl<T> Drop for Heap<T> {
+    /// With the consumer.
+    fn drop(&mut self) {
+        self.shared.remove_consumer();
+    }
+}
+
+#[cfg(feature = "alloc")]
 impl<T> sealed::Sealed for Heap<T> {
     type Content = T;
     type Ring = crate::slots::Boxed<T>;

@@ -670,3 +670,32 @@ fn closed_tells_what_came_before() {
         threads.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
+
+/// An item that holds a producer of the queue that it is in, and counts its drops.
+struct Holder {
+    _queue: Producer<Holder>,
+    _alive: Arc<()>,
+}
+
+/// [gone:C] [last:P] [looks:A] [looks:C]: what is published while the consumer goes, or afterwards,
+/// is dropped once, also where it holds a producer of its own queue.
+#[test]
+fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
+    model(2, || {
+        let (producer, consumer) = Builder::new(2).bypass(0).build();
+        let alive = Arc::new(());
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let (producer, alive) = (producer.clone(), alive.clone());
+                thread::spawn(move || {
+                    let holder = Holder { _queue: producer.clone(), _alive: alive };
+                    drop(producer.try_push(holder));
+                })
+            })
+            .collect();
+        drop(producer);
+        drop(consumer);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
