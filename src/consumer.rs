@@ -50,18 +50,22 @@ use {
 /// ```
 pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) queue: Q,
-    /// The number of the thread that it is bound to, or one that no thread has.
+    /// The number of the thread that it is bound to, or `NO_THREAD`.
     #[cfg(feature = "std")]
     bound_to: usize,
     _not_sync: PhantomData<Cell<T>>,
 }
+
+/// A number that no thread has: not even those have it that have none yet.
+#[cfg(feature = "std")]
+const NO_THREAD: usize = usize::MAX;
 
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {
         Self {
             queue,
             #[cfg(feature = "std")]
-            bound_to: usize::MAX,
+            bound_to: NO_THREAD,
             _not_sync: PhantomData,
         }
     }
@@ -108,6 +112,33 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound();
     }
 
+    /// Leaves the consumer without a thread, until the next pop or [`bind`](Self::bind): a push on
+    /// the thread that it had waits for room then, as on any other.
+    ///
+    /// For executors with several workers, where a task that awaits may go on in another thread.
+    /// Meanwhile the worker runs other tasks, for which waiting can end, and which should not be
+    /// let into the bypass nor told `WouldDeadlock`. So a task calls it before it awaits, at least
+    /// after each pop that found nothing. A thread that is in the consumer's [`Domain`] stays in it.
+    ///
+    /// Never waits. Not for signal handlers.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// consumer.bind();
+    /// producer.push("in the ring").unwrap();
+    /// producer.push("beside it").unwrap();
+    /// consumer.unbind();
+    /// let error = producer.push_timeout("waits for room", Duration::ZERO).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn unbind(&mut self) {
+        self.bound_to = NO_THREAD;
+        self.queue.shared().members.unbind();
+    }
+
     /// The consumer's domain, for the threads that the consumer depends on.
     ///
     /// ```
@@ -126,6 +157,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert!(consumer.iter().eq(["in the ring", "beside it"]));
     /// ```
     #[cfg(feature = "std")]
+    #[must_use = "a thread joins the domain with `enter`"]
     pub fn domain(&self) -> Domain {
         self.queue.shared().members.domain()
     }
@@ -319,6 +351,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// }
     /// assert_eq!(lines, ["item 0", "item 1", "3 lost here"]);
     /// ```
+    #[must_use = "what was lost is told once"]
     pub fn take_lost(&mut self) -> u64 {
         self.unbound().take_lost()
     }
@@ -404,6 +437,19 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Whether nothing is in the queue at the moment, not even half pushed.
     pub fn is_empty(&self) -> bool {
         self.queue.shared().lanes().is_empty()
+    }
+
+    /// Whether every slot of the ring is in use at the moment.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// producer.push('a').unwrap();
+    /// assert!(consumer.is_full());
+    /// consumer.pop().unwrap();
+    /// assert!(!consumer.is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.queue.shared().lanes().ring.is_full()
     }
 
     /// Whether the queue was closed, from either end. There may be items left.

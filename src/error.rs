@@ -18,7 +18,7 @@ use core::fmt;
 pub enum TryPushError<T> {
     /// Every slot was in use, and the caller may not use the bypass, or that was full too.
     Full(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue was closed, from either end, or the consumer is gone.
     Closed(T),
 }
 
@@ -41,7 +41,7 @@ pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue was closed, from either end, or the consumer is gone.
     Closed(T),
 }
 
@@ -65,7 +65,7 @@ pub enum PushTimeoutError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The consumer closed the queue or is gone.
+    /// The queue was closed, from either end, or the consumer is gone.
     Closed(T),
 }
 
@@ -266,6 +266,10 @@ pub(crate) fn without_timeout<T>(
         }
     })
 }
+
+// Where one error widens to another: what it says remains true, and there is more that the other
+// could have said. So `Full` does not become `Timeout` or `WouldDeadlock`, as it says neither which
+// of the two it would have been nor that anybody waited. `Empty` does not become `Timeout` likewise.
 
 impl<T> From<PushError<T>> for PushTimeoutError<T> {
     fn from(error: PushError<T>) -> Self {

@@ -69,6 +69,11 @@
 //! `close` closes the ring first and the bypass second; `reopen` goes the other way round. A push
 //! into the bypass that saw the ring full and open may still be refused by the bypass. Once both
 //! lanes are closed and empty, nothing can come any more.
+//!
+//! **B5** *Pushers close the ring alone* (`close_ring`), in one step: a pusher of a static queue
+//! that is stopped in the middle cannot close half a queue that the next consumer has reopened. The
+//! consumer closes the bypass when it finds the ring closed and empty, and then looks at the bypass
+//! once more.
 
 use crate::TryPopError;
 use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
@@ -136,6 +141,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     pub(crate) fn close(self) {
         self.ring.close();
         self.bypass.close();
+    }
+
+    /// Refuses every push from now on, as soon as those have ended that saw the ring full: B5.
+    pub(crate) fn close_ring(self) {
+        self.ring.close();
     }
 
     /// Takes `close` back.
@@ -304,7 +314,11 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
 
     /// Whether both lanes are closed and empty, and so for good.
     fn is_finished(&self) -> bool {
-        self.ring.is_finished() && self.bypass.is_finished()
+        if !self.ring.is_finished() {
+            return false;
+        }
+        self.bypass.ring().close(); // B5.
+        self.bypass.is_finished()
     }
 }
 

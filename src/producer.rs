@@ -300,6 +300,31 @@ impl<T> Producer<T> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
+    /// Refuses every push from now on, whichever producer's, and wakes all who wait: the consumer,
+    /// which pops what is left and then is told [`Closed`](TryPopError::Closed), and the producers,
+    /// which get their items back. For good: nothing opens the queue again.
+    ///
+    /// A push that has begun before may still succeed, and its item is popped. Closing once more
+    /// does nothing.
+    ///
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes two system calls
+    /// at most, and leaves `errno` alone.
+    ///
+    /// ```
+    /// use bywash::PushError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// let other = producer.clone();
+    /// producer.push("last words").unwrap();
+    /// producer.close();
+    /// assert_eq!(other.push("too late"), Err(PushError::Closed("too late")));
+    /// assert_eq!(consumer.pop(), Ok("last words"));
+    /// assert!(consumer.pop().is_err());
+    /// ```
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
     /// Whether this is the consumer's thread: the one of its latest pop or
     /// [`bind`](crate::Consumer::bind). Never waits, and a signal handler may call it.
     ///
@@ -366,7 +391,7 @@ impl<T> Producer<T> {
         self.shared.lanes().ring.is_full()
     }
 
-    /// Whether the consumer has closed the queue or is gone.
+    /// Whether the queue was closed, from either end, or the consumer is gone.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
     }

@@ -622,7 +622,8 @@ fn the_last_of_two_producers_closes() {
     });
 }
 
-/// C2: what is in the queue when the consumer goes, and what comes while it goes, is dropped once.
+/// C2, [gone:C]: what is in the queue when the consumer goes, and what comes while it goes, is
+/// dropped once.
 #[test]
 fn what_is_left_is_dropped_once() {
     model(PREEMPTIONS, || {
@@ -677,25 +678,20 @@ struct Holder {
     _alive: Arc<()>,
 }
 
-/// [gone:C] [last:P] [looks:A] [looks:C]: what is published while the consumer goes, or afterwards,
+/// [last:P] [looks:A] [looks:C]: what is published while the consumer goes, or afterwards,
 /// is dropped once, also where it holds a producer of its own queue.
 #[test]
 fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
-    model(2, || {
+    model(PREEMPTIONS, || {
         let (producer, consumer) = Builder::new(2).bypass(0).build();
         let alive = Arc::new(());
-        let threads: Vec<_> = (0..2)
-            .map(|_| {
-                let (producer, alive) = (producer.clone(), alive.clone());
-                thread::spawn(move || {
-                    let holder = Holder { _queue: producer.clone(), _alive: alive };
-                    drop(producer.try_push(holder));
-                })
-            })
-            .collect();
-        drop(producer);
+        let held = alive.clone();
+        let thread = thread::spawn(move || {
+            let holder = Holder { _queue: producer.clone(), _alive: held };
+            drop(producer.try_push(holder));
+        });
         drop(consumer);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        thread.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
     });
 }

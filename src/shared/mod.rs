@@ -159,6 +159,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         self.rare.waiters.notify_all();
     }
 
+    /// As `close`, for pushers of a static queue, which may be open again by the time that this
+    /// returns: B5.
+    pub(crate) fn close_ring(&self) {
+        self.lanes().close_ring();
+        self.parker.notify();
+        self.rare.waiters.notify_all();
+    }
+
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
         self.lanes().reopen();
