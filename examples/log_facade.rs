@@ -18,10 +18,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, thread};
 
-use bywash::{Builder, Listener, Producer};
+use bywash::{Listener, Producer, bounded};
 use log::{LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 
-/// For the largest burst that should not wait. The bypass is for what the sink logs.
+/// For the largest burst that should not wait. There is as much room for what the sink logs.
 const CAPACITY: usize = 1000;
 /// What is longer is cut, in bytes.
 const LONGEST: usize = 80;
@@ -42,7 +42,7 @@ impl Logger {
         sink: impl Write + Send + 'static,
         level: LevelFilter,
     ) -> Result<&'static Self, Box<dyn Error>> {
-        let (queue, consumer) = Builder::new(CAPACITY).bypass(CAPACITY).build();
+        let (queue, consumer) = bounded(CAPACITY);
         let listener = Listener::spawn("log", consumer, writer(sink))?;
         // A logger is for good, whatever holds it.
         let logger = Box::leak(Box::new(Self { queue, listener, refused: AtomicU64::new(0) }));

@@ -44,7 +44,8 @@
 //! | [`try_pop_many`](Consumer::try_pop_many) | no | does not arise: `&mut` | never | so that the buffer is large enough |
 //! | [`pop_many`](Consumer::pop_many) | no | does not arise: `&mut` | for an item | so that the buffer is large enough |
 //! | [`take_lost`](Consumer::take_lost), `arm`, `event_fd` of a consumer | no | does not arise: `&mut` | never | never |
-//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
+//! | `close` of a [producer](Producer::close) or [static queue](StaticQueue::close) | yes | yes | never | never |
+//! | [`close`](Consumer::close) and [`unbind`](Consumer::unbind) of a consumer, [`StaticQueue::consumer`], cloning and dropping an end | no | yes | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | no | yes | never | yes |
 //! | [`Listener::spawn`], [`Listener::spawn_with`] | no | yes | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | no | yes | for the handler; never on its thread (3) or in its domain (4) | never; the last drop frees |
@@ -119,10 +120,10 @@
 //!
 //! # Closing
 //!
-//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is
-//! left can be popped after closing, and is dropped with the consumer, once each, whatever its
-//! destructors do. When the last producer is dropped, the consumer pops what is left and is told
-//! `Closed`.
+//! When either end closes the queue, or the consumer is dropped, every waiting and later push gets
+//! its item back. What is left can be popped after closing, and is dropped with the consumer, once
+//! each, whatever its destructors do. When a producer closes the queue, or the last one is dropped,
+//! the consumer pops what is left and is told `Closed`.
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -140,8 +141,8 @@
 //! # Statics and signals
 //!
 //! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is
-//! a [`Consumer`] to be claimed from it, one at a time. Pushers never close it: a loop over it ends
-//! with an item that says so, or with [`close`](Consumer::close).
+//! a [`Consumer`] to be claimed from it, one at a time. It has no last producer, so a loop over it ends
+//! when a pusher [closes](StaticQueue::close) it, or the consumer does.
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -177,7 +178,8 @@
 //! or tokio's `AsyncFd`. Pop until there is nothing; then call `Consumer::arm`. If it returns
 //! `true`, there is nothing to pop, and the descriptor becomes readable with the next push or
 //! close: wait for that. If it returns `false`, pop again. While it is not armed, pushes cost
-//! nothing more. Elsewhere, give the consumer a thread of its own.
+//! nothing more. In a runtime with several workers, call [`unbind`](Consumer::unbind) before each
+//! `await`: the task may go on in another one, as in the example `tokio_workers`. Elsewhere, give the consumer a thread of its own.
 //!
 //! # Performance
 //!

@@ -584,10 +584,65 @@ const ZEROED: &[Row] = &[
     }),
 ];
 
+/// Closing from the producers' side.
+const CLOSED_BY_PRODUCER: &[Row] = &[
+    ("a producer closes an empty queue, twice", || {
+        let (producer, mut consumer) = bounded::<u8>(1);
+        producer.close();
+        producer.close();
+        assert_eq!((consumer.try_pop(), consumer.pop()), (Err(TryPopError::Closed), Err(PopError)));
+        assert_eq!(producer.push(1), Err(PushError::Closed(1)));
+    }),
+    ("a producer closes a full queue while others sleep for room", || {
+        let (producer, mut consumer) = full();
+        let other = producer.clone();
+        let pushing = thread::spawn(move || other.push(2));
+        support::settle();
+        producer.close();
+        assert_eq!(pushing.join().unwrap(), Err(PushError::Closed(2)));
+        assert!(consumer.iter().eq([1]));
+    }),
+    ("a producer closes a queue without a consumer", || {
+        let (producer, consumer) = full();
+        drop(consumer);
+        producer.close();
+        assert_eq!(producer.try_push(2), Err(TryPushError::Closed(2)));
+    }),
+    ("a producer closes its queue when its item is dropped with the consumer", || {
+        struct Closes(Producer<Closes>);
+        impl Drop for Closes {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        let (producer, consumer) = bounded(2);
+        (0..2).for_each(|_| producer.push(Closes(producer.clone())).unwrap());
+        drop(consumer);
+        assert!(producer.is_empty());
+    }),
+    ("a static queue is closed before there was a consumer", || {
+        let queue = StaticQueue::<u8, 1, 0>::new();
+        queue.close();
+        assert_eq!(queue.push_timeout(1, Duration::MAX), Err(PushTimeoutError::Closed(1)));
+        assert_eq!(queue.consumer().unwrap().pop(), Err(PopError));
+        assert!(!queue.consumer().unwrap().is_closed());
+    }),
+];
+
 #[test]
 fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
-    let tables =
-        [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS, BATCHES, ZEROED];
+    let tables = [
+        TOO_LARGE,
+        BUILDING,
+        FULL,
+        EMPTY,
+        CLOSED,
+        FORGOTTEN,
+        DESTRUCTORS,
+        BATCHES,
+        ZEROED,
+        CLOSED_BY_PRODUCER,
+    ];
     let rows: usize = tables.into_iter().map(run).sum();
     println!("{rows} bad inputs tried");
     assert!(rows >= 40, "{rows}");

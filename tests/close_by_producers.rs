@@ -4,6 +4,11 @@
 
 mod support;
 
+#[cfg(all(target_os = "linux", not(bywash_portable)))]
+#[allow(dead_code, reason = "the storms use the rest")]
+#[path = "support/signals.rs"]
+mod signals;
+
 use std::thread;
 use std::time::Duration;
 
@@ -117,6 +122,42 @@ fn closing_a_static_queue_wakes_its_consumer_and_those_who_wait_for_room() {
     assert_eq!(popping.join().unwrap(), Err(PopError));
 }
 
+/// On top of the `pop` and of the `push` that it ends.
+#[cfg(all(target_os = "linux", not(bywash_portable)))]
+#[test]
+fn closing_in_a_signal_handler_wakes_the_thread_that_it_interrupted_and_keeps_errno() {
+    use std::os::unix::thread::JoinHandleExt;
+    use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+
+    static QUEUE: StaticQueue<u32, 1, 0> = StaticQueue::new();
+    static KEPT: AtomicI32 = AtomicI32::new(0);
+
+    extern "C" fn close(_: libc::c_int) {
+        signals::set_errno(77);
+        QUEUE.close();
+        KEPT.store(signals::errno(), SeqCst);
+    }
+
+    watch();
+    signals::handle(libc::SIGUSR1, close);
+    let end_with_signal = |thread: &thread::JoinHandle<()>| {
+        settle();
+        // SAFETY: the thread has not been joined.
+        assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) }, 0);
+    };
+    let mut consumer = QUEUE.consumer().unwrap();
+    let popping = thread::spawn(move || assert_eq!(consumer.pop(), Err(PopError)));
+    end_with_signal(&popping);
+    popping.join().unwrap();
+    let consumer = QUEUE.consumer();
+    QUEUE.push(1).unwrap();
+    let pushing = thread::spawn(|| assert_eq!(QUEUE.push(2), Err(PushError::Closed(2))));
+    end_with_signal(&pushing);
+    pushing.join().unwrap();
+    drop(consumer);
+    assert_eq!(KEPT.load(SeqCst), 77);
+}
+
 /// Closing from any thread, at any step of what the consumer does.
 #[cfg(bywash_steps)]
 mod at_each_step {
@@ -178,6 +219,26 @@ mod at_each_step {
             StaticQueue::close,
             |_, stop| assert!(is_closed.take(), "lost at step {stop}"),
         );
+    }
+
+    #[test]
+    fn what_a_push_put_in_while_the_queue_was_closed_is_popped() {
+        watch();
+        for stop in 0.. {
+            let (producer, mut consumer) = bounded(1);
+            let step = Cell::new(0);
+            let hook = || {
+                if step.replace(step.get() + 1) == stop {
+                    producer.close();
+                }
+            };
+            let pushed = bywash::steps::hooked(&hook, || producer.push(1).is_ok());
+            if step.get() <= stop {
+                assert!(stop > 3);
+                return;
+            }
+            assert_eq!(consumer.iter().count(), usize::from(pushed), "closed at step {stop}");
+        }
     }
 
     #[test]

@@ -622,8 +622,7 @@ fn the_last_of_two_producers_closes() {
     });
 }
 
-/// C2, [gone:C]: what is in the queue when the consumer goes, and what comes while it goes, is
-/// dropped once.
+/// C2: what is in the queue when the consumer goes, and what comes while it goes, is dropped once.
 #[test]
 fn what_is_left_is_dropped_once() {
     model(PREEMPTIONS, || {
@@ -693,5 +692,29 @@ fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
         drop(consumer);
         thread.join().unwrap();
         assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+/// [last:P] with [gone:C]: a producer that looks for late items in the consumer's place knows what
+/// the consumer has done.
+#[test]
+fn what_the_consumer_has_dropped_is_not_dropped_again_by_a_producer() {
+    /// Counts its drops, with an atomic that orders nothing in the model.
+    struct Counted(&'static std::sync::atomic::AtomicUsize);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    model(PREEMPTIONS, || {
+        let (producer, consumer) = Builder::new(2).bypass(0).build();
+        let drops: &_ = Box::leak(Box::default());
+        assert!(producer.try_push(Counted(drops)).is_ok());
+        let thread = thread::spawn(move || drop(producer));
+        drop(consumer);
+        thread.join().unwrap();
+        assert_eq!(drops.load(std::sync::atomic::Ordering::Relaxed), 1);
     });
 }

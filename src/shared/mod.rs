@@ -118,7 +118,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Leaves the queue, which is closed, without a consumer.
     #[cfg(feature = "alloc")]
     pub(crate) fn remove_consumer(&self) {
-        // [gone:C] AcqRel, with [last:P].
+        // [gone:C] AcqRel, with [last:P]. No model fails without: under loom each pop ends in a
+        // fence.
         self.producers.fetch_or(CONSUMER_GONE, Ordering::AcqRel);
         self.drop_late_items();
     }
