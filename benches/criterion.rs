@@ -40,6 +40,7 @@ mod groups {
             }
         }
         batch(&mut criterion);
+        build(&mut criterion);
         criterion.final_summary();
     }
 
@@ -107,5 +108,28 @@ mod groups {
             });
         });
         group.finish();
+    }
+
+    /// Building and dropping a queue, with a push, which most of its slots have nothing to do with.
+    fn build(criterion: &mut Criterion) {
+        fn build_and_drop<T>(
+            criterion: &mut Criterion,
+            params: &str,
+            capacity: usize,
+            item: fn() -> T,
+        ) {
+            let mut group = criterion.benchmark_group(format!("build/push_drop/{params}"));
+            group.bench_function("bywash", |bencher| {
+                bencher.iter(|| {
+                    let (producer, consumer) = bywash::bounded(black_box(capacity));
+                    producer.try_push(item()).unwrap_or_else(|_| unreachable!("there is room"));
+                    (producer, consumer)
+                });
+            });
+            group.finish();
+        }
+        build_and_drop(criterion, "u64,capacity_64", 64, || 1_u64);
+        build_and_drop(criterion, "u64,capacity_1024", 1024, || 1_u64);
+        build_and_drop(criterion, "4_kib,capacity_100000", 100_000, || [1_u8; 4096]);
     }
 }

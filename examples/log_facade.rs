@@ -22,10 +22,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, thread};
 
-use bywash::{Builder, Handler, Listener, ListenerError, Producer};
+use bywash::{Handler, Listener, ListenerError, Producer, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 
-/// The largest burst that should not wait. The bypass, of the same size, takes what the sink logs.
+/// The largest burst that should not wait. The bypass is as large, for what the sink logs.
 const CAPACITY: usize = 100;
 /// The longest line, in bytes. Longer ones are cut.
 const LONGEST: usize = 80;
@@ -46,7 +46,7 @@ impl Logger {
         sink: impl Write + Send + 'static,
         level: LevelFilter,
     ) -> Result<&'static Self, Box<dyn Error>> {
-        let (queue, consumer) = Builder::new(CAPACITY).bypass(CAPACITY).build();
+        let (queue, consumer) = bounded(CAPACITY);
         let listener = Listener::builder().name("log").spawn(consumer, Writer { sink })?;
         // The `log` crate keeps a logger until the program ends.
         let logger = Box::leak(Box::new(Self { queue, listener, refused: AtomicU64::new(0) }));

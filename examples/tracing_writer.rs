@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::{env, mem, thread};
 
-use bywash::{Builder, Consumer, Producer};
+use bywash::{Consumer, Producer, bounded};
 use tracing_subscriber::fmt::MakeWriter;
 
 const THREADS: u64 = 4;
@@ -105,9 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => Box::new(io::stdout()),
     };
-    // The bypass is for what the writer logs while it writes a queue full of lines: here that is
-    // one line at most.
-    let (queue, lines) = Builder::new(64).bypass(1).build();
+    let (queue, lines) = bounded(64);
     let log = Log { queue, may_drop: !options.is_empty(), dropped: Arc::default() };
     let writer = thread::spawn(|| write_lines(lines, BufWriter::new(output)));
     tracing_subscriber::fmt().with_writer(log.clone()).init();

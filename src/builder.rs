@@ -3,13 +3,22 @@
 use crate::queue::build;
 use crate::{Consumer, Producer};
 
-/// A queue on the heap, with a ring for `capacity` items.
+/// A queue on the heap, with a ring for `capacity` items and a bypass for one more, or for 16 if that
+/// is more.
 ///
-/// The capacity is exact. Ring and bypass are allocated here, once. The bypass is about as large as
-/// the ring, see [`Builder::bypass`].
+/// The capacity is exact. Ring and bypass are allocated here, once, as memory that the system has
+/// zeroed: slots that are never used take no memory if the queue is large.
 ///
 /// **The thread that is going to pop calls [`Consumer::bind`] first.** Until it has bound or
 /// popped, its own push into the full queue waits for itself and hangs.
+///
+/// With this bypass, **a consumer whose handling of an item that came from outside pushes at most
+/// one item, and of its own items none, is never refused.** Its own items are those that were
+/// pushed on its thread or in its [`Domain`](crate::Domain). All others came from outside. The
+/// consumer handles one item at a time, and pushes what it pushes for an item before it pops the
+/// next one. Signal handlers and hooks on its thread count as part of the handling that they
+/// interrupt. It does not matter how many threads push, or whether some of them are stopped. For a
+/// consumer that pushes more, see [`Builder::bypass`].
 ///
 /// # Panics
 ///
@@ -22,6 +31,7 @@ use crate::{Consumer, Producer};
 /// producer.push("hello").unwrap();
 /// assert_eq!(consumer.pop(), Ok("hello"));
 /// ```
+#[must_use = "a queue is closed as soon as one of its ends is gone"]
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
     Builder::new(capacity).build()
@@ -37,6 +47,7 @@ pub fn bounded<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 /// # drop(consumer);
 /// ```
 #[derive(Clone, Debug)]
+#[must_use = "a builder does nothing before `build`"]
 pub struct Builder {
     capacity: usize,
     bypass: usize,
@@ -51,19 +62,26 @@ impl Builder {
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
         assert!(capacity != 0, "bywash: the capacity of a queue must not be 0");
-        Self { capacity, bypass: 16 }
+        // B4 in `lanes.rs`: one more than the capacity is enough for a push for each item.
+        Self { capacity, bypass: capacity.saturating_add(1).max(16) }
     }
 
-    /// Sets the number of slots of the bypass, 0 or more. By default they are about as many as the
-    /// capacity, and 16 at least.
+    /// Sets the number of slots of the bypass, 0 or more. By default they are one more than the
+    /// capacity, or 16 if that is more.
     ///
     /// The bypass takes what the consumer pushes into its own full queue, in destructors, hooks and
     /// signal handlers. An item there comes out after the items that were in the ring when it was
     /// pushed. So while producers keep the ring full, the bypass collects what the consumer pushes
-    /// while it handles `capacity` items. With one push for each item that others pushed, one slot
-    /// more than the capacity is enough, and no push is refused; with one push for each tenth item,
-    /// a tenth of that.
-    #[must_use]
+    /// while it handles `capacity` items and one more.
+    ///
+    /// A consumer that pushes at most *k* items for each item from outside, and none for its own, is
+    /// never refused with a bypass of *k* × (capacity + 1) slots. With one slot less it may be. If
+    /// it pops up to *m* items at once, as with [`try_pop_many`](Consumer::try_pop_many), and then
+    /// handles them, it takes *k* × (capacity + *m*). What it pushes without having popped comes on
+    /// top.
+    ///
+    /// No size is enough if the consumer's own items push items without end. What does not fit is
+    /// refused, and never lost.
     pub fn bypass(mut self, slots: usize) -> Self {
         self.bypass = slots;
         self
@@ -74,6 +92,7 @@ impl Builder {
     /// # Panics
     ///
     /// If so much cannot be allocated.
+    #[must_use = "a queue is closed as soon as one of its ends is gone"]
     #[track_caller]
     pub fn build<T>(self) -> (Producer<T>, Consumer<T>) {
         build(self.capacity, self.bypass)

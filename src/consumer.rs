@@ -28,8 +28,8 @@ use {
 ///
 /// When the consumer is dropped, also while unwinding, the queue is closed: every waiting and later
 /// push gets its item back, and the items that are left are dropped at once. (An item whose push
-/// had begun and not finished by then is dropped with the last handle to the queue. In a
-/// [`StaticQueue`](crate::StaticQueue) it stays for the next consumer.) If the destructor of an
+/// had begun and not finished by then is dropped by the next producer that is dropped after it. In
+/// a [`StaticQueue`](crate::StaticQueue) it stays for the next consumer.) If the destructor of an
 /// item panics, the panic goes on when the rest has been dropped. Without the feature `std`, a
 /// second panic aborts the process.
 ///
@@ -50,18 +50,22 @@ use {
 /// ```
 pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) queue: Q,
-    /// The number of the thread that it is bound to, or a number that no thread has.
+    /// The number of the thread that it is bound to, or `NO_THREAD`.
     #[cfg(feature = "std")]
     bound_to: usize,
     _not_sync: PhantomData<Cell<T>>,
 }
+
+/// A number that no thread has: not even those have it that have none yet.
+#[cfg(feature = "std")]
+const NO_THREAD: usize = usize::MAX;
 
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {
         Self {
             queue,
             #[cfg(feature = "std")]
-            bound_to: usize::MAX,
+            bound_to: NO_THREAD,
             _not_sync: PhantomData,
         }
     }
@@ -108,6 +112,35 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound();
     }
 
+    /// Leaves the consumer without a thread, until the next pop or [`bind`](Self::bind). Until then,
+    /// a push on the thread that it had waits for room, as on any other thread.
+    ///
+    /// It is for executors with several workers, where a task that awaits may go on in another
+    /// thread. Meanwhile its worker runs other tasks, which can wait, and which must neither fill
+    /// the bypass nor get `WouldDeadlock`. So a task calls it before it awaits, at least after each
+    /// pop that found nothing. A thread that is in the consumer's [`Domain`] stays in it.
+    ///
+    /// Never waits. Not for signal handlers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// consumer.bind();
+    /// producer.push("in the ring").unwrap();
+    /// producer.push("in the bypass").unwrap();
+    /// consumer.unbind();
+    /// let error = producer.push_timeout("waits for room", Duration::ZERO).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn unbind(&mut self) {
+        self.bound_to = NO_THREAD;
+        self.queue.shared().node.members.unbind();
+    }
+
     /// The consumer's domain, which the threads that the consumer depends on enter.
     ///
     /// ```
@@ -126,6 +159,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert!(consumer.iter().eq(["in the ring", "in the bypass"]));
     /// ```
     #[cfg(feature = "std")]
+    #[must_use = "a thread joins the domain with `enter`"]
     pub fn domain(&self) -> Domain {
         self.queue.shared().node.members.domain()
     }
@@ -319,6 +353,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// }
     /// assert_eq!(lines, ["item 0", "item 1", "3 lost here"]);
     /// ```
+    #[must_use = "what was lost is told once"]
     pub fn take_lost(&mut self) -> u64 {
         self.unbound().take_lost()
     }
@@ -408,6 +443,19 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().lanes().is_empty()
     }
 
+    /// Whether every slot of the ring is in use at the moment.
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// producer.push('a').unwrap();
+    /// assert!(consumer.is_full());
+    /// consumer.pop().unwrap();
+    /// assert!(!consumer.is_full());
+    /// ```
+    pub fn is_full(&self) -> bool {
+        self.queue.shared().lanes().ring.is_full()
+    }
+
     /// Whether the queue was closed, from either end. Items may be left in it.
     pub fn is_closed(&self) -> bool {
         self.queue.shared().lanes().ring.is_closed()
@@ -466,7 +514,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 impl<T, Q: Queue<Item = T>> Drop for Consumer<T, Q> {
     fn drop(&mut self) {
         self.close();
-        self.unbound().drop_remaining();
+        self.unbound().drop_remaining(|| true);
     }
 }
 

@@ -247,6 +247,7 @@ impl fmt::Debug for Domain {
 /// fn send<T: Send>() {}
 /// send::<bywash::DomainGuard>();
 /// ```
+#[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
 pub struct DomainGuard {
     domain: Domain,
     place: *const Place,

@@ -19,7 +19,7 @@ pub enum TryPushError<T> {
     /// Every slot of the ring was in use. The caller may not use the bypass, or the bypass was full
     /// too.
     Full(T),
-    /// The queue is closed, or its consumer is gone.
+    /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),
 }
 
@@ -42,7 +42,7 @@ pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The queue is closed, or its consumer is gone.
+    /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),
 }
 
@@ -66,7 +66,7 @@ pub enum PushTimeoutError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on.
     WouldDeadlock(T),
-    /// The queue is closed, or its consumer is gone.
+    /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),
 }
 
@@ -267,6 +267,10 @@ pub(crate) fn without_timeout<T>(
         }
     })
 }
+
+// Where one error widens to another: what it says remains true, and there is more that the other
+// could have said. So `Full` does not become `Timeout` or `WouldDeadlock`, as it says neither which
+// of the two it would have been nor that anybody waited. `Empty` does not become `Timeout` likewise.
 
 impl<T> From<PushError<T>> for PushTimeoutError<T> {
     fn from(error: PushError<T>) -> Self {

@@ -71,6 +71,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert_eq!(sum, 4950);
     /// # std::io::Result::Ok(())
     /// ```
+    #[must_use = "wait for the descriptor only where it is armed"]
     pub fn arm(&mut self) -> bool {
         self.bound().arm()
     }

@@ -10,6 +10,7 @@ use core::iter::FusedIterator;
 
 /// Pops and waits, until the queue is closed and drained. From [`Consumer::iter`].
 #[cfg(feature = "std")]
+#[must_use = "it pops when it is iterated over"]
 pub struct Iter<'a, T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) consumer: &'a mut Consumer<T, Q>,
 }
@@ -27,6 +28,7 @@ impl<T, Q: Queue<Item = T>> Iterator for Iter<'_, T, Q> {
 impl<T, Q: Queue<Item = T>> FusedIterator for Iter<'_, T, Q> {}
 
 /// Pops until there is nothing to pop, and never waits. From [`Consumer::try_iter`].
+#[must_use = "it pops when it is iterated over"]
 pub struct TryIter<'a, T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) consumer: &'a mut Consumer<T, Q>,
 }
@@ -40,6 +42,7 @@ impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
 }
 
 /// Pops as many items as were in the queue, and never waits. From [`Consumer::drain`].
+#[must_use = "it pops when it is iterated over"]
 pub struct Drain<'a, T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) consumer: &'a mut Consumer<T, Q>,
     pub(crate) left: usize,
@@ -60,6 +63,7 @@ impl<T, Q: Queue<Item = T>> Iterator for Drain<'_, T, Q> {
 
 /// Pops and waits, until the queue is closed and drained. From [`Consumer::into_iter`].
 #[cfg(feature = "std")]
+#[must_use = "it pops when it is iterated over"]
 pub struct IntoIter<T, Q: Queue<Item = T> = Heap<T>> {
     consumer: Consumer<T, Q>,
 }

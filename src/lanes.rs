@@ -28,11 +28,52 @@
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
 //!   which the slow path last left the bypass empty.
 //!
+//! # How large a bypass is never full
+//!
+//! **B4** *Let the handling of an item from outside push at most `k` items, and that of an own item
+//! none. Then a bypass of `k * (capacity + 1)` slots refuses no push.*
+//!
+//! Own items are those that were pushed by members: on the consumer's thread or in its domain. The
+//! others, from outside, are in the ring. The consumer handles an item at a time: it pops, and what
+//! the members push for that item returns before the next pop, whether into ring or bypass.
+//!
+//! Look at the moment when the bypass is tried for an item `y` that is being handled. If the bypass
+//! is empty, there is room. Otherwise let `e` be the oldest entry in it, and `t` its `after`.
+//!
+//! 1. When `e` was pushed, `t <= head + capacity` (R4). So at most `capacity` of the ring's indices
+//!    below `t` held an item that had not been popped. No others will: those from `t` on are not
+//!    below it.
+//! 2. From then on until now, the consumer popped from the ring only below `t`: `e` was published
+//!    before the pop, so an item from `t` on would have come after it, and `e` is still here. It
+//!    may have popped out of turn, past stopped producers, but each index once (R3). So it popped
+//!    at most `capacity` items from the ring.
+//! 3. Every other entry is younger than `e`, as the entries are popped by index, none of which is
+//!    unpublished at a pop. It was pushed for the item that `e` was pushed for, or for one that was
+//!    popped after `e` was pushed. Items popped from the bypass were own ones, for which nothing is
+//!    pushed. So all entries were pushed for the item of `e` and for those of (2).
+//!
+//! These are `capacity + 1` items, with `y` among them, and at most `k` pushes each. So this push is
+//! one of at most `k * (capacity + 1)` that are in the bypass after it: there is a slot. And no slot
+//! in use is without an entry, because the entries are popped in a row.
+//!
+//! It takes no less: in a ring that others fill again after each pop, the first item's pushes go
+//! into the bypass, then those of the `capacity` items that were behind it, and only then comes the
+//! first entry out. A stopped producer changes nothing: it keeps the ring full with fewer items in
+//! it.
+//!
+//! If the consumer pops up to `m` items at once and handles them then, up to `m - 1` of those popped
+//! before `e` was pushed are handled after it: `k * (capacity + m)`.
+//!
 //! # Closing
 //!
 //! `close` closes the ring first and the bypass second; `reopen` goes the other way round. A push
 //! into the bypass that saw the ring full and open may still be refused by the bypass. Once both
 //! lanes are closed and empty, nothing can come any more.
+//!
+//! **B5** *Pushers close the ring alone* (`close_ring`), in one step: a pusher of a static queue
+//! that is stopped in the middle cannot close half a queue that the next consumer has reopened. The
+//! consumer closes the bypass when it finds the ring closed and empty, and then looks at the bypass
+//! once more.
 
 use crate::TryPopError;
 use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
@@ -100,6 +141,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
     pub(crate) fn close(self) {
         self.ring.close();
         self.bypass.close();
+    }
+
+    /// Refuses every push from now on, as soon as those have ended that saw the ring full: B5.
+    pub(crate) fn close_ring(self) {
+        self.ring.close();
     }
 
     /// Takes `close` back.
@@ -268,7 +314,11 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
 
     /// Whether both lanes are closed and empty, and so for good.
     fn is_finished(&self) -> bool {
-        self.ring.is_finished() && self.bypass.is_finished()
+        if !self.ring.is_finished() {
+            return false;
+        }
+        self.bypass.ring().close(); // B5.
+        self.bypass.is_finished()
     }
 }
 

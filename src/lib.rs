@@ -154,16 +154,13 @@
 //! Make the ring large enough for the largest burst that should not wait. A capacity of 1 works.
 //!
 //! Make the bypass large enough for what the consumer pushes while it handles a full ring of items:
-//! an item in the bypass comes out after the items that were in the ring when it was pushed. If
-//! handling an item that others pushed makes the consumer push one, the bypass needs as many slots
-//! as the ring and one more; if every tenth item does, a tenth of that. By default the bypass is
-//! about as large as the ring, and has 16 slots at least. So a consumer that pushes at most one
-//! item for each item that others pushed, and none for its own, is never refused.
+//! an item in the bypass comes out after the items that were in the ring when it was pushed. By
+//! default the bypass is one larger than the ring, and has 16 slots at least. With that, a consumer
+//! whose handling of an item that came from outside pushes at most one item, and of its own items
+//! none, is never refused. [`Builder::bypass`] says what takes more.
 //!
 //! ```
-//! use bywash::Builder;
-//!
-//! let (producer, mut consumer) = Builder::new(100).bypass(101).build();
+//! let (producer, mut consumer) = bywash::bounded(100);
 //! let others_fill_the_ring = || while producer.try_push_within("of others", 100).is_ok() {};
 //! others_fill_the_ring();
 //! for _ in 0..1000 {
@@ -176,15 +173,16 @@
 //! ```
 //!
 //! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the
-//! same for the bypass (16 bytes there), and less than 1 KiB. All of it is allocated when the queue
-//! is built.
+//! size of the bypass times that of an item and 16 bytes, and less than 1 KiB. All of it is
+//! allocated when the queue is built, zeroed. Of large queues the system hands out a page only when
+//! an item first comes to it, so a bypass that is not used costs address space and no memory.
 //!
 //! # Closing
 //!
-//! When the consumer closes or is dropped, every waiting and later push gets its item back. What is
-//! left can be popped after closing. It is dropped with the consumer, each item once, whatever
-//! their destructors do. When the last producer is dropped, the consumer pops what is left and then
-//! gets `Closed`. A producer can also close the queue with `Producer::close`.
+//! When either end closes the queue, or the consumer is dropped, every waiting and later push gets
+//! its item back. What is left can be popped after closing. It is dropped with the consumer, each
+//! item once, whatever their destructors do. When a producer closes the queue, or the last one is
+//! dropped, the consumer pops what is left and then gets `Closed`.
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -202,8 +200,8 @@
 //! # Statics and signals
 //!
 //! A [`StaticQueue`] lives in a `static` and needs no allocator. Code pushes into it directly, and
-//! claims a [`Consumer`] from it, one at a time. It has no producers to drop: a loop over it ends
-//! with an item that says so, or when somebody closes it.
+//! claims a [`Consumer`] from it, one at a time. It has no last producer to drop: a loop over it
+//! ends when a pusher [closes](StaticQueue::close) it, or the consumer does.
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -248,7 +246,8 @@
 //! A multi-threaded executor moves a task between its worker threads, but the consumer's thread is
 //! the worker that popped last. If the task awaits and stays bound to that worker, other tasks
 //! there push into the bypass, and get `WouldDeadlock` when it is full, although they might wait.
-//! So a task that awaits calls `Consumer::unbind` before it gives up the thread. When it goes on,
+//! So a task that awaits calls [`unbind`](Consumer::unbind) before it gives up the thread, as in the example
+//! `tokio_workers`. When it goes on,
 //! maybe on another worker, it calls `bind` or pops before it pushes into its own queue, or that
 //! push waits for itself. On an executor with one thread, stay bound: no task there may wait for
 //! the consumer. In any task, prefer `try_push`: a `push` that waits blocks its worker.

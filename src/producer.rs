@@ -25,6 +25,9 @@ use {
 ///
 /// A producer inside an item keeps its queue open while the item is in the queue.
 ///
+/// After the consumer has gone, dropping a producer also drops what it had begun to push before and
+/// finished only then. A panic in such an item's destructor goes on from there.
+///
 /// ```
 /// use std::thread;
 ///
@@ -307,6 +310,33 @@ impl<T> Producer<T> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
+    /// Refuses every push from now on, whichever producer's, and wakes all who wait: the consumer,
+    /// which pops what is left and then gets [`Closed`](crate::TryPopError::Closed), and the
+    /// producers, which get their items back. Nothing opens the queue again.
+    ///
+    /// A push that began before may still succeed, and its item is popped. Closing again does
+    /// nothing.
+    ///
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes two system calls
+    /// at most, and leaves `errno` alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::PushError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// let other = producer.clone();
+    /// producer.push("last words").unwrap();
+    /// producer.close();
+    /// assert_eq!(other.push("too late"), Err(PushError::Closed("too late")));
+    /// assert_eq!(consumer.pop(), Ok("last words"));
+    /// assert!(consumer.pop().is_err());
+    /// ```
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
     /// Whether this is the consumer's thread: the one that last popped or called
     /// [`bind`](crate::Consumer::bind). Never waits. A signal handler may call it.
     ///
@@ -373,7 +403,7 @@ impl<T> Producer<T> {
         self.shared.lanes().ring.is_full()
     }
 
-    /// Whether the queue is closed: the consumer has closed it or is gone.
+    /// Whether the queue was closed, from either end, or its consumer is gone.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
     }

@@ -61,7 +61,7 @@ pub struct Heap<T> {
 }
 
 #[cfg(feature = "alloc")]
-pub(crate) type HeapShared<T> = Shared<crate::slots::Boxed<T>, crate::slots::Boxed<Entry<T>>>;
+pub(crate) type HeapShared<T> = Shared<crate::slots::Boxed<T>, crate::slots::BoxedExact<Entry<T>>>;
 
 /// A queue on the heap, of which there is none without the feature `alloc`.
 #[cfg(not(feature = "alloc"))]
@@ -78,10 +78,18 @@ impl<T> Queue for Heap<T> {
 }
 
 #[cfg(feature = "alloc")]
+impl<T> Drop for Heap<T> {
+    /// With the consumer.
+    fn drop(&mut self) {
+        self.shared.remove_consumer();
+    }
+}
+
+#[cfg(feature = "alloc")]
 impl<T> sealed::Sealed for Heap<T> {
     type Content = T;
     type Ring = crate::slots::Boxed<T>;
-    type Bypass = crate::slots::Boxed<Entry<T>>;
+    type Bypass = crate::slots::BoxedExact<Entry<T>>;
 
     #[inline]
     fn shared(&self) -> &HeapShared<T> {
@@ -119,9 +127,9 @@ impl<T> fmt::Debug for Heap<T> {
 #[cfg(feature = "alloc")]
 #[track_caller]
 pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (crate::Producer<T>, crate::Consumer<T>) {
-    use crate::slots::Boxed;
+    use crate::slots::{Boxed, BoxedExact};
 
-    let shared = Shared::new(Boxed::new(capacity), Boxed::new(bypass));
+    let shared = Shared::new(Boxed::new(capacity), BoxedExact::new(bypass));
     let shared = crate::sync::Arc::new(shared);
     (crate::Producer::new(shared.clone()), crate::Consumer::new(Heap { shared }))
 }

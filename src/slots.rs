@@ -1,37 +1,122 @@
 //! Where the slots of a ring are: on the heap, or in line, for a `static`.
+//!
+//! Zeroed memory is an empty ring (`ring.rs`), so slots on the heap are allocated zeroed and never
+//! written before they are used. The system hands out large blocks page by page, each when it is
+//! first touched: slots that are never used take no memory.
 
 use crate::ring::{Slot, Slots};
 
 #[cfg(feature = "alloc")]
-use alloc::{boxed::Box, vec::Vec};
+use core::num::NonZeroU64;
+#[cfg(all(feature = "alloc", not(loom)))]
+use {
+    alloc::alloc::{alloc_zeroed, dealloc},
+    core::alloc::Layout,
+    core::ptr::NonNull,
+};
 
-/// Slots on the heap. Their number is a power of two, so that a mask finds the slot of an index.
+/// Empty slots on the heap, at least one.
+#[cfg(all(feature = "alloc", not(loom)))]
+struct Zeroed<T> {
+    first: NonNull<Slot<T>>,
+    /// What was allocated. `first` lies in it, aligned.
+    block: NonNull<u8>,
+    /// The number of slots less one.
+    last: usize,
+}
+
+// SAFETY: it owns the slots, as a box would.
+#[cfg(all(feature = "alloc", not(loom)))]
+unsafe impl<T: Send> Send for Zeroed<T> {}
+// SAFETY: as for `Send`; `Slot` says when slots may be shared.
+#[cfg(all(feature = "alloc", not(loom)))]
+unsafe impl<T: Send> Sync for Zeroed<T> {}
+
+#[cfg(all(feature = "alloc", not(loom)))]
+impl<T> Zeroed<T> {
+    /// `None` where so much cannot be allocated.
+    fn new(count: usize) -> Option<Self> {
+        let layout = Self::block(count)?;
+        // SAFETY: its size is not 0: there is a slot, and in it a stamp.
+        let block = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let padding = block.align_offset(align_of::<Slot<T>>());
+        // SAFETY: the block is larger than the slots by the longest padding there may be.
+        let first = unsafe { block.add(padding) }.cast();
+        Some(Self { first, block, last: count - 1 })
+    }
+
+    /// The block for so many slots. It is aligned no more than allocators do by themselves, and
+    /// has room to align the slots in it: for a larger alignment, allocators get any memory and
+    /// write the zeros.
+    fn block(count: usize) -> Option<Layout> {
+        let slots = Layout::array::<Slot<T>>(count).ok()?;
+        let align = slots.align().min(2 * size_of::<usize>());
+        let size = slots.size().checked_add(slots.align() - align)?;
+        Layout::from_size_align(size, align).ok()
+    }
+
+    /// # Safety
+    ///
+    /// `index` is not larger than `last`.
+    #[inline]
+    unsafe fn get(&self, index: usize) -> &Slot<T> {
+        // SAFETY: the caller guarantees that the slot is in the block.
+        let slot = unsafe { self.first.add(index) };
+        // SAFETY: a slot of zeros is a valid one, and the block lives as long as this.
+        unsafe { slot.as_ref() }
+    }
+}
+
+#[cfg(all(feature = "alloc", not(loom)))]
+impl<T> Drop for Zeroed<T> {
+    /// Touches no slot: what is in them was moved out before.
+    fn drop(&mut self) {
+        if let Some(layout) = Self::block(self.last + 1) {
+            // SAFETY: it was allocated with this layout.
+            unsafe { dealloc(self.block.as_ptr(), layout) };
+        }
+    }
+}
+
+/// The same under loom, whose atomics are more than a number.
+#[cfg(all(feature = "alloc", loom))]
+struct Zeroed<T> {
+    slots: alloc::boxed::Box<[Slot<T>]>,
+    last: usize,
+}
+
+#[cfg(all(feature = "alloc", loom))]
+impl<T> Zeroed<T> {
+    fn new(count: usize) -> Option<Self> {
+        let slots = core::iter::repeat_with(Slot::new).take(count).collect();
+        Some(Self { slots, last: count - 1 })
+    }
+
+    unsafe fn get(&self, index: usize) -> &Slot<T> {
+        &self.slots[index]
+    }
+}
+
+/// Slots on the heap for the ring. Their number is a power of two, so that a mask finds the slot of
+/// an index.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 #[cfg(feature = "alloc")]
 pub struct Boxed<T> {
-    slots: Box<[Slot<T>]>,
-    /// The number of slots, less one.
-    mask: usize,
+    slots: Zeroed<T>,
     capacity: u64,
 }
 
 #[cfg(feature = "alloc")]
 impl<T> Boxed<T> {
-    /// There is at least one slot, also for a capacity of 0.
-    ///
     /// # Panics
     ///
     /// If so much cannot be allocated.
     #[track_caller]
     pub(crate) fn new(capacity: usize) -> Self {
-        let mut slots = Vec::new();
-        let count = capacity.checked_next_power_of_two().unwrap_or(usize::MAX);
-        if slots.try_reserve_exact(count).is_err() {
-            let size = size_of::<Slot<T>>();
-            panic!("bywash: a capacity of {capacity}, {size} bytes each, is too large to allocate");
+        match capacity.checked_next_power_of_two().and_then(Zeroed::new) {
+            Some(slots) => Self { slots, capacity: capacity as u64 },
+            None => too_large::<T>("capacity", capacity),
         }
-        slots.resize_with(count, Slot::new);
-        Self { slots: slots.into_boxed_slice(), mask: count - 1, capacity: capacity as u64 }
     }
 }
 
@@ -47,9 +132,61 @@ unsafe impl<T> Slots for Boxed<T> {
 
     #[inline]
     fn slot(&self, index: u64) -> &Slot<T> {
-        // SAFETY: the mask is one less than the number of slots, which is not 0.
-        unsafe { self.slots.get_unchecked(index as usize & self.mask) }
+        // SAFETY: the number of slots is a power of two, so `last` is the mask.
+        unsafe { self.slots.get(index as usize & self.slots.last) }
     }
+}
+
+/// Slots on the heap for the bypass, as many as its capacity: a division finds the slot of an
+/// index, off the fast path.
+#[allow(missing_debug_implementations, reason = "no user can name it")]
+#[cfg(feature = "alloc")]
+pub struct BoxedExact<T> {
+    slots: Zeroed<T>,
+    capacity: u64,
+}
+
+#[cfg(feature = "alloc")]
+impl<T> BoxedExact<T> {
+    /// One slot, which is never used, for a capacity of 0.
+    ///
+    /// # Panics
+    ///
+    /// Where so much cannot be allocated.
+    #[track_caller]
+    pub(crate) fn new(capacity: usize) -> Self {
+        match Zeroed::new(capacity.max(1)) {
+            Some(slots) => Self { slots, capacity: capacity as u64 },
+            None => too_large::<T>("bypass", capacity),
+        }
+    }
+}
+
+// SAFETY: indices less than the number of slots apart differ modulo that number, which is the
+// capacity, and indices never wrap.
+#[cfg(feature = "alloc")]
+unsafe impl<T> Slots for BoxedExact<T> {
+    type Item = T;
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    #[inline]
+    fn slot(&self, index: u64) -> &Slot<T> {
+        let count = NonZeroU64::MIN.saturating_add(self.slots.last as u64);
+        // SAFETY: a remainder is less than the number of slots.
+        unsafe { self.slots.get((index % count) as usize) }
+    }
+}
+
+#[cfg(feature = "alloc")]
+#[cold]
+#[track_caller]
+fn too_large<T>(what: &str, count: usize) -> ! {
+    let size = size_of::<Slot<T>>();
+    panic!("bywash: a {what} of {count}, {size} bytes each, is too large to allocate");
 }
 
 /// Slots in line, as many as the capacity.

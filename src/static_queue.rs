@@ -26,8 +26,8 @@ use {
 ///
 /// Any code that can see it pushes into it directly: before there is a consumer, and from any
 /// signal handler. [`consumer`](Self::consumer) claims a consumer from it, one at a time. It has no
-/// producers to drop, so it does not close by itself: a loop over it ends with an item that says
-/// so, or with [`close`](Consumer::close).
+/// last producer, so it does not close by itself: a loop over it ends when a pusher calls
+/// [`close`](Self::close), or the consumer [does](Consumer::close).
 ///
 /// ```
 /// use bywash::StaticQueue;
@@ -50,6 +50,8 @@ use {
 pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
     shared: Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>>,
     claimed: AtomicBool,
+    /// A pusher has closed the queue, and the consumer that is told has not been dropped yet.
+    closed_by_pusher: AtomicBool,
 }
 
 /// The consumer of a [`StaticQueue`].
@@ -61,14 +63,20 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
     pub const fn new() -> Self {
         const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0") };
-        Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
+        Self {
+            shared: Shared::new(Inline::new(), Inline::new()),
+            claimed: AtomicBool::new(false),
+            closed_by_pusher: AtomicBool::new(false),
+        }
     }
 
     /// Claims the consumer, or returns `None` if it is claimed already.
     ///
     /// When the consumer is dropped, the queue is closed and emptied, and waiting pushes get their
     /// items back, as with any queue. The next claim opens it again. (A push that has not noticed
-    /// the closing by then waits for the next consumer.)
+    /// the closing by then waits for the next consumer.) A queue that was closed by
+    /// [`close`](Self::close), and has had no consumer since, stays closed: this consumer pops what
+    /// is left, and the next one opens the queue again.
     ///
     /// Never waits. Do not call it in a signal handler.
     ///
@@ -84,12 +92,18 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// LOG.try_push("to the next one").unwrap();
     /// assert!(next.try_iter().eq(["to the next one"]));
     /// ```
+    #[must_use = "dropping the consumer closes the queue"]
     pub fn consumer(&self) -> Option<StaticConsumer<'_, T, N, BYPASS>> {
         // Acquire; pairs with the Release where the consumer is given back.
         if self.claimed.swap(true, Ordering::Acquire) {
             return None;
         }
         self.shared.reopen();
+        // SeqCst; pairs with `close`. If this does not see the mark, the mark comes later, and the
+        // closing after it, and so after the reopening.
+        if self.closed_by_pusher.load(Ordering::SeqCst) {
+            self.shared.close_ring();
+        }
         Some(Consumer::new(Claimed { queue: self }))
     }
 
@@ -227,6 +241,42 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
+    /// Refuses every push from now on, and wakes all who wait: the consumer, which pops what is left
+    /// and then is told [`Closed`](crate::TryPopError::Closed), and the pushers, which get their
+    /// items back.
+    ///
+    /// It is meant for one consumer: the one that there is, or, where there is none, the next to be
+    /// claimed, so that a shutdown is not lost on a thread that has yet to claim it. The consumer
+    /// after that one opens the queue again.
+    ///
+    /// A push that has begun before may still succeed, and its item is popped. Closing once more
+    /// does nothing.
+    ///
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes two system calls
+    /// at most, and leaves `errno` alone.
+    ///
+    /// ```
+    /// use bywash::StaticQueue;
+    ///
+    /// static LOG: StaticQueue<&str, 4, 0> = StaticQueue::new();
+    ///
+    /// let writer = std::thread::spawn(|| {
+    ///     let mut consumer = LOG.consumer().unwrap();
+    ///     consumer.iter().collect::<Vec<_>>()
+    /// });
+    /// LOG.push("the last line").unwrap();
+    /// LOG.close();
+    /// assert_eq!(writer.join().unwrap(), ["the last line"]);
+    /// assert!(LOG.push("nobody is there").unwrap_err().is_closed());
+    /// let mut next = LOG.consumer().unwrap();
+    /// LOG.push("to the next one").unwrap();
+    /// assert!(next.try_iter().eq(["to the next one"]));
+    /// ```
+    pub fn close(&self) {
+        self.closed_by_pusher.store(true, Ordering::SeqCst);
+        self.shared.close_ring();
+    }
+
     /// Whether this is the consumer's thread, as
     /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) tells it.
     #[cfg(feature = "std")]
@@ -262,8 +312,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.lanes().ring.is_full()
     }
 
-    /// Whether the queue is closed: the consumer was closed or dropped, and no other has been
-    /// claimed since.
+    /// Whether the queue is closed: it was closed from either end, or its consumer was dropped, and
+    /// no consumer that was claimed since has opened it again.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
     }
@@ -322,6 +372,7 @@ impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BY
 impl<T, const N: usize, const BYPASS: usize> Drop for Claimed<'_, T, N, BYPASS> {
     fn drop(&mut self) {
         self.queue.shared.node.members.unbind();
+        self.queue.closed_by_pusher.store(false, Ordering::SeqCst);
         // Release; pairs with the Acquire of the next claim.
         self.queue.claimed.store(false, Ordering::Release);
     }

@@ -547,9 +547,105 @@ const BATCHES: &[Row] = &[
     }),
 ];
 
+/// Ring and bypass of a queue of `T`, used some laps.
+fn laps<T>(capacity: usize, make: fn(usize) -> T, number: fn(&T) -> usize) {
+    let (producer, mut consumer) = bounded(capacity);
+    consumer.bind();
+    for _ in 0..3 {
+        let pushed = (0..100).take_while(|&i| producer.try_push(make(i)).is_ok()).count();
+        assert_eq!(pushed, 100.min(capacity + 16));
+        assert!(consumer.try_iter().map(|item| number(&item)).eq(0..pushed));
+    }
+    producer.try_push(make(0)).unwrap_or_else(|_| unreachable!("there is room"));
+}
+
+#[repr(align(8192))]
+struct Aligned(usize);
+
+/// Slots are allocated zeroed, and not written before they are used.
+const ZEROED: &[Row] = &[
+    ("slots for items without a size", || {
+        let (producer, mut consumer) = bounded(1 << 20);
+        assert_eq!(producer.try_push_many(&mut vec![(); 1 << 20].into()), Ok(1 << 20));
+        assert_eq!(
+            (producer.try_push(()), consumer.try_iter().count()),
+            (Err(TryPushError::Full(())), 1 << 20)
+        );
+    }),
+    ("slots for huge items", || {
+        laps::<[u8; 1 << 13]>(3, |i| [i as u8; 1 << 13], |bytes| bytes[bytes.len() - 1].into());
+        // 2 GiB that nobody touches.
+        drop(Builder::new(1 << 14).bypass(1).build::<[u8; 1 << 17]>());
+    }),
+    ("slots for items aligned to more than a page", || {
+        let is_aligned = |item: &Aligned| {
+            assert_eq!(std::ptr::from_ref(item).addr() % 8192, 0);
+            item.0
+        };
+        laps(1, Aligned, is_aligned);
+        laps(5, Aligned, is_aligned);
+    }),
+];
+
+/// Closing from the producers' side.
+const CLOSED_BY_PRODUCER: &[Row] = &[
+    ("a producer closes an empty queue, twice", || {
+        let (producer, mut consumer) = bounded::<u8>(1);
+        producer.close();
+        producer.close();
+        assert_eq!((consumer.try_pop(), consumer.pop()), (Err(TryPopError::Closed), Err(PopError)));
+        assert_eq!(producer.push(1), Err(PushError::Closed(1)));
+    }),
+    ("a producer closes a full queue while others sleep for room", || {
+        let (producer, mut consumer) = full();
+        let other = producer.clone();
+        let pushing = thread::spawn(move || other.push(2));
+        support::settle();
+        producer.close();
+        assert_eq!(pushing.join().unwrap(), Err(PushError::Closed(2)));
+        assert!(consumer.iter().eq([1]));
+    }),
+    ("a producer closes a queue without a consumer", || {
+        let (producer, consumer) = full();
+        drop(consumer);
+        producer.close();
+        assert_eq!(producer.try_push(2), Err(TryPushError::Closed(2)));
+    }),
+    ("a producer closes its queue when its item is dropped with the consumer", || {
+        struct Closes(Producer<Closes>);
+        impl Drop for Closes {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        let (producer, consumer) = bounded(2);
+        (0..2).for_each(|_| producer.push(Closes(producer.clone())).unwrap());
+        drop(consumer);
+        assert!(producer.is_empty());
+    }),
+    ("a static queue is closed before there was a consumer", || {
+        let queue = StaticQueue::<u8, 1, 0>::new();
+        queue.close();
+        assert_eq!(queue.push_timeout(1, Duration::MAX), Err(PushTimeoutError::Closed(1)));
+        assert_eq!(queue.consumer().unwrap().pop(), Err(PopError));
+        assert!(!queue.consumer().unwrap().is_closed());
+    }),
+];
+
 #[test]
 fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
-    let tables = [TOO_LARGE, BUILDING, FULL, EMPTY, CLOSED, FORGOTTEN, DESTRUCTORS, BATCHES];
+    let tables = [
+        TOO_LARGE,
+        BUILDING,
+        FULL,
+        EMPTY,
+        CLOSED,
+        FORGOTTEN,
+        DESTRUCTORS,
+        BATCHES,
+        ZEROED,
+        CLOSED_BY_PRODUCER,
+    ];
     let rows: usize = tables.into_iter().map(run).sum();
     println!("{rows} bad inputs tried");
     assert!(rows >= 40, "{rows}");

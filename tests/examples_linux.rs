@@ -70,3 +70,13 @@ fn tokio_loop_pops_all_and_lets_others_run() {
     let turns = turns.strip_suffix(" times meanwhile\n").expect(&out);
     assert!(turns.parse::<u32>().unwrap() > 0, "{out}");
 }
+
+#[cfg(feature = "eventfd")]
+#[test]
+fn tokio_workers_pops_all_and_takes_no_other_task_for_the_consumer() {
+    for _ in 0..10 {
+        let (output, out, _) = run("tokio_workers", &[]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(out, "4000 items, sum 7998000, 0 of them through the bypass\n");
+    }
+}

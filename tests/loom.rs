@@ -710,3 +710,51 @@ fn two_queues_in_a_circle_do_not_deadlock() {
 fn three_queues_in_a_circle_do_not_deadlock() {
     pushes_in_a_circle(3, 1);
 }
+
+/// An item that holds a producer of the queue that it is in, and counts its drops.
+struct Holder {
+    _queue: Producer<Holder>,
+    _alive: Arc<()>,
+}
+
+/// [last:P] [looks:A] [looks:C]: what is published while the consumer goes, or afterwards,
+/// is dropped once, also where it holds a producer of its own queue.
+#[test]
+fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
+    model(PREEMPTIONS, || {
+        let (producer, consumer) = Builder::new(2).bypass(0).build();
+        let alive = Arc::new(());
+        let held = alive.clone();
+        let thread = thread::spawn(move || {
+            let holder = Holder { _queue: producer.clone(), _alive: held };
+            drop(producer.try_push(holder));
+        });
+        drop(consumer);
+        thread.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}
+
+/// [last:P] with [gone:C]: a producer that looks for late items in the consumer's place knows what
+/// the consumer has done.
+#[test]
+fn what_the_consumer_has_dropped_is_not_dropped_again_by_a_producer() {
+    /// Counts its drops, with an atomic that orders nothing in the model.
+    struct Counted(&'static std::sync::atomic::AtomicUsize);
+
+    impl Drop for Counted {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    model(PREEMPTIONS, || {
+        let (producer, consumer) = Builder::new(2).bypass(0).build();
+        let drops: &_ = Box::leak(Box::default());
+        assert!(producer.try_push(Counted(drops)).is_ok());
+        let thread = thread::spawn(move || drop(producer));
+        drop(consumer);
+        thread.join().unwrap();
+        assert_eq!(drops.load(std::sync::atomic::Ordering::Relaxed), 1);
+    });
+}

@@ -22,7 +22,7 @@ Usage: logging [OPTIONS] [FILES]...
                           all: bywash, and then what becomes of the others [default: all]
   --capacity N            how many records the queue holds                 [default: 64]
   --bypass N              how many more its consumer may push when it is full
-                                               [default: as the capacity, 16 at least]
+                                 [default: one more than the capacity, 16 at least]
   --producers N           how many threads log lines                       [default: 4]
   --seconds N             for how long, as 3 or 0.5                        [default: 3]
   --signals-per-second N  in total, for all threads (on Linux); 0 for none [default: 4000]
@@ -38,7 +38,8 @@ pub(crate) struct Options {
     /// `None` means all of them.
     pub(crate) queue: Option<Queue>,
     pub(crate) capacity: usize,
-    bypass: Option<usize>,
+    /// `None` is the default.
+    pub(crate) bypass: Option<usize>,
     pub(crate) producers: usize,
     pub(crate) seconds: Duration,
     pub(crate) signals: u32,
@@ -90,13 +91,6 @@ impl Options {
             }
             _ => Ok(Some(options)),
         }
-    }
-
-    /// What the consumer logs while the ring is full waits in the bypass until all that is in the
-    /// ring has been popped. So if one record in ten has a finaliser, the bypass needs a tenth of
-    /// the capacity, and some more room for the consumer's signal handlers.
-    pub(crate) fn bypass(&self) -> usize {
-        self.bypass.unwrap_or(self.capacity.max(16))
     }
 
     /// The command line for the same run on another queue, for `seconds` at most.

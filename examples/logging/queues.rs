@@ -26,10 +26,19 @@ impl Queue {
         ["bywash", "std::sync::mpsc::sync_channel", "crossbeam_channel::bounded"][self as usize]
     }
 
-    pub(crate) fn open(self, capacity: usize, bypass: usize) -> (Box<dyn Sink>, Box<dyn Source>) {
+    pub(crate) fn open(
+        self,
+        capacity: usize,
+        bypass: Option<usize>,
+    ) -> (Box<dyn Sink>, Box<dyn Source>) {
         match self {
             Self::Bywash => {
-                let (producer, consumer) = bywash::Builder::new(capacity).bypass(bypass).build();
+                let builder = bywash::Builder::new(capacity);
+                let builder = match bypass {
+                    Some(slots) => builder.bypass(slots),
+                    None => builder,
+                };
+                let (producer, consumer) = builder.build();
                 (Box::new(producer), Box::new(consumer))
             }
             Self::Std => {

@@ -36,7 +36,7 @@ pub(crate) fn start(
     text: Arc<Text>,
     log: File,
 ) -> io::Result<(&'static Logger, Conductor)> {
-    let (sink, source) = queue.open(options.capacity, options.bypass());
+    let (sink, source) = queue.open(options.capacity, options.bypass);
     let logger = logger::init(sink, options.producers);
     // This comes after the logger, which the handler uses, and before the threads, which inherit
     // the signal mask.

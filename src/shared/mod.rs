@@ -20,6 +20,10 @@ use crate::waits;
 #[cfg(feature = "alloc")]
 use crate::sync::Ordering;
 
+/// The bit of `Shared::producers` that says that the consumer of a queue on the heap has gone.
+#[cfg(feature = "alloc")]
+const CONSUMER_GONE: u64 = 1 << 63;
+
 /// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a cache line that
 /// producers write, one that the consumer writes, one that both mostly read, and one for what is
 /// off the fast path.
@@ -40,6 +44,9 @@ struct Rare<B> {
     bypass_head: Head,
     bypass_slots: B,
     waiters: Waiters,
+    /// After the consumer has gone: how often to look for late items, for the thread that does.
+    #[cfg(feature = "alloc")]
+    looks: AtomicU64,
 }
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
@@ -57,6 +64,8 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                     bypass_head: Head::new(),
                     bypass_slots: bypass,
                     waiters: Waiters::new(),
+                    #[cfg(feature = "alloc")]
+                    looks: AtomicU64::new(0),
                 }),
             }
         }
@@ -90,18 +99,68 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         self.producers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Closes the queue with the last producer.
+    /// Closes the queue with the last producer; drops late items where the consumer has gone.
     #[cfg(feature = "alloc")]
     pub(crate) fn remove_producer(&self) {
         // [last:P] AcqRel, with itself: the last producer closes after all that the others did.
-        if self.producers.fetch_sub(1, Ordering::AcqRel) == 1 {
+        // With [gone:C]: what the consumer did, if it has gone; otherwise what this one published.
+        let before = self.producers.fetch_sub(1, Ordering::AcqRel);
+        if before & CONSUMER_GONE != 0 {
+            self.drop_late_items();
+        } else if before == 1 {
             self.close();
         }
+    }
+
+    /// Leaves the queue, which is closed, without a consumer.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn remove_consumer(&self) {
+        // [gone:C] AcqRel, with [last:P]. No model fails without: under loom each pop ends in a
+        // fence.
+        self.producers.fetch_or(CONSUMER_GONE, Ordering::AcqRel);
+        self.drop_late_items();
+    }
+
+    /// Drops the items that were published after the consumer had looked for the last time. Each
+    /// may hold a producer of this queue, and would keep the queue and itself.
+    ///
+    /// The push itself must not drop them, as it may be in a signal handler. So the consumer looks
+    /// once more, and then each producer that is dropped does: that comes after its own pushes. Of
+    /// several, one looks at a time, again for each that has asked meanwhile.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    fn drop_late_items(&self) {
+        let looks = &self.rare.looks;
+        // [looks:A] AcqRel, with itself and [looks:C].
+        if looks.fetch_add(1, Ordering::AcqRel) != 0 {
+            return;
+        }
+        let mut asked = 1;
+        // SAFETY: the consumer has gone, and the one who counts from 0 is in its place. What it
+        // and earlier ones did happened before: [gone:C], [looks:C].
+        unsafe { self.consumer() }.drop_remaining(|| {
+            // [looks:C] AcqRel, with [looks:A]: what those published who have asked.
+            match looks.compare_exchange(asked, 0, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => true,
+                Err(now) => {
+                    asked = now;
+                    false
+                }
+            }
+        });
     }
 
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
         self.lanes().close();
+        self.parker.notify();
+        self.rare.waiters.notify_all();
+    }
+
+    /// As `close`, for pushers of a static queue, which may be open again by the time that this
+    /// returns: B5.
+    pub(crate) fn close_ring(&self) {
+        self.lanes().close_ring();
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -113,11 +172,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 }
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
-    /// Drops what is left: items that were published after the consumer had gone.
+    /// Drops what is left: in a static queue, what was published after the consumer had gone.
     fn drop(&mut self) {
         waits::before_free(&self.node);
         // SAFETY: nobody else has the queue any more.
-        unsafe { self.consumer() }.drop_remaining();
+        unsafe { self.consumer() }.drop_remaining(|| true);
     }
 }
 

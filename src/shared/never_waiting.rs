@@ -188,14 +188,20 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         self.shared.rare.lost.take(|_| true)
     }
 
-    /// Pops and drops what is left, all of it, whatever the destructors do. The first of their
-    /// panics goes on from here when all is done, unless the thread panics already.
+    /// Pops and drops what is left, all of it, until `is_done`, whatever the destructors do. The
+    /// first of their panics goes on from here when all is done, unless the thread panics already.
     #[cfg(feature = "std")]
-    pub(crate) fn drop_remaining(mut self) {
+    pub(crate) fn drop_remaining(mut self, mut is_done: impl FnMut() -> bool) {
         use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
         let mut panic = None;
-        while let Ok(item) = self.try_pop_again() {
+        loop {
+            let Ok(item) = self.try_pop_again() else {
+                if is_done() {
+                    break;
+                }
+                continue;
+            };
             if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
                 // The first one counts. The others are not dropped: a payload's destructor may
                 // panic too.
@@ -212,30 +218,29 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         }
     }
 
-    /// Pops and drops what is left, all of it, even where a destructor panics. Where a second one
-    /// does, the process aborts, because without `std` a panic cannot be caught.
+    /// Pops and drops what is left, all of it, until `is_done`, even where a destructor panics.
+    /// Where a second one does, the process aborts, because without `std` a panic cannot be caught.
     #[cfg(not(feature = "std"))]
-    pub(crate) fn drop_remaining(self) {
-        struct Remaining<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>>(
-            SharedConsumer<'a, S, B>,
-        );
+    pub(crate) fn drop_remaining(mut self, mut is_done: impl FnMut() -> bool) {
+        /// Calls it when dropped: goes on where a destructor has panicked.
+        struct Finally<F: FnMut()>(F);
 
-        impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Remaining<'_, T, S, B> {
-            fn drop_all(&mut self) {
-                while let Ok(item) = self.0.try_pop_again() {
-                    drop(item);
+        impl<F: FnMut()> Drop for Finally<F> {
+            fn drop(&mut self) {
+                self.0();
+            }
+        }
+
+        let mut is_finished = false;
+        let mut drop_all = Finally(|| {
+            while !is_finished {
+                match self.try_pop_again() {
+                    Ok(item) => drop(item),
+                    Err(_) => is_finished = is_done(),
                 }
             }
-        }
-
-        impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Drop for Remaining<'_, T, S, B> {
-            /// Goes on where a destructor has panicked.
-            fn drop(&mut self) {
-                self.drop_all();
-            }
-        }
-
-        Remaining(self).drop_all();
+        });
+        (drop_all.0)();
     }
 
     /// What is pushed from now on lies at or above these.

@@ -1,0 +1,86 @@
+//! Slots that are never used take no memory: what building, using and dropping a large queue does
+//! to the resident memory of this process. A program of its own, as others would disturb it. For
+//! Linux.
+
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+mod support;
+
+#[cfg(not(all(feature = "std", target_os = "linux", not(loom))))]
+fn main() {
+    println!("skipped: it takes Linux");
+}
+
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+fn main() {
+    support::watch();
+    resident::slots_that_are_never_used_take_no_memory();
+    println!("slots that are never used take no memory ... ok");
+}
+
+#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+mod resident {
+    use std::fs;
+
+    use bywash::{Builder, Consumer, Producer, bounded};
+
+    /// In bytes.
+    fn resident() -> usize {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        // SAFETY: it has no preconditions.
+        pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize
+    }
+
+    /// How many pages this process has touched for the first time.
+    fn faults() -> i64 {
+        // SAFETY: all zeros are a valid one.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: the address is valid.
+        assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
+        usage.ru_minflt
+    }
+
+    const CAPACITY: usize = 100_000;
+    /// A few MiB: the system may hand out 2 MiB at a time.
+    const FEW: usize = 8 << 20;
+    /// All slots together are a hundred thousand pages.
+    const FEW_FAULTS: i64 = 1000;
+
+    fn assert_takes_memory_where_items_are<T>(
+        build: impl FnOnce() -> (Producer<T>, Consumer<T>),
+        item: impl Fn() -> T,
+    ) {
+        let (memory_before, faults_before) = (resident(), faults());
+        let taken = || resident().saturating_sub(memory_before);
+        let (producer, mut consumer) = build();
+        assert!(taken() < FEW, "building took {} bytes", taken());
+        consumer.bind();
+        for _ in 0..10 {
+            producer.push(item()).unwrap();
+            producer.push(item()).unwrap();
+            drop(consumer.pop().unwrap());
+            drop(consumer.pop().unwrap());
+        }
+        producer.push(item()).unwrap();
+        assert!(taken() < FEW, "twenty items took {} bytes", taken());
+        drop(consumer);
+        drop(producer);
+        let faults = faults() - faults_before;
+        assert!(faults < FEW_FAULTS, "{faults} pages were touched, dropping included");
+    }
+
+    #[repr(align(64))]
+    struct Line(#[allow(dead_code, reason = "it is there for its size")] [u8; 4096]);
+
+    #[repr(align(8192))]
+    struct Pages(#[allow(dead_code, reason = "it is there for its size")] [u8; 4096]);
+
+    pub(crate) fn slots_that_are_never_used_take_no_memory() {
+        let _ = (resident(), faults()); // The first time touches pages itself.
+        assert_takes_memory_where_items_are(|| bounded(CAPACITY), || [1_u8; 4096]);
+        assert_takes_memory_where_items_are(|| bounded(CAPACITY), || Line([1; 4096]));
+        assert_takes_memory_where_items_are(|| bounded(CAPACITY), || Pages([1; 4096]));
+        let bypass = || Builder::new(1).bypass(CAPACITY).build();
+        assert_takes_memory_where_items_are(bypass, || [1_u8; 4096]);
+    }
+}
