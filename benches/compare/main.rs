@@ -1,8 +1,8 @@
-//! All queues in turn, each in the same process: `cargo bench --bench compare`.
+//! All queues in turn: `cargo bench --bench compare`.
 //!
-//! The rounds go through all workloads, and for each workload through all queues in turn, so that
-//! whatever else happens on the machine meets all of them. It writes `benches/RESULTS.md` and the
-//! charts in `benches/charts/`.
+//! The rounds go through all workloads, and for each workload through all queues, so that whatever
+//! else happens on the machine meets all of them. A second process measures, and is replaced when a
+//! queue hangs. It writes `benches/RESULTS.md` and the charts in `benches/charts/`.
 
 #[path = "../rivals/mod.rs"]
 mod rivals;

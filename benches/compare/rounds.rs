@@ -207,8 +207,8 @@ impl Measuring<'_> {
     }
 }
 
-/// So many items would have taken `duration`. Not many times more or less: some queues are ten times
-/// as fast in one round as in another.
+/// How many items would have taken `duration`. Some queues are ten times as fast in one round as in
+/// another, so the number changes in steps.
 fn fit(items: u64, elapsed: Duration, duration: Duration) -> u64 {
     let factor = duration.as_secs_f64() / elapsed.as_secs_f64();
     (items as f64 * factor.clamp(0.25, 4.0)).ceil() as u64

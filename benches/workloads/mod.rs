@@ -187,10 +187,9 @@ impl Contestant {
         (self.fits)(workload)
     }
 
-    /// Measures with about so many items. Where that does not end, the process does, after a
-    /// minute.
+    /// Measures with about so many items. Where that does not end, the process does.
     pub(crate) fn run(&self, workload: &Workload, items: u64) -> Sample {
-        end_after(60);
+        end_after(LONGEST);
         workload.seat(Seat::Consumer);
         let sample = (self.run)(workload, items);
         if workload.pinned {
@@ -200,6 +199,9 @@ impl Contestant {
         sample
     }
 }
+
+/// No measurement takes so many seconds, not even while something watches every system call.
+const LONGEST: u32 = 30;
 
 /// All queues, bywash first, and last one locked instruction, and bywash with batches.
 pub(crate) fn contestants() -> Vec<Contestant> {

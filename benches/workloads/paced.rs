@@ -62,14 +62,14 @@ pub(super) fn by_threads<Q: Queue, T: Item>(workload: &Workload, pace: Pace, n: 
     })
 }
 
-/// By `try_put`, in a handler of a signal that interrupts the producer between two calls: so it
-/// works for queues, too, for which it would be a mistake at another moment.
+/// By `try_put`, in a signal handler. The signals come between the calls, where it works even for
+/// queues that a push from a real handler could hang.
 pub(super) fn by_signals<Q: Queue, T: Item>(workload: &Workload, pace: Pace, n: u64) -> Sample {
     run::<Q, T>(workload, pace, n, |sender, clock| {
         let mut took = 0;
         signals::in_handler(&mut || {
+            let mut item = T::with_number(clock.now());
             let start = clock.now();
-            let mut item = T::with_number(start);
             while let Err(back) = sender.try_put(item) {
                 item = back;
             }

@@ -65,13 +65,14 @@ pub(crate) fn print(plan: &Plan, results: &[Results]) {
 }
 
 fn method(plan: &Plan) -> String {
-    let Plan { rounds, measurement, paced_measurement, .. } = plan;
+    let rounds = plan.rounds;
+    let [busy, paced] = [plan.measurement, plan.paced_measurement].map(|time| time.as_millis());
     let mut text = format!(
         "Written by `cargo bench --bench compare`. bywash is measured together with the queues \
          that a Rust program could use instead, its *peers*, and with a few that do less, to show \
          how fast that could be: `rtrb`, and one locked instruction (`compare_exchange`).\n\n\
          {rounds} rounds go through all workloads, and for each workload through all queues in \
-         turn, for {measurement:?} each, or {paced_measurement:?} and more where threads rest. \
+         turn, for {busy} ms each, or {paced} ms and more where threads rest. \
          Figures are medians over the rounds, in nanoseconds per item unless it says otherwise. \
          An item is a `u64` unless it says otherwise.",
     );

@@ -159,8 +159,8 @@ pub(crate) fn counts(counts: &[Counts]) -> String {
     let mut text = String::from(
         "\n## Instructions\n\n\
          Of one call that neither waits nor wakes, with a `u64`, as `--counts` prints them; the \
-         locked ones after the slash. Some of them are the measuring itself, the same for all queues. \
-         Noise does not touch these figures, but they are not times.\n\n",
+         locked ones after the slash. Some of them are the measuring itself, the same for all \
+         queues. Noise does not touch these figures, but they are not times.\n\n",
     );
     let _ = writeln!(text, "| | {} |\n|---|{}", CALLS.join(" | "), "--:|".repeat(CALLS.len()));
     for Counts { name, calls } in counts {

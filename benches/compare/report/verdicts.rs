@@ -22,11 +22,11 @@ pub(crate) fn summary(results: &[Results]) -> String {
              and *slower* where the lower quartile is above 1.\n\n";
     let _ = writeln!(text, "| | comparisons | faster | no difference | slower | ratio, mean |");
     text += "|---|--:|--:|--:|--:|--:|\n";
-    for group in all.chunk_by(|a, b| group(a) == group(b)) {
-        let [faster, same, slower] = counts(group);
-        let mean = geometric_mean(group);
-        let cells = format!("{} | {faster} | {same} | {slower} | {mean:.2}", group.len());
-        let _ = writeln!(text, "| {} | {cells} |", self::group(&group[0]));
+    for of_group in all.chunk_by(|a, b| group(a) == group(b)) {
+        let [faster, same, slower] = counts(of_group);
+        let mean = geometric_mean(of_group);
+        let cells = format!("{} | {faster} | {same} | {slower} | {mean:.2}", of_group.len());
+        let _ = writeln!(text, "| {} | {cells} |", group(&of_group[0]));
     }
     let over = averaged(results);
     let list: Vec<_> = over
