@@ -18,7 +18,7 @@ Usage: cargo bench --bench compare -- [OPTIONS]
   --rounds N      How often everything is measured. With less than 15 it says nothing of who is
                   faster.
   --counts        Counts the instructions of calls, which no noise touches. Fails where bywash takes
-                  more than is written down in benches/compare/counts.rs. x86-64 Linux only.
+                  more than is written down in benches/compare/counts/. x86-64 Linux only.
 ";
 
 pub(crate) enum Command {
