@@ -15,8 +15,10 @@ use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram}
 pub(crate) struct Results {
     pub(crate) workload: Workload,
     pub(crate) lines: Vec<Line>,
-    /// Queues that are left out.
+    /// Queues that are left out because they failed twice in a row.
     pub(crate) failures: Vec<(&'static str, Failure)>,
+    /// Queues that failed, and did not when they were measured again.
+    pub(crate) repeated: Vec<(&'static str, Failure)>,
 }
 
 /// What came out for one queue on one workload.
@@ -81,7 +83,7 @@ impl Results {
                 && format!("{workload}/{}", contestant.name).contains(pattern)
         });
         let lines = entrants.into_iter().map(Line::new).collect();
-        Self { workload, lines, failures: Vec::new() }
+        Self { workload, lines, failures: Vec::new(), repeated: Vec::new() }
     }
 
     pub(crate) fn line(&self, name: &str) -> Option<&Line> {
@@ -132,7 +134,8 @@ struct Measuring<'a> {
 }
 
 impl Measuring<'_> {
-    /// Every queue once, and another one first each time.
+    /// Every queue once, and another one first each time. One that fails has a second chance: it
+    /// may have been the machine.
     fn turn(
         &mut self,
         results: &mut Results,
@@ -144,9 +147,11 @@ impl Measuring<'_> {
         for i in 0..count {
             let line = &mut results.lines[(i + round) % count];
             self.progress.queue(line.name());
-            if let Err(failure) = measure(self, &results.workload, line)? {
-                eprintln!("\n{}/{} {failure}", results.workload, line.name());
-                failures.push((line.name(), failure));
+            let Err(failure) = measure(self, &results.workload, line)? else { continue };
+            eprintln!("\n{}/{} {failure}", results.workload, line.name());
+            match measure(self, &results.workload, line)? {
+                Ok(()) => results.repeated.push((line.name(), failure)),
+                Err(failure) => failures.push((line.name(), failure)),
             }
         }
         results.lines.retain(|line| failures.iter().all(|(failed, _)| *failed != line.name()));

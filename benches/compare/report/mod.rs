@@ -83,13 +83,19 @@ fn method(plan: &Plan) -> String {
     text + "\n\n"
 }
 
-/// Who is not in the tables, and why.
+/// Who is not in the tables, and why; and what else went wrong.
 fn failures(results: &[Results]) -> String {
     let mut text = String::new();
-    for results in results {
-        for (name, failure) in &results.failures {
-            let _ =
-                writeln!(text, "\nLeft out: {name} in `{}`, which {failure}.", results.workload);
+    for Results { workload, failures, repeated, .. } in results {
+        for (name, failure) in failures {
+            let _ = writeln!(text, "\nLeft out: {name} in `{workload}` {failure}, twice in a row.");
+        }
+        for (name, failure) in repeated {
+            let _ = writeln!(
+                text,
+                "\nMeasured again: {name} in `{workload}` {failure}, once. That may have been the \
+                 machine."
+            );
         }
     }
     text
