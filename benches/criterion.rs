@@ -1,9 +1,9 @@
 //! All workloads, one queue at a time.
 //!
-//! `cargo bench` takes about ten minutes, `cargo bench -- --quick` two or three; `cargo bench --
-//! --quick bywash` is a look at bywash alone, and `cargo bench --bench compare -- --quick` one at
-//! all queues, in a minute. Names are `group/workload/params/queue`, and a part of one chooses:
-//! `cargo bench -- blocking/2_to_1`.
+//! `cargo bench` takes about a quarter of an hour, `cargo bench -- --quick` a few minutes; `cargo
+//! bench -- --quick bywash` is a look at bywash alone, and `cargo bench --bench compare -- --quick`
+//! one at all queues, in a minute. Names are `group/workload/params/queue`, and a part of one
+//! chooses: `cargo bench -- blocking/2_to_1`. In the group `paced` the time is processor time.
 
 mod rivals;
 #[allow(dead_code, reason = "the comparison uses the rest")]
@@ -20,12 +20,12 @@ mod groups {
 
     use criterion::{Bencher, Criterion, Throughput};
 
-    use crate::workloads::{Contestant, Kind, Payload, Workload, contestants};
+    use crate::workloads::{Contestant, Kind, Payload, Workload, contestants, paced};
 
-    const PAYLOADS: [Payload; 4] =
-        [Payload::U64, Payload::Bytes64, Payload::Boxed, Payload::Record];
     const OTHER_CAPACITIES: [usize; 3] = [1, 8, 65536];
     const PRODUCERS: [usize; 4] = [1, 2, 4, 16];
+    /// What loggers send.
+    const LOGGED: [Payload; 2] = [Payload::Record, Payload::String];
 
     pub(crate) fn all() {
         let mut criterion = Criterion::default()
@@ -48,6 +48,7 @@ mod groups {
     fn workloads() -> Vec<Workload> {
         let mut all = around(Kind::Uncontended, 1);
         all.extend([1, 1024].map(|capacity| Workload::new(Kind::Full, 1, Payload::U64, capacity)));
+        all.extend(LOGGED.map(|payload| Workload::new(Kind::Full, 1, payload, 1024)));
         for kind in [Kind::Try, Kind::Blocking] {
             all.extend(
                 PRODUCERS.map(|producers| Workload::new(kind, producers, Payload::U64, 1024)),
@@ -55,14 +56,17 @@ mod groups {
             // The one in the middle is there already.
             all.extend(around(kind, 2).into_iter().skip(1));
         }
-        let latencies = [Kind::RoundTripSpinning, Kind::RoundTripSleeping, Kind::WakeUp];
-        all.extend(latencies.map(|kind| Workload::new(kind, 1, Payload::U64, 8)));
+        for kind in [Kind::RoundTripSpinning, Kind::RoundTripSleeping, Kind::WakeUp] {
+            all.push(Workload::new(kind, 1, Payload::U64, 8));
+            all.extend(LOGGED.map(|payload| Workload::new(kind, 1, payload, 8)));
+        }
+        all.extend(paced::ALL);
         all
     }
 
     fn around(kind: Kind, producers: usize) -> Vec<Workload> {
         let mut all: Vec<_> =
-            PAYLOADS.map(|payload| Workload::new(kind, producers, payload, 1024)).into();
+            Payload::ALL.map(|payload| Workload::new(kind, producers, payload, 1024)).into();
         all.extend(
             OTHER_CAPACITIES.map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)),
         );

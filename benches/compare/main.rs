@@ -1,8 +1,8 @@
-//! All queues beside one another in one process: `cargo bench --bench compare`.
+//! All queues in turn: `cargo bench --bench compare`.
 //!
-//! The rounds go through all workloads, and for each workload through all queues in turn, so that
-//! whatever else happens on the machine meets all of them. It writes `benches/RESULTS.md` and the
-//! charts in `benches/charts/`.
+//! The rounds go through all workloads, and for each workload through all queues, so that whatever
+//! else happens on the machine meets all of them. A second process measures, and is replaced when a
+//! queue hangs. It writes `benches/RESULTS.md` and the charts in `benches/charts/`.
 
 #[path = "../rivals/mod.rs"]
 mod rivals;
@@ -10,34 +10,51 @@ mod rivals;
 mod workloads;
 
 mod charts;
+mod counts;
+mod explanations;
 mod machine;
 mod options;
 mod plan;
+mod ratios;
 mod report;
 mod rounds;
 mod upkeep;
+mod worker;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use options::Command;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
 
-    let (plan, folder) = match options::parse()? {
-        Command::Nothing => return Ok(()),
+use options::Command;
+use plan::Plan;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match options::parse()? {
+        Command::Nothing => Ok(()),
+        Command::Counts => counts::check(),
+        Command::Serve => worker::serve(),
         Command::Run { workload, queue, items } => {
-            return upkeep::run_one(&workload, &queue, items);
+            worker::run_one(&workload, &queue, items).map(drop)
         }
         Command::Only { plan, pattern } => {
-            report::print(&rounds::measure(&plan, &pattern));
-            return Ok(());
+            report::print(&plan, &rounds::measure(&plan, &pattern)?);
+            Ok(())
         }
-        Command::Everything { plan, folder } => (plan, folder),
+        Command::Everything { plan, folder } => everything(&plan, &folder),
+    }
+}
+
+fn everything(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let measured = report::Measured {
+        machine: machine::Machine::look(),
+        counts: counts::count_all(),
+        results: rounds::measure(plan, "")?,
+        upkeep: upkeep::Upkeep::measure(plan)?,
     };
-    let machine = machine::Machine::look();
-    let results = rounds::measure(&plan, "");
-    let upkeep = upkeep::Upkeep::measure(&plan);
-    std::fs::create_dir_all(folder.join("charts"))?;
-    charts::write(&results, &folder.join("charts"))?;
+    fs::create_dir_all(folder.join("charts"))?;
+    charts::write(&measured.results, &folder.join("charts"))?;
     let path = folder.join("RESULTS.md");
-    std::fs::write(&path, report::markdown(&machine, &plan, &results, &upkeep))?;
-    println!("\n{}\nWritten to {}", report::targets(&results, &upkeep), path.display());
+    fs::write(&path, report::markdown(plan, &measured))?;
+    println!("\n{}\nWritten to {}", report::short(plan, &measured.results), path.display());
     Ok(())
 }

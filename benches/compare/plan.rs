@@ -1,13 +1,21 @@
-//! What is measured, for how long, and what ought to come out.
+//! What is measured, and for how long.
 
 use std::time::Duration;
 
+use crate::workloads::paced::{self, Pace};
 use crate::workloads::{Kind, Payload, Workload};
 
 pub(crate) struct Plan {
+    /// Whether there is time enough to tell a difference from noise.
+    pub(crate) verdicts: bool,
     pub(crate) rounds: usize,
-    /// How long one queue runs in one round of one workload.
+    /// How long one queue runs in one round of one workload, if it has not many producers.
     pub(crate) measurement: Duration,
+    /// The same where the threads rest most of the time, and how many bursts these are at least.
+    pub(crate) paced_measurement: Duration,
+    pub(crate) bursts: u64,
+    /// What takes longer hangs.
+    pub(crate) limit: Duration,
     /// How long blocked threads are watched.
     pub(crate) watch: Duration,
     /// How many items are sent while system calls are counted.
@@ -15,110 +23,171 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// With fewer rounds one cannot tell a difference from noise.
+    pub(crate) const FEWEST_FOR_VERDICTS: usize = 15;
+
     pub(crate) const FULL: Self = Self {
-        rounds: 11,
-        measurement: Duration::from_millis(60),
+        verdicts: true,
+        rounds: 25,
+        measurement: Duration::from_millis(8),
+        paced_measurement: Duration::from_millis(60),
+        bursts: 40,
+        limit: Duration::from_secs(10),
         watch: Duration::from_secs(10),
         counted_items: 100_000,
     };
 
     pub(crate) const QUICK: Self = Self {
+        verdicts: false,
         rounds: 3,
-        measurement: Duration::from_millis(20),
+        measurement: Duration::from_millis(2),
+        paced_measurement: Duration::from_millis(4),
+        bursts: 10,
+        limit: Duration::from_secs(5),
         watch: Duration::from_secs(2),
-        counted_items: 20_000,
+        counted_items: 10_000,
     };
+
+    /// How long one queue runs in one round of this workload: long enough that the start of many
+    /// threads hardly counts.
+    pub(crate) fn duration(&self, workload: &Workload) -> Duration {
+        const PER_PRODUCER: Duration = Duration::from_micros(500);
+        self.measurement.max(PER_PRODUCER * workload.producers as u32)
+    }
+
+    /// How many items are sent, where that is known beforehand.
+    pub(crate) fn paced_items(&self, workload: &Workload) -> Option<u64> {
+        let pace = workload.kind.pace()?;
+        let bursts = (self.paced_measurement.as_nanos() / pace.period.as_nanos()) as u64;
+        Some(bursts.max(self.bursts) * pace.burst * workload.producers as u64)
+    }
 }
 
-/// A workload with the ratio to the best peer that it should have at most.
-pub(crate) struct Target {
-    pub(crate) name: String,
-    pub(crate) workload: Workload,
-    pub(crate) ratio: f64,
-}
-
-/// At most so many times a locked compare-exchange for an uncontended push and pop.
-pub(crate) const EXCHANGES: f64 = 1.5;
-/// An item of a batch takes at most this part of the time of one that is pushed and popped alone.
-pub(crate) const BATCHES: f64 = 0.333;
-/// From 1 producer to 64, the cost of an item grows to so many times at most.
-pub(crate) const GROWTH: f64 = 2.0;
-/// At most so many futex calls per 1000 items.
-pub(crate) const FUTEX_CALLS: f64 = 20.0;
-/// At most so many milliseconds of processor time for a thread that waits.
-pub(crate) const WAITING: f64 = 1.0;
-/// At most so many bytes beside the slots, which are 16 bytes each for a `u64`.
-pub(crate) const OVERHEAD: f64 = 1024.0;
-
-pub(crate) const UNCONTENDED: Workload = Workload::new(Kind::Uncontended, 1, Payload::U64, 1024);
 pub(crate) const PRODUCERS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
+const CAPACITIES: [usize; 3] = [1, 8, 65536];
+/// What loggers send.
+const LOGGED: [Payload; 2] = [Payload::Record, Payload::String];
+
+const fn u64s(kind: Kind, producers: usize) -> Workload {
+    Workload::new(kind, producers, Payload::U64, 1024)
+}
 
 pub(crate) const fn blocking(producers: usize) -> Workload {
-    Workload::new(Kind::Blocking, producers, Payload::U64, 1024)
+    u64s(Kind::Blocking, producers)
 }
 
-pub(crate) const LATENCIES: [(&str, Workload); 3] = [
-    ("round trip, spinning", Workload::new(Kind::RoundTripSpinning, 1, Payload::U64, 8)),
-    ("round trip, sleeping", Workload::new(Kind::RoundTripSleeping, 1, Payload::U64, 8)),
-    ("wake-up of a sleeper", Workload::new(Kind::WakeUp, 1, Payload::U64, 8)),
+const fn latency(kind: Kind, payload: Payload) -> Workload {
+    Workload::new(kind, 1, payload, 8)
+}
+
+/// What the picture in README shows.
+pub(crate) const HEADLINES: [Workload; 8] = [
+    u64s(Kind::Uncontended, 1),
+    u64s(Kind::Full, 1),
+    u64s(Kind::Try, 2),
+    blocking(1),
+    blocking(4),
+    Workload::new(Kind::Blocking, 2, Payload::Record, 1024),
+    latency(Kind::RoundTripSleeping, Payload::U64),
+    paced::ALL[0],
 ];
 
-pub(crate) fn targets() -> Vec<Target> {
-    let target = |name: &str, ratio, workload| Target { name: name.into(), workload, ratio };
-    let mut all = vec![
-        target("uncontended push + pop", 0.75, UNCONTENDED),
-        target("`try_push` on a full queue", 0.5, Workload::new(Kind::Full, 1, Payload::U64, 1024)),
+/// Of these there is a picture with percentiles.
+pub(crate) const LATENCIES: [Workload; 3] = [
+    latency(Kind::RoundTripSpinning, Payload::U64),
+    latency(Kind::RoundTripSleeping, Payload::U64),
+    latency(Kind::WakeUp, Payload::U64),
+];
+
+/// The mean is over these, and the same pinned.
+pub(crate) fn averaged() -> Vec<Workload> {
+    let busy = [
+        u64s(Kind::Uncontended, 1),
+        u64s(Kind::Full, 1),
+        u64s(Kind::Try, 1),
+        u64s(Kind::Try, 2),
+        u64s(Kind::Try, 4),
+        blocking(1),
+        blocking(2),
+        blocking(4),
+        blocking(8),
+        blocking(16),
+        Workload::new(Kind::Blocking, 2, Payload::U64, 8),
+        Workload::new(Kind::Blocking, 2, Payload::Bytes64, 1024),
+        Workload::new(Kind::Blocking, 2, Payload::Record, 1024),
     ];
-    for producers in [1, 2, 4] {
-        let name = format!("spinning, {}", count(producers));
-        all.push(target(&name, 0.5, Workload::new(Kind::Try, producers, Payload::U64, 1024)));
-    }
-    all.extend(blocking_targets(Kind::Blocking, |ratio| ratio));
-    all.push(target(LATENCIES[0].0, 0.7, LATENCIES[0].1));
-    all.push(target(LATENCIES[1].0, 0.6, LATENCIES[1].1));
-    all.extend(blocking_targets(Kind::BlockingBusy, |_| 1.0));
-    all
-}
-
-fn blocking_targets(kind: Kind, ratio: fn(f64) -> f64) -> impl Iterator<Item = Target> {
-    let producers =
-        [1, 2, 4, 16].map(|n| (count(n), 0.5, Workload::new(kind, n, Payload::U64, 1024)));
-    let others = [
-        (", capacity 8", 0.5, Payload::U64, 8),
-        (", 64-byte items", 0.8, Payload::Bytes64, 1024),
-        (", `Box`", 0.9, Payload::Boxed, 1024),
-    ]
-    .map(|(what, ratio, payload, capacity)| {
-        (count(2) + what, ratio, Workload::new(kind, 2, payload, capacity))
-    });
-    let busy = if kind == Kind::BlockingBusy { ", a core busy" } else { "" };
-    producers.into_iter().chain(others).map(move |(what, most, workload)| Target {
-        name: format!("blocking{busy}, {what}"),
-        workload,
-        ratio: ratio(most),
-    })
-}
-
-fn count(producers: usize) -> String {
-    format!("{producers} producer{}", if producers == 1 { "" } else { "s" })
+    [&busy[..], &LATENCIES[..2]].concat().into_iter().flat_map(with_pinned).collect()
 }
 
 /// All workloads, in the order of the report.
 pub(crate) fn workloads() -> Vec<Workload> {
-    let mut all: Vec<_> = targets().into_iter().map(|target| target.workload).collect();
+    let mut all = vec![u64s(Kind::Uncontended, 1)];
+    all.extend(around(Kind::Uncontended, 1));
+    all.push(u64s(Kind::Full, 1));
+    all.extend(LOGGED.map(|payload| Workload::new(Kind::Full, 1, payload, 1024)));
+    all.extend([1, 2, 4, 16].map(|producers| u64s(Kind::Try, producers)));
+    all.extend(around(Kind::Try, 2));
     all.extend(PRODUCERS.map(blocking));
-    all.push(Workload::new(Kind::Try, 16, Payload::U64, 1024));
-    all.push(LATENCIES[2].1);
-    for (kind, producers) in [(Kind::Uncontended, 1), (Kind::Try, 2), (Kind::Blocking, 2)] {
-        all.extend(
-            [1, 8, 65536].map(|capacity| Workload::new(kind, producers, Payload::U64, capacity)),
-        );
-        let payloads = [Payload::Bytes64, Payload::Boxed, Payload::Record];
-        all.extend(payloads.map(|payload| Workload::new(kind, producers, payload, 1024)));
+    all.extend(around(Kind::Blocking, 2));
+    all.extend([1, 2, 4, 16].map(|producers| u64s(Kind::BlockingBusy, producers)));
+    all.extend(
+        around(Kind::BlockingBusy, 2).filter(|workload| workload.capacity.is_multiple_of(8)),
+    );
+    for of_one_kind in LATENCIES {
+        all.push(of_one_kind);
+        all.extend(LOGGED.map(|payload| latency(of_one_kind.kind, payload)));
     }
-    all.sort_by_key(|w| {
-        (w.kind as u8, w.payload as u8, w.capacity != 1024, w.capacity, w.producers)
-    });
-    all.dedup();
-    all
+    all.extend(paced::ALL);
+    all.into_iter().flat_map(with_pinned).collect()
+}
+
+/// The other capacities and payloads.
+fn around(kind: Kind, producers: usize) -> impl Iterator<Item = Workload> {
+    let capacities = CAPACITIES
+        .map(move |capacity| Workload::new(kind, producers, Payload::U64, capacity))
+        .into_iter();
+    let payloads = Payload::ALL.into_iter().filter(|&payload| payload != Payload::U64);
+    capacities.chain(payloads.map(move |payload| Workload::new(kind, producers, payload, 1024)))
+}
+
+fn with_pinned(workload: Workload) -> impl Iterator<Item = Workload> {
+    [Some(workload), workload.pinned()].into_iter().flatten()
+}
+
+/// In words.
+pub(crate) fn describe(workload: &Workload) -> String {
+    let Workload { kind, producers, .. } = *workload;
+    let producers = format!("{producers} producer{}", if producers == 1 { "" } else { "s" });
+    let mut text = match kind {
+        Kind::Uncontended => "push and pop on one thread".into(),
+        Kind::Full => "`try_push` on a full queue".into(),
+        Kind::Try => format!("spinning, {producers}"),
+        Kind::Blocking => format!("blocking, {producers}"),
+        Kind::BlockingBusy => format!("blocking, a core busy, {producers}"),
+        Kind::RoundTripSpinning => "round trip, spinning".into(),
+        Kind::RoundTripSleeping => "round trip, sleeping".into(),
+        Kind::WakeUp => "wake-up of a sleeper".into(),
+        Kind::Paced(pace) => format!("{producers}, {}", describe_pace(pace)),
+        Kind::Signals(pace) => format!("a signal handler, {}", describe_pace(pace)),
+    };
+    text += match workload.payload {
+        Payload::U64 => "",
+        Payload::Bytes64 => ", 64 bytes",
+        Payload::Boxed => ", `Box`",
+        Payload::Record => ", 200-byte records",
+        Payload::String => ", `String`",
+    };
+    let usual = if LATENCIES.iter().any(|latency| latency.kind == kind) { 8 } else { 1024 };
+    if workload.capacity != usual {
+        text += &format!(", capacity {}", workload.capacity);
+    }
+    text + if workload.pinned { ", pinned" } else { "" }
+}
+
+fn describe_pace(Pace { burst, period }: Pace) -> String {
+    let items = if burst == 1 { "item" } else { "items" };
+    match period.as_micros() {
+        micros if micros % 1000 == 0 => format!("{burst} {items} every {} ms", micros / 1000),
+        micros => format!("{burst} {items} every {micros} µs"),
+    }
 }

@@ -1,30 +1,50 @@
 //! The measuring itself.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{self, IsTerminal, stderr};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
 use crate::plan::{Plan, workloads};
+use crate::ratios::{Figure, quantile};
 use crate::rivals::Role;
+use crate::worker::{Failure, Worker};
 use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
 
 /// What came out for one workload, bywash first.
 pub(crate) struct Results {
     pub(crate) workload: Workload,
     pub(crate) lines: Vec<Line>,
+    /// Queues that are left out because they failed twice in a row.
+    pub(crate) failures: Vec<(&'static str, Failure)>,
+    /// Queues that failed, and did not when they were measured again.
+    pub(crate) repeated: Vec<(&'static str, Failure)>,
 }
 
 /// What came out for one queue on one workload.
 pub(crate) struct Line {
     contestant: Contestant,
     items: u64,
-    /// Nanoseconds per item, one a round.
-    pub(crate) rounds: Vec<f64>,
-    pub(crate) histogram: Histogram<u64>,
+    pub(crate) rounds: Vec<Round>,
+    /// Over all rounds.
+    pub(crate) call: Histogram<u64>,
+    pub(crate) delivery: Histogram<u64>,
+}
+
+/// What came out in one round, in nanoseconds.
+pub(crate) struct Round {
+    pub(crate) time: f64,
+    pub(crate) call_50: f64,
+    pub(crate) call_99: f64,
+    pub(crate) switches: f64,
 }
 
 impl Line {
+    fn new(contestant: Contestant) -> Self {
+        let (call, delivery) = (new_histogram(), new_histogram());
+        Self { contestant, items: 0, rounds: Vec::new(), call, delivery }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         self.contestant.name
     }
@@ -33,12 +53,39 @@ impl Line {
         self.contestant.role
     }
 
-    pub(crate) fn median(&self) -> f64 {
-        quantile(&self.rounds, 0.5)
+    pub(crate) fn values(&self, figure: Figure) -> Vec<f64> {
+        self.rounds.iter().map(|round| figure.of(round)).collect()
+    }
+
+    pub(crate) fn median(&self, figure: Figure) -> f64 {
+        quantile(&self.values(figure), 0.5)
+    }
+
+    fn add(&mut self, sample: Sample) {
+        let call = |quantile| sample.call.value_at_quantile(quantile).max(1) as f64;
+        self.rounds.push(Round {
+            time: sample.nanos_per_item,
+            call_50: call(0.5),
+            call_99: call(0.99),
+            switches: sample.switches_per_item,
+        });
+        self.call += sample.call;
+        self.delivery += sample.delivery;
     }
 }
 
 impl Results {
+    /// The queues that take part and whose names match.
+    fn new(workload: Workload, pattern: &str) -> Self {
+        let mut entrants = contestants();
+        entrants.retain(|contestant| {
+            contestant.fits(&workload)
+                && format!("{workload}/{}", contestant.name).contains(pattern)
+        });
+        let lines = entrants.into_iter().map(Line::new).collect();
+        Self { workload, lines, failures: Vec::new(), repeated: Vec::new() }
+    }
+
     pub(crate) fn line(&self, name: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.name() == name)
     }
@@ -47,102 +94,129 @@ impl Results {
         self.lines.iter().find(|line| line.role() == Role::Ours)
     }
 
-    pub(crate) fn batches(&self) -> Option<&Line> {
-        self.lines.iter().find(|line| line.role() == Role::Batches)
+    /// The best first.
+    pub(crate) fn peers(&self, figure: Figure) -> Vec<&Line> {
+        let mut peers: Vec<_> =
+            self.lines.iter().filter(|line| line.role() == Role::Peer).collect();
+        peers.sort_by(|a, b| a.median(figure).total_cmp(&b.median(figure)));
+        peers
     }
-
-    pub(crate) fn best_peer(&self) -> Option<&Line> {
-        let peers = self.lines.iter().filter(|line| line.role() == Role::Peer);
-        peers.min_by(|a, b| a.median().total_cmp(&b.median()))
-    }
-}
-
-/// Of the sorted values, the one that stands there.
-pub(crate) fn quantile(values: &[f64], quantile: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * quantile).round() as usize]
 }
 
 /// Measures what `pattern` is part of the name of.
-pub(crate) fn measure(plan: &Plan, pattern: &str) -> Vec<Results> {
+pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
     let mut all: Vec<_> =
-        workloads().into_iter().map(|workload| entrants(workload, pattern)).collect();
+        workloads().into_iter().map(|workload| Results::new(workload, pattern)).collect();
     all.retain(|results| !results.lines.is_empty());
-    let steps = (plan.rounds + 1) * all.len();
-    let mut progress = Progress { start: Instant::now(), steps, done: 0, step: String::new() };
+    let progress = Progress::new((plan.rounds + 1) * all.len());
+    let mut measuring = Measuring { plan, worker: Worker::start()?, progress };
     for results in &mut all {
-        progress.step(&format!("warm-up, {}", results.workload));
-        for line in &mut results.lines {
-            progress.queue(line.name());
-            line.items = enough_items(&line.contestant, &results.workload, plan.measurement);
-        }
+        measuring.progress.step(&format!("warm-up, {}", results.workload));
+        measuring.turn(results, 0, Measuring::warm_up)?;
     }
     for round in 0..plan.rounds {
         for results in &mut all {
-            progress.step(&format!("round {} of {}, {}", round + 1, plan.rounds, results.workload));
-            measure_round(results, round, plan.measurement, &progress);
+            let what = format!("round {} of {}, {}", round + 1, plan.rounds, results.workload);
+            measuring.progress.step(&what);
+            measuring.turn(results, round, Measuring::round)?;
         }
     }
-    eprintln!("\nmeasured for {} s", progress.start.elapsed().as_secs());
-    all
+    eprintln!("\nmeasured for {} s", measuring.progress.start.elapsed().as_secs());
+    Ok(all)
 }
 
-fn entrants(workload: Workload, pattern: &str) -> Results {
-    let mut lines = Vec::new();
-    for contestant in contestants() {
-        if contestant.fits(&workload) && format!("{workload}/{}", contestant.name).contains(pattern)
-        {
-            lines.push(Line {
-                contestant,
-                items: 0,
-                rounds: Vec::new(),
-                histogram: new_histogram(),
-            });
+type Outcome = io::Result<Result<(), Failure>>;
+
+struct Measuring<'a> {
+    plan: &'a Plan,
+    worker: Worker,
+    progress: Progress,
+}
+
+impl Measuring<'_> {
+    /// Every queue once, and another one first each time. One that fails has a second chance: it
+    /// may have been the machine.
+    fn turn(
+        &mut self,
+        results: &mut Results,
+        round: usize,
+        measure: fn(&mut Self, &Workload, &mut Line) -> Outcome,
+    ) -> io::Result<()> {
+        let count = results.lines.len();
+        let mut failures = Vec::new();
+        for i in 0..count {
+            let line = &mut results.lines[(i + round) % count];
+            self.progress.queue(line.name());
+            let Err(failure) = measure(self, &results.workload, line)? else { continue };
+            eprintln!("\n{}/{} {failure}", results.workload, line.name());
+            match measure(self, &results.workload, line)? {
+                Ok(()) => results.repeated.push((line.name(), failure)),
+                Err(failure) => failures.push((line.name(), failure)),
+            }
+        }
+        results.lines.retain(|line| failures.iter().all(|(failed, _)| *failed != line.name()));
+        results.failures.extend(failures);
+        Ok(())
+    }
+
+    /// Finds out how many items take as long as a measurement should.
+    fn warm_up(&mut self, workload: &Workload, line: &mut Line) -> Outcome {
+        let paced = self.plan.paced_items(workload);
+        line.items = paced.unwrap_or(64);
+        loop {
+            let elapsed = match self.sample(workload, line)? {
+                Ok((_, elapsed)) => elapsed,
+                Err(failure) => return Ok(Err(failure)),
+            };
+            if paced.is_some() {
+                return Ok(Ok(()));
+            }
+            let duration = self.plan.duration(workload);
+            if elapsed > duration / 3 {
+                line.items = fit(line.items, elapsed, duration);
+                return Ok(Ok(()));
+            }
+            line.items *= 3;
         }
     }
-    Results { workload, lines }
-}
 
-/// How many items take about `duration`. It warms up by the way.
-fn enough_items(contestant: &Contestant, workload: &Workload, duration: Duration) -> u64 {
-    let mut items = 64;
-    loop {
-        let elapsed = run(contestant, workload, items).1;
-        if elapsed > duration / 3 {
-            return (items as f64 * (duration.as_secs_f64() / elapsed.as_secs_f64())).ceil() as u64;
+    fn round(&mut self, workload: &Workload, line: &mut Line) -> Outcome {
+        let (sample, elapsed) = match self.sample(workload, line)? {
+            Ok(measured) => measured,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if self.plan.paced_items(workload).is_none() {
+            line.items = fit(line.items, elapsed, self.plan.duration(workload));
         }
-        items *= 3;
+        line.add(sample);
+        Ok(Ok(()))
+    }
+
+    /// A sample, and the time it took: without that to start the threads, where it was not among
+    /// what was measured.
+    fn sample(
+        &mut self,
+        workload: &Workload,
+        line: &Line,
+    ) -> io::Result<Result<(Sample, Duration), Failure>> {
+        let start = Instant::now();
+        let sample =
+            self.worker.measure(&line.contestant, workload, line.items, self.plan.limit)?;
+        Ok(sample.map(|sample| {
+            if sample.delivery.is_empty() {
+                let nanos = sample.nanos_per_item * line.items as f64;
+                return (sample, Duration::from_nanos(nanos as u64));
+            }
+            (sample, start.elapsed())
+        }))
     }
 }
 
-/// A sample, and the time it took: without that to start the threads, where it was not among what
-/// was measured.
-fn run(contestant: &Contestant, workload: &Workload, items: u64) -> (Sample, Duration) {
-    let start = Instant::now();
-    let sample = contestant.run(workload, items);
-    let elapsed = match sample.histogram {
-        Some(_) => start.elapsed(),
-        None => Duration::from_secs_f64(sample.nanos_per_item * items as f64 / 1e9),
-    };
-    (sample, elapsed)
-}
-
-/// Every queue once, and another one first each time.
-fn measure_round(results: &mut Results, round: usize, duration: Duration, progress: &Progress) {
-    let count = results.lines.len();
-    for i in 0..count {
-        let line = &mut results.lines[(i + round) % count];
-        progress.queue(line.name());
-        let (sample, elapsed) = run(&line.contestant, &results.workload, line.items);
-        // Some are ten times as fast in one round as in another.
-        let correction = duration.as_secs_f64() / elapsed.as_secs_f64();
-        line.items = (line.items as f64 * correction.clamp(0.25, 4.0)).ceil() as u64;
-        line.rounds.push(sample.nanos_per_item);
-        if let Some(histogram) = sample.histogram {
-            line.histogram += histogram;
-        }
-    }
+/// How many items would have taken `duration`. Some queues are ten times as fast in one round as in
+/// another, so the number changes in steps.
+fn fit(items: u64, elapsed: Duration, duration: Duration) -> u64 {
+    let factor = duration.as_secs_f64() / elapsed.as_secs_f64();
+    (items as f64 * factor.clamp(0.25, 4.0)).ceil() as u64
 }
 
 /// One line a step with all queues in it; on a terminal one line in all, and the queue that runs.
@@ -154,6 +228,10 @@ struct Progress {
 }
 
 impl Progress {
+    fn new(steps: usize) -> Self {
+        Self { start: Instant::now(), steps, done: 0, step: String::new() }
+    }
+
     fn step(&mut self, what: &str) {
         let left = match self.done {
             0 => String::new(),

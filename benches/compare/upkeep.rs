@@ -1,8 +1,8 @@
-//! What a queue costs beside time: system calls, processor time while nothing happens, memory.
+//! What a queue costs besides time: system calls, processor time while nothing happens, memory.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::error::Error;
 use std::fs;
+use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use crate::plan::{Plan, blocking};
 use crate::rivals::{Queue, Receiver, Sender, for_each_queue};
+use crate::worker::Worker;
+use crate::workloads::threads::thread_time;
 use crate::workloads::{Workload, contestants};
 
 /// With so many producers system calls are counted.
@@ -30,23 +32,18 @@ pub(crate) struct Line {
 }
 
 impl Upkeep {
-    pub(crate) fn measure(plan: &Plan) -> Self {
+    pub(crate) fn measure(plan: &Plan) -> io::Result<Self> {
+        let names = for_each_queue!(name).map(|name| name());
         let memory = for_each_queue!(memory).map(|memory| memory());
-        eprintln!("watching blocked threads for {} s", plan.watch.as_secs());
-        let idle = thread::scope(|scope| {
-            let watchers = for_each_queue!(idle).map(|idle| scope.spawn(move || idle(plan.watch)));
-            watchers.map(|watcher| watcher.join().expect("no rival panics"))
-        });
+        let idle = watch_all(&names, plan)?;
         let mut lines = Vec::new();
-        for ((name, memory), idle) in
-            for_each_queue!(name).into_iter().map(|name| name()).zip(memory).zip(idle)
-        {
+        for ((name, memory), idle) in names.into_iter().zip(memory).zip(idle) {
             eprintln!("counting system calls of {name}");
             let futex_calls =
                 COUNTED_PRODUCERS.map(|producers| futex_calls(name, &blocking(producers), plan));
             lines.push(Line { name, memory, idle, futex_calls: futex_calls.into() });
         }
-        Self { lines, watched: plan.watch }
+        Ok(Self { lines, watched: plan.watch })
     }
 }
 
@@ -54,20 +51,36 @@ fn name<Q: Queue>() -> &'static str {
     Q::NAME
 }
 
-/// Runs one queue on one workload, and nothing else.
-pub(crate) fn run_one(workload: &str, queue: &str, items: u64) -> Result<(), Box<dyn Error>> {
-    let workloads = crate::plan::workloads();
-    let workload =
-        workloads.iter().find(|known| known.to_string() == workload).ok_or("no such workload")?;
-    let contestant =
-        contestants().into_iter().find(|known| known.name == queue).ok_or("no such queue")?;
-    contestant.run(workload, items);
-    Ok(())
+fn fits(queue: &str, workload: &Workload) -> bool {
+    contestants().iter().any(|known| known.name == queue && known.fits(workload))
+}
+
+/// All at the same time, each in a process of its own.
+fn watch_all(names: &[&str], plan: &Plan) -> io::Result<Vec<Option<Idle>>> {
+    eprintln!("watching blocked threads for {} s", plan.watch.as_secs());
+    let mut workers = Vec::new();
+    for name in names {
+        let sleeps = fits(name, &blocking(1));
+        let mut worker = sleeps.then(Worker::start).transpose()?;
+        if let Some(worker) = &mut worker {
+            worker.watch(name, plan.watch);
+        }
+        workers.push(worker);
+    }
+    let mut all = Vec::new();
+    for (name, worker) in names.iter().zip(workers) {
+        let idle = worker.map(|mut worker| worker.watched(plan.watch + plan.limit));
+        if let Some(Err(failure)) = &idle {
+            eprintln!("{name}: watching it {failure}");
+        }
+        all.push(idle.and_then(Result::ok));
+    }
+    Ok(all)
 }
 
 /// Per 1000 items, by running this program under `strace`.
 fn futex_calls(queue: &str, workload: &Workload, plan: &Plan) -> Option<f64> {
-    if !contestants().iter().any(|known| known.name == queue && known.fits(workload)) {
+    if !fits(queue, workload) {
         return None;
     }
     let table = concat!(env!("CARGO_TARGET_TMPDIR"), "/strace");
@@ -96,7 +109,14 @@ pub(crate) struct Idle {
     pub(crate) producer: Duration,
 }
 
-fn idle<Q: Queue>(watch: Duration) -> Option<Idle> {
+/// Watches the queue of this name.
+pub(crate) fn idle(queue: &str, watch: Duration) -> Option<Idle> {
+    let names = for_each_queue!(name).map(|name| name());
+    let position = names.iter().position(|name| *name == queue)?;
+    for_each_queue!(idle_queue)[position](watch)
+}
+
+fn idle_queue<Q: Queue>(watch: Duration) -> Option<Idle> {
     if !Q::SLEEPS {
         return None;
     }
@@ -121,20 +141,6 @@ fn idle<Q: Queue>(watch: Duration) -> Option<Idle> {
             |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("no rival panics");
         Some(Idle { consumer: time(consumer), producer: time(producer) })
     })
-}
-
-/// How long this thread has had a processor.
-#[cfg(unix)]
-fn thread_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: there is room for the time.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[cfg(not(unix))]
-fn thread_time() -> Duration {
-    Duration::ZERO
 }
 
 /// Bytes on the heap for 1024 `u64`.

@@ -1,0 +1,60 @@
+//! How many instructions a call takes, and how many of them are locked: figures without noise.
+
+use std::error::Error;
+
+/// What one call took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) instructions: usize,
+    pub(crate) locked: usize,
+}
+
+/// What the calls of [`CALLS`] took.
+pub(crate) struct Counts {
+    pub(crate) name: &'static str,
+    pub(crate) calls: [Count; 4],
+}
+
+pub(crate) const CALLS: [&str; 4] = ["push", "pop", "push when full", "pop when empty"];
+
+const fn at_most(instructions: usize, locked: usize) -> Count {
+    Count { instructions, locked }
+}
+
+/// What bywash may take. Change a figure when the code or the compiler has made it better, or when
+/// it is worth what it costs.
+const LIMITS: [Count; 4] = [at_most(42, 1), at_most(45, 0), at_most(49, 0), at_most(159, 0)];
+
+/// Prints all counts. Fails where bywash takes more than it may.
+pub(crate) fn check() -> Result<(), Box<dyn Error>> {
+    let all = count_all();
+    for Counts { name, calls } in &all {
+        println!("{name}:");
+        for (call, Count { instructions, locked }) in CALLS.iter().zip(calls) {
+            println!("  {call}: {instructions} instructions, {locked} locked");
+        }
+    }
+    let ours = all.first().ok_or("only x86-64 Linux can count")?;
+    for ((call, count), limit) in CALLS.iter().zip(ours.calls).zip(LIMITS) {
+        if count.instructions > limit.instructions || count.locked > limit.locked {
+            return Err(format!("bywash's {call} takes {count:?}, and may take {limit:?}").into());
+        }
+        if count != limit {
+            println!("bywash's {call} takes less than it may: write down {count:?}");
+        }
+    }
+    Ok(())
+}
+
+pub(crate) use stepped::count_all;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod stepped {
+    /// Of all queues, bywash first. None here.
+    pub(crate) fn count_all() -> Vec<super::Counts> {
+        Vec::new()
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod stepped;

@@ -1,0 +1,106 @@
+//! bywash and the best peer of each workload: how many times as long, and whether that is noise.
+
+use crate::plan;
+use crate::rounds::{Line, Results, Round};
+
+/// What is compared. Less is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Figure {
+    /// Per item; of processor time where the threads rest.
+    Time,
+    /// At the 50th and 99th percentile of a round, of a call that pushes.
+    Call50,
+    Call99,
+    /// Per item.
+    Switches,
+}
+
+impl Figure {
+    pub(crate) fn of(self, round: &Round) -> f64 {
+        match self {
+            Self::Time => round.time,
+            Self::Call50 => round.call_50,
+            Self::Call99 => round.call_99,
+            Self::Switches => round.switches,
+        }
+    }
+
+    /// What a workload is judged by.
+    fn judged(results: &Results) -> &'static [Self] {
+        match results.workload.kind.pace() {
+            Some(_) => &[Self::Time, Self::Call50, Self::Call99],
+            None => &[Self::Time],
+        }
+    }
+}
+
+/// Of the sorted values, the one at this place from 0 to 1.
+pub(crate) fn quantile(values: &[f64], quantile: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[((sorted.len() - 1) as f64 * quantile).round() as usize]
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Faster,
+    NoDifference,
+    Slower,
+}
+
+/// bywash and its best peer on one workload.
+pub(crate) struct Comparison<'a> {
+    pub(crate) results: &'a Results,
+    pub(crate) figure: Figure,
+    pub(crate) ours: &'a Line,
+    pub(crate) peer: &'a Line,
+    /// Of the ratios of all rounds: the lower quartile, the median, the upper quartile.
+    pub(crate) quartiles: [f64; 3],
+}
+
+impl<'a> Comparison<'a> {
+    /// There is none where bywash or all peers failed or were not asked for.
+    pub(crate) fn new(results: &'a Results, figure: Figure) -> Option<Self> {
+        let (ours, peer) = (results.ours()?, *results.peers(figure).first()?);
+        let pairs = ours.rounds.iter().zip(&peer.rounds);
+        let ratios: Vec<_> = pairs.map(|(ours, peer)| figure.of(ours) / figure.of(peer)).collect();
+        let quartiles = [0.25, 0.5, 0.75].map(|place| quantile(&ratios, place));
+        Some(Self { results, figure, ours, peer, quartiles })
+    }
+
+    pub(crate) fn verdict(&self) -> Verdict {
+        match self.quartiles {
+            [_, _, upper] if upper < 1.0 => Verdict::Faster,
+            [lower, ..] if lower > 1.0 => Verdict::Slower,
+            _ => Verdict::NoDifference,
+        }
+    }
+
+    pub(crate) fn ratio(&self) -> f64 {
+        self.quartiles[1]
+    }
+}
+
+/// All that there are.
+pub(crate) fn comparisons(results: &[Results]) -> Vec<Comparison<'_>> {
+    let judged = results
+        .iter()
+        .flat_map(|results| Figure::judged(results).iter().map(move |figure| (results, *figure)));
+    judged.filter_map(|(results, figure)| Comparison::new(results, figure)).collect()
+}
+
+/// The comparisons that the mean is over.
+pub(crate) fn averaged(results: &[Results]) -> Vec<Comparison<'_>> {
+    let find = |workload| results.iter().find(|results| results.workload == workload);
+    let found = plan::averaged().into_iter().filter_map(find);
+    found.filter_map(|results| Comparison::new(results, Figure::Time)).collect()
+}
+
+pub(crate) fn geometric_mean<'a>(comparisons: impl IntoIterator<Item = &'a Comparison<'a>>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for comparison in comparisons {
+        sum += comparison.ratio().ln();
+        count += 1;
+    }
+    (sum / f64::from(count)).exp()
+}

@@ -1,0 +1,130 @@
+//! The results as text.
+
+mod tables;
+mod verdicts;
+
+use std::fmt::Write;
+
+use crate::counts::Counts;
+use crate::machine::Machine;
+use crate::plan::{HEADLINES, Plan, describe};
+use crate::ratios::{Comparison, Figure};
+use crate::rounds::Results;
+use crate::upkeep::Upkeep;
+use crate::workloads::can_pin_apart;
+
+pub(crate) struct Measured {
+    pub(crate) machine: Machine,
+    pub(crate) counts: Vec<Counts>,
+    pub(crate) results: Vec<Results>,
+    pub(crate) upkeep: Upkeep,
+}
+
+/// The whole report.
+pub(crate) fn markdown(plan: &Plan, measured: &Measured) -> String {
+    let Measured { machine, counts, results, upkeep } = measured;
+    let verdicts = if plan.verdicts { verdicts::markdown(results) } else { String::new() };
+    let sections = [
+        format!("# Results\n\n{}", method(plan)),
+        machine.markdown(),
+        failures(results),
+        "\n![Time per item of bywash, the best peer and the median peer](charts/ratio.svg)\n"
+            .into(),
+        verdicts,
+        tables::paced(results),
+        "\n![Processor time per item of bywash, the best peer and the median peer]\
+         (charts/light.svg)\n"
+            .into(),
+        tables::groups(results),
+        "\n![Throughput by number of producers](charts/throughput.svg)\n".into(),
+        tables::latencies(results),
+        "\n![Latency percentiles](charts/latency.svg)\n".into(),
+        tables::counts(counts),
+        tables::upkeep(upkeep),
+    ];
+    sections.concat()
+}
+
+/// What is printed at the end.
+pub(crate) fn short(plan: &Plan, results: &[Results]) -> String {
+    let mut text = headlines(results);
+    if plan.verdicts {
+        let _ = writeln!(text, "\n{}", verdicts::summary(results));
+    } else {
+        text += "\nToo little was measured to say who is faster.\n";
+    }
+    text + &failures(results)
+}
+
+/// Prints what was measured of a few workloads.
+pub(crate) fn print(plan: &Plan, results: &[Results]) {
+    let tables =
+        [tables::paced(results), tables::groups(results), tables::latencies(results)].concat();
+    let verdicts = if plan.verdicts { verdicts::lists(results) } else { String::new() };
+    println!("{tables}{verdicts}{}", failures(results));
+}
+
+fn method(plan: &Plan) -> String {
+    let rounds = plan.rounds;
+    let [busy, paced] = [plan.measurement, plan.paced_measurement].map(|time| time.as_millis());
+    let mut text = format!(
+        "Written by `cargo bench --bench compare`. bywash is measured together with the queues \
+         that a Rust program could use instead, its *peers*, and with a few that do less, to show \
+         how fast that could be: `rtrb`, and one locked instruction (`compare_exchange`).\n\n\
+         {rounds} rounds go through all workloads, and for each workload through all queues in \
+         turn, for {busy} ms each, or {paced} ms and more where threads rest. \
+         Figures are medians over the rounds, in nanoseconds per item unless it says otherwise. \
+         An item is a `u64` unless it says otherwise.",
+    );
+    if can_pin_apart() {
+        text += " Workloads are measured twice: the system decides which thread runs on which \
+                 core, or (*pinned*) the consumer has one core, and the producers the others.";
+    }
+    text + "\n\n"
+}
+
+/// Who is not in the tables, and why; and what else went wrong.
+fn failures(results: &[Results]) -> String {
+    let mut text = String::new();
+    for Results { workload, failures, repeated, .. } in results {
+        for (name, failure) in failures {
+            let _ = writeln!(text, "\nLeft out: {name} in `{workload}` {failure}, twice in a row.");
+        }
+        for (name, failure) in repeated {
+            let _ = writeln!(
+                text,
+                "\nMeasured again: {name} in `{workload}` {failure}, once. That may have been the \
+                 machine."
+            );
+        }
+    }
+    text
+}
+
+/// A few workloads, with the best peer of each.
+fn headlines(results: &[Results]) -> String {
+    let mut text = String::from("Nanoseconds per item:\n");
+    for results in results.iter().filter(|results| HEADLINES.contains(&results.workload)) {
+        if let Some(Comparison { ours, peer, .. }) = Comparison::new(results, Figure::Time) {
+            let [ours, best] = [ours, peer].map(|line| nanos(line.median(Figure::Time)));
+            let what = describe(&results.workload);
+            let _ = writeln!(text, "  {what}: {ours}, best peer ({}) {best}", peer.name());
+        }
+    }
+    text
+}
+
+/// With three significant digits or so.
+pub(crate) fn nanos(time: f64) -> String {
+    let decimals = usize::from(time < 99.95) + usize::from(time < 9.995);
+    format!("{time:.decimals$}")
+}
+
+/// In the unit that fits.
+pub(crate) fn duration(time: f64) -> String {
+    match time {
+        n if n < 1e3 => format!("{} ns", nanos(n)),
+        n if n < 1e6 => format!("{} µs", nanos(n / 1e3)),
+        n => format!("{} ms", nanos(n / 1e6)),
+    }
+}

@@ -1,0 +1,203 @@
+//! All figures.
+
+use std::fmt::Write;
+
+use hdrhistogram::Histogram;
+
+use super::nanos;
+use crate::counts::{CALLS, Counts};
+use crate::plan::describe;
+use crate::ratios::Figure;
+use crate::rivals::Role;
+use crate::rounds::{Line, Results};
+use crate::upkeep::{COUNTED_PRODUCERS, Upkeep};
+use crate::workloads::Kind;
+
+const PERCENTILES: [(f64, &str); 4] =
+    [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")];
+
+/// A table for each group of workloads, with a column for each queue.
+pub(crate) fn groups(results: &[Results]) -> String {
+    let mut text = String::new();
+    for group in results.chunk_by(|a, b| title(a.workload.kind) == title(b.workload.kind)) {
+        if group[0].workload.kind.pace().is_none() {
+            let _ = writeln!(text, "\n## {}\n", title(group[0].workload.kind));
+            text += &by_queue(group);
+        }
+    }
+    text
+}
+
+fn title(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Uncontended => "Push and pop on one thread",
+        Kind::Full => "`try_push` on a full queue",
+        Kind::Try => "Spinning producers and consumer",
+        Kind::Blocking => "Blocking producers and consumer",
+        Kind::BlockingBusy => {
+            "Blocking producers and consumer, while another thread keeps a core busy"
+        }
+        Kind::RoundTripSpinning => "Round trip through two queues, spinning",
+        Kind::RoundTripSleeping => "Round trip through two queues, sleeping",
+        Kind::WakeUp => "Wake-up of a sleeping consumer",
+        Kind::Paced(_) | Kind::Signals(_) => "As users load it",
+    }
+}
+
+fn by_queue<'a>(group: impl IntoIterator<Item = &'a Results> + Clone) -> String {
+    let mut names = Vec::new();
+    for line in group.clone().into_iter().flat_map(|results| &results.lines) {
+        if !names.contains(&line.name()) {
+            names.push(line.name());
+        }
+    }
+    let mut text = format!("| | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()));
+    for results in group {
+        let cells = names
+            .iter()
+            .map(|name| results.line(name).map_or(String::new(), |line| cell(results, line)));
+        let cells = cells.collect::<Vec<_>>().join(" | ");
+        let _ = writeln!(text, "| {} | {cells} |", results.workload);
+    }
+    text
+}
+
+/// The fastest of those that do the same stands out.
+fn cell(results: &Results, line: &Line) -> String {
+    let median = |line: &Line| line.median(Figure::Time);
+    let rivals = results.lines.iter().filter(|line| matches!(line.role(), Role::Ours | Role::Peer));
+    let best = rivals.min_by(|a, b| median(a).total_cmp(&median(b)));
+    let time = nanos(median(line));
+    if best.is_some_and(|best| best.name() == line.name()) { format!("**{time}**") } else { time }
+}
+
+/// What happens where the threads rest.
+pub(crate) fn paced(results: &[Results]) -> String {
+    let paced = results.iter().filter(|results| results.workload.kind.pace().is_some());
+    if paced.clone().next().is_none() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## As users load it\n\n\
+         Producers push a few items at once, again and again, and rest between. A consumer works \
+         200 ns on each item, and waits for the next one. There is always room. A producer sleeps \
+         between its bursts; for less than 50 µs it looks at the clock instead, which is not \
+         counted as processor time. A push in a signal handler is a `try_push`, or the like of \
+         it. In real handlers that is safe with bywash alone: here the signals come between the \
+         calls of a queue.\n\n\
+         ### Processor time per item, of all threads, in nanoseconds\n\n",
+    );
+    text += &by_queue(paced.clone());
+    let tables: Vec<_> = paced.map(paced_table).collect();
+    text + &folded("Context switches and latencies", &tables.concat())
+}
+
+fn paced_table(results: &Results) -> String {
+    let columns = |what| PERCENTILES.map(|(_, name)| format!("{what}, {name}")).join(" | ");
+    let mut text = format!(
+        "\n{}: context switches per item, nanoseconds in the call that pushes, and nanoseconds \
+         from the push to the moment at which the consumer begins its work on the item.\n\n\
+         | `{}` | switches | {} | {} |\n|---|{}\n",
+        capitalised(&describe(&results.workload)),
+        results.workload,
+        columns("call"),
+        columns("to consumer"),
+        "--:|".repeat(1 + 2 * PERCENTILES.len()),
+    );
+    for line in &results.lines {
+        let switches = line.median(Figure::Switches);
+        let [call, delivery] = [&line.call, &line.delivery].map(percentiles);
+        let _ = writeln!(text, "| {} | {switches:.2} | {call} | {delivery} |", line.name());
+    }
+    text
+}
+
+/// Something that the reader opens.
+fn folded(title: &str, content: &str) -> String {
+    format!("\n<details><summary>{title}</summary>\n{content}\n</details>\n")
+}
+
+/// As cells of a table. Empty where there were too few to tell.
+fn percentiles(histogram: &Histogram<u64>) -> String {
+    let cell = |place: f64| {
+        let rarer = histogram.len() as f64 * (1.0 - place);
+        let enough = rarer > 0.99;
+        if enough { nanos(histogram.value_at_quantile(place) as f64) } else { String::new() }
+    };
+    PERCENTILES.map(|(place, _)| cell(place)).join(" | ")
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+}
+
+/// Of round trips and wake-ups.
+pub(crate) fn latencies(results: &[Results]) -> String {
+    let timed = results.iter().filter(|results| {
+        results.workload.kind.pace().is_none()
+            && results.lines.iter().any(|line| !line.delivery.is_empty())
+    });
+    if timed.clone().next().is_none() {
+        return String::new();
+    }
+    let mut tables = String::new();
+    for results in timed {
+        let names = PERCENTILES.map(|(_, name)| name).join(" | ");
+        let _ = writeln!(tables, "\n| {} | {names} |\n|---|--:|--:|--:|--:|", results.workload);
+        for line in &results.lines {
+            let _ = writeln!(tables, "| {} | {} |", line.name(), percentiles(&line.delivery));
+        }
+    }
+    String::from("\n## Latencies in nanoseconds\n") + &folded("Percentiles", &tables)
+}
+
+pub(crate) fn counts(counts: &[Counts]) -> String {
+    if counts.is_empty() {
+        return String::new();
+    }
+    let mut text = String::from(
+        "\n## Instructions\n\n\
+         Of one call that neither waits nor wakes, with a `u64`, as `--counts` prints them; the \
+         locked ones after the slash. Some of them are the measuring itself, the same for all \
+         queues. Noise does not touch these figures, but they are not times.\n\n",
+    );
+    let _ = writeln!(text, "| | {} |\n|---|{}", CALLS.join(" | "), "--:|".repeat(CALLS.len()));
+    for Counts { name, calls } in counts {
+        let cells = calls.map(|count| format!("{} / {}", count.instructions, count.locked));
+        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+    }
+    text
+}
+
+pub(crate) fn upkeep(upkeep: &Upkeep) -> String {
+    let mut text = format!(
+        "\n## System calls, processor time, memory\n\n\
+         Futex calls per 1000 items: blocking, capacity 1024, under `strace -f -c`, which slows \
+         every call down. Processor time: of a consumer asleep before an empty queue and of a \
+         producer before a full one, over {} s. Memory: bytes on the heap for 1024 `u64`, which \
+         are 8192 bytes, new and full.\n\n",
+        upkeep.watched.as_secs(),
+    );
+    let counted = COUNTED_PRODUCERS.map(|producers| format!("futex, {producers} to 1"));
+    let _ = writeln!(
+        text,
+        "| | {} | consumer asleep, ms | producer asleep, ms | bytes, new | bytes, full |",
+        counted.join(" | ")
+    );
+    let _ = writeln!(text, "|---|{}", "--:|".repeat(COUNTED_PRODUCERS.len() + 4));
+    for line in &upkeep.lines {
+        let calls = line
+            .futex_calls
+            .iter()
+            .map(|calls| calls.map_or(String::new(), |calls| format!("{calls:.1}")));
+        let idle = line.idle.as_ref().map(|idle| [idle.consumer, idle.producer]);
+        let idle = idle.map_or_else(Default::default, |times| {
+            times.map(|time| format!("{:.2}", time.as_secs_f64() * 1e3))
+        });
+        let memory = [line.memory.new, line.memory.full].map(|bytes| bytes.to_string());
+        let cells: Vec<_> = calls.chain(idle).chain(memory).collect();
+        let _ = writeln!(text, "| {} | {} |", line.name, cells.join(" | "));
+    }
+    text
+}
