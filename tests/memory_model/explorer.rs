@@ -36,19 +36,28 @@
 //! exclusive store fails, and the loop around it begins again, as if nothing had been. Executions
 //! that come to a stop in this way are no ends.
 //!
+//! # Steps that need not be taken in every order
+//!
+//! Where a step of one thread is the same to the others, now or later, it is taken at once and
+//! alone: a guess; a read of a place that no other thread writes any more; a write to one that no
+//! other touches; a wake where nobody sleeps any more. (An operation ahead of others also puts off
+//! another thread's `membarrier`, so it must be the first in its window if there is one to come.)
+//! Registers that are not read any more are cleared, so that states do not differ in them.
+//!
 //! # Why nothing is missed
 //!
 //! Every execution of these machines is a sequence of moments at which reads and writes are
 //! performed (that is what their operational models say), and each of those is a step here, if the
-//! machine allows it at that point. All steps are taken from every state, states that were seen
-//! before excepted. Two bounds remain: programs give up after some rounds where the code loops for
-//! ever, and a thread guesses no more than [`GUESSES`] branches at a time.
+//! machine allows it at that point. From every state that was not seen before all steps are taken,
+//! but for those above. Two bounds remain: programs give up after some rounds where the code loops
+//! for ever, and a thread guesses no more than [`GUESSES`] branches at a time.
 
 use std::collections::HashSet;
 use std::fmt::Write;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 
 use crate::machine::{Event, Kind, Machine};
-use crate::program::{Action, Code, Expr, Op, Ordering, Place, Reg, Word};
+use crate::program::{Action, Code, Expr, Future, Op, Ordering, Place, Reg, Word, futures};
 
 /// How many branches a thread may have guessed and not seen decided.
 const GUESSES: usize = 3;
@@ -61,7 +70,7 @@ pub(crate) struct Model {
 }
 
 /// An operation in a window.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Entry {
     pc: u16,
     /// What it has read or computed.
@@ -69,6 +78,15 @@ struct Entry {
     /// Whether the branch goes on, or the exchange succeeds.
     guess: bool,
     is_done: bool,
+}
+
+impl Hash for Entry {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let flags = [self.value.is_some(), self.guess, self.is_done].map(u64::from);
+        let flags = flags[0] << 2 | flags[1] << 1 | flags[2];
+        let value = u64::from(self.value.unwrap_or_default());
+        state.write_u64(value << 32 | u64::from(self.pc) << 3 | flags);
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -132,13 +150,6 @@ impl End<'_> {
     }
 }
 
-/// What [`Model::explore`] has found.
-pub(crate) struct Findings {
-    pub(crate) states: usize,
-    /// The first execution that ended as asked for, one line for each step.
-    pub(crate) execution: Option<String>,
-}
-
 impl Model {
     pub(crate) fn new() -> Self {
         Self { threads: Vec::new(), memory: [0; Place::COUNT] }
@@ -154,27 +165,53 @@ impl Model {
         self
     }
 
-    /// Looks for an execution that ends as `is_wanted` says.
-    pub(crate) fn explore(&self, machine: Machine, is_wanted: impl Fn(&End) -> bool) -> Findings {
+    /// Looks for an execution that ends as `is_wanted` says, and tells it, one line for each step.
+    pub(crate) fn explore(
+        &self,
+        machine: Machine,
+        is_wanted: impl Fn(&End) -> bool,
+    ) -> Option<String> {
+        let futures = self.threads.iter().map(|(_, code)| futures(code)).collect();
         let mut search = Search {
-            runner: Runner { model: self, machine },
+            runner: Runner { model: self, machine, futures },
             is_wanted,
-            seen: HashSet::new(),
+            seen: HashSet::default(),
             path: Vec::new(),
             ends: 0,
         };
         let first = search.runner.first();
         let is_found = search.visit(first);
         assert!(search.ends > 0, "no execution comes to an end");
-        let execution = is_found.then(|| search.runner.tell(&search.path));
-        Findings { states: search.seen.len(), execution }
+        is_found.then(|| search.runner.tell(&search.path))
+    }
+}
+
+/// Quick even without optimisation, as most of the time goes into looking up states.
+#[derive(Default)]
+struct QuickHasher(u64);
+
+impl Hasher for QuickHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
     }
 }
 
 struct Search<'a, F> {
     runner: Runner<'a>,
     is_wanted: F,
-    seen: HashSet<State>,
+    seen: HashSet<State, BuildHasherDefault<QuickHasher>>,
     path: Vec<Step>,
     ends: usize,
 }
@@ -211,6 +248,19 @@ type Passed = (usize, u16);
 struct Runner<'a> {
     model: &'a Model,
     machine: Machine,
+    futures: Vec<Vec<Future>>,
+}
+
+/// What of an operation is to be performed: a read (or what has one part only), and a write.
+type Parts = [Option<Event>; 2];
+
+fn is_at(event: &Option<Event>, at: Place) -> bool {
+    event.is_some_and(|event| event.at == Some(at))
+}
+
+/// The last operation that is going to write to `at`.
+fn last_write(pending: &[Parts], at: Place) -> Option<usize> {
+    pending.iter().rposition(|[_, write]| is_at(write, at))
 }
 
 /// Reading a state.
@@ -233,66 +283,57 @@ impl Runner<'_> {
     }
 
     fn value(&self, state: &State, thread: usize, index: usize, expr: &Expr) -> Option<Word> {
-        let values: Option<Vec<Word>> =
-            expr.needs.iter().map(|&need| self.register(state, thread, index, need)).collect();
-        values.map(|values| expr.compute(&values))
+        let mut values = [0; 4];
+        for (value, &need) in values.iter_mut().zip(&expr.needs) {
+            *value = self.register(state, thread, index, need)?;
+        }
+        Some(expr.compute(&values[..expr.needs.len()]))
     }
 
     fn event(&self, state: &State, thread: usize, index: usize, kind: Kind) -> Event {
         let entry = &state.threads[thread].window[index];
         let op = self.op(thread, entry);
-        let (at, order, is_exchange) = match op.action {
-            Action::Load { at, order, .. } | Action::Store { at, order, .. } => {
-                (Some(at), order, false)
-            }
+        let (order, is_exchange) = match op.action {
+            Action::Load { order, .. } | Action::Store { order, .. } => (order, false),
             // Where it fails it is no more than a load.
-            Action::Exchange { at, order, .. } if entry.guess => (Some(at), order, true),
-            Action::Exchange { at, failure, .. } => (Some(at), failure, self.machine.locks()),
-            _ => (None, Ordering::Relaxed, false),
+            Action::Exchange { order, .. } if entry.guess => (order, true),
+            Action::Exchange { failure, .. } => (failure, self.machine.locks()),
+            _ => (Ordering::Relaxed, false),
         };
         let address = op.address.map(|need| self.register(state, thread, index, need));
-        Event { kind, at, order, is_exchange, has_address: address != Some(None) }
+        Event { kind, at: op.place(), order, is_exchange, has_address: address != Some(None) }
     }
 
-    /// What of the operation at `index` is still to be performed.
-    fn pending(&self, state: &State, thread: usize, index: usize) -> [Option<Event>; 2] {
+    /// What of each operation in the window is still to be performed.
+    fn pending(&self, state: &State, thread: usize) -> Vec<Parts> {
+        let window = &state.threads[thread].window;
+        (0..window.len()).map(|index| self.parts(state, thread, index)).collect()
+    }
+
+    fn parts(&self, state: &State, thread: usize, index: usize) -> Parts {
         let entry = &state.threads[thread].window[index];
         if entry.is_done {
             return [None, None];
         }
         let event = |kind| Some(self.event(state, thread, index, kind));
-        let read = entry.value.is_none();
         match self.op(thread, entry).action {
             Action::Load { .. } => [event(Kind::Read), None],
             Action::Store { .. } => [None, event(Kind::Write)],
-            Action::Exchange { .. } => {
-                [event(Kind::Read).filter(|_| read), event(Kind::Write).filter(|_| entry.guess)]
-            }
+            Action::Exchange { .. } => [
+                if entry.value.is_none() { event(Kind::Read) } else { None },
+                if entry.guess { event(Kind::Write) } else { None },
+            ],
             Action::Unless { .. } => [event(Kind::Branch), None],
             Action::Set { .. } | Action::Jump { .. } => [None, None],
             _ => [event(Kind::Full), None],
         }
     }
 
-    /// Whether the operation at `index` may be performed as `later`, ahead of what is pending.
-    fn may_perform(&self, state: &State, thread: usize, index: usize, later: &Event) -> bool {
-        let earlier = (0..index).flat_map(|earlier| self.pending(state, thread, earlier));
-        let itself = self.pending(state, thread, index)[0].filter(|_| later.kind == Kind::Write);
-        later.has_address
-            && earlier.chain([itself]).flatten().all(|event| !self.machine.orders(&event, later))
-    }
-
-    /// The last operation before `index` that is going to write to `at`.
-    fn pending_write(
-        &self,
-        state: &State,
-        thread: usize,
-        index: usize,
-        at: Place,
-    ) -> Option<usize> {
-        (0..index).rev().find(|&earlier| {
-            self.pending(state, thread, earlier)[1].is_some_and(|event| event.at == Some(at))
-        })
+    /// Whether `later`, of the operation at `index`, may be performed ahead of what is pending.
+    fn may_perform(&self, pending: &[Parts], index: usize, later: &Event) -> bool {
+        let own = pending[index][0].filter(|_| later.kind == Kind::Write);
+        let mut earlier = pending[..index].iter().flatten().chain([&own]).flatten();
+        later.has_address && earlier.all(|event| !self.machine.orders(event, later))
     }
 
     /// What the operation at `index` is going to write, if that is known.
@@ -307,7 +348,8 @@ impl Runner<'_> {
     /// What the operation at `index` reads if it reads now.
     fn to_read(&self, state: &State, thread: usize, index: usize, read: &Event) -> Option<Word> {
         let at = read.at?;
-        let Some(write) = self.pending_write(state, thread, index, at) else {
+        let pending = self.pending(state, thread);
+        let Some(write) = last_write(&pending[..index], at) else {
             return Some(state.memory[at as usize]);
         };
         let event = self.event(state, thread, write, Kind::Write);
@@ -317,23 +359,27 @@ impl Runner<'_> {
 
     /// Whether another thread than `writer` relies on what is in `at` now; see the two rules.
     fn is_pinned(&self, state: &State, writer: usize, at: Place) -> bool {
-        let others = (0..state.threads.len()).filter(|&thread| thread != writer);
-        others.into_iter().any(|thread| {
-            (0..state.threads[thread].window.len()).any(|index| {
-                let entry = &state.threads[thread].window[index];
-                let [_, write] = self.pending(state, thread, index);
-                entry.value.is_some()
-                    && self.event(state, thread, index, Kind::Read).at == Some(at)
-                    && self.pending_write(state, thread, index, at).is_none()
-                    && (write.is_some() || self.has_pending_read(state, thread, index, at))
+        let mut others = (0..state.threads.len()).filter(|&thread| thread != writer);
+        others.any(|thread| {
+            let window = &state.threads[thread].window;
+            if window.iter().all(|entry| entry.value.is_none()) {
+                return false;
+            }
+            let pending = self.pending(state, thread);
+            (0..window.len()).any(|index| {
+                let earlier = &pending[..index];
+                let earlier_read = || earlier.iter().any(|parts| is_at(&parts[0], at));
+                window[index].value.is_some()
+                    && self.place(thread, &window[index]) == Some(at)
+                    && last_write(earlier, at).is_none()
+                    && (pending[index][1].is_some() || earlier_read())
             })
         })
     }
 
-    fn has_pending_read(&self, state: &State, thread: usize, index: usize, at: Place) -> bool {
-        (0..index).any(|earlier| {
-            self.pending(state, thread, earlier)[0].is_some_and(|event| event.at == Some(at))
-        })
+    /// Where the operation reads or writes.
+    fn place(&self, thread: usize, entry: &Entry) -> Option<Place> {
+        self.op(thread, entry).place()
     }
 
     fn has_ended(&self, state: &State) -> bool {
@@ -359,8 +405,47 @@ impl Runner<'_> {
         state
     }
 
+    /// The steps to be taken from a state: all, or those of one thread, where the others may as
+    /// well come later; see the essay.
     fn steps(&self, state: &State) -> Vec<Step> {
-        (0..state.threads.len()).flat_map(|thread| self.steps_of(state, thread)).collect()
+        let threads = 0..state.threads.len();
+        if let Some(thread) = threads.clone().find(|&thread| self.must_guess(state, thread)) {
+            return vec![Step::Guess { thread, holds: true }, Step::Guess { thread, holds: false }];
+        }
+        let steps: Vec<Vec<Step>> = threads.map(|thread| self.steps_of(state, thread)).collect();
+        let unseen = steps.iter().enumerate().find_map(|(thread, steps)| {
+            let others = self.future_of_others(state, thread);
+            steps.iter().copied().find(|&step| self.is_unseen(state, step, &others))
+        });
+        unseen.map_or_else(|| steps.concat(), |step| vec![step])
+    }
+
+    fn future_of_others(&self, state: &State, thread: usize) -> Future {
+        let mut future = Future::default();
+        for other in (0..state.threads.len()).filter(|&other| other != thread) {
+            let Thread { window, pc, .. } = &state.threads[other];
+            let begun = window.iter().filter(|entry| !entry.is_done);
+            let begun = begun.map(|entry| Future::of(self.op(other, entry)));
+            future = begun.fold(future, Future::and).and(self.futures[other][usize::from(*pc)]);
+        }
+        future
+    }
+
+    /// Whether it is all the same to the other threads when the step is taken.
+    fn is_unseen(&self, state: &State, step: Step, others: &Future) -> bool {
+        let (thread, index) = match step {
+            Step::Read { thread, entry } | Step::Write { thread, entry } => (thread, entry),
+            Step::Wake { thread, .. } => (thread, 0),
+            _ => return false,
+        };
+        let op = self.op(thread, &state.threads[thread].window[index]);
+        let is_in = |places: u32, at: Place| places >> at as usize & 1 != 0;
+        let is_untouched = match (step, &op.action) {
+            (Step::Read { .. }, Action::Load { at, .. }) => !is_in(others.writes, *at),
+            (_, Action::Wake { at, .. }) => !is_in(others.sleeps, *at),
+            _ => op.place().is_some_and(|at| !is_in(others.touches, at)),
+        };
+        is_untouched && (index == 0 || !others.has_membarrier)
     }
 
     fn steps_of(&self, state: &State, thread: usize) -> Vec<Step> {
@@ -372,30 +457,31 @@ impl Runner<'_> {
             }
             return steps;
         }
-        for entry in 0..window.len() {
-            let [read, write] = self.pending(state, thread, entry);
-            if let Some(read) = read.filter(|event| self.may_perform(state, thread, entry, event)) {
+        let pending = self.pending(state, thread);
+        for (entry, &[read, write]) in pending.iter().enumerate() {
+            let may_perform = |event: &Event| self.may_perform(&pending, entry, event);
+            if let Some(read) = read.filter(may_perform) {
                 match read.kind {
                     Kind::Read if self.to_read(state, thread, entry, &read).is_some() => {
                         steps.push(Step::Read { thread, entry });
                     }
-                    Kind::Full => self.system_calls(state, thread, &mut steps),
+                    Kind::Full => steps.extend(self.system_calls(state, thread)),
                     _ => {}
                 }
             }
-            let may_write = write.is_some_and(|event| {
-                self.may_perform(state, thread, entry, &event)
-                    && self.is_decided(state, thread, entry)
-                    && event.at.is_some_and(|at| !self.is_pinned(state, thread, at))
-            });
-            if may_write && self.to_write(state, thread, entry).is_some() {
+            if write.filter(may_perform).is_some() && self.may_write(state, thread, entry) {
                 steps.push(Step::Write { thread, entry });
             }
         }
-        if self.must_guess(state, thread) {
-            steps.extend([true, false].map(|holds| Step::Guess { thread, holds }));
-        }
         steps
+    }
+
+    /// Whether it is known what to write, and that it is to be written, and nobody objects.
+    fn may_write(&self, state: &State, thread: usize, index: usize) -> bool {
+        self.is_decided(state, thread, index)
+            && self.to_write(state, thread, index).is_some()
+            && (self.place(thread, &state.threads[thread].window[index]))
+                .is_some_and(|at| !self.is_pinned(state, thread, at))
     }
 
     /// Whether the guess of an exchange, if this is one, was seen to be right.
@@ -410,18 +496,15 @@ impl Runner<'_> {
     }
 
     /// The operation is first in its window, as nothing earlier may be pending.
-    fn system_calls(&self, state: &State, thread: usize, steps: &mut Vec<Step>) {
+    fn system_calls(&self, state: &State, thread: usize) -> Vec<Step> {
         match self.op(thread, &state.threads[thread].window[0]).action {
-            Action::Sleep { .. } => steps.push(Step::Sleep { thread }),
-            Action::Wake { at, all } => {
-                let one =
-                    self.sleepers(state, at).map(|whom| Step::Wake { thread, whom: Some(whom) });
-                steps.extend(one.filter(|_| !all));
-                if steps.is_empty() {
-                    steps.push(Step::Wake { thread, whom: None });
-                }
+            Action::Sleep { .. } => vec![Step::Sleep { thread }],
+            Action::Wake { at, all: false } if self.sleepers(state, at).next().is_some() => {
+                let sleepers = self.sleepers(state, at);
+                sleepers.map(|whom| Step::Wake { thread, whom: Some(whom) }).collect()
             }
-            _ => {}
+            Action::Wake { .. } => vec![Step::Wake { thread, whom: None }],
+            _ => vec![],
         }
     }
 
@@ -437,9 +520,8 @@ impl Runner<'_> {
     /// What is next to be begun, unless something lets nothing ahead.
     fn next_op(&self, state: &State, thread: usize) -> Option<&Op> {
         let Thread { window, pc, .. } = &state.threads[thread];
-        let mut pending =
-            (0..window.len()).flat_map(|index| self.pending(state, thread, index)).flatten();
-        let is_stopped = pending.any(|event| self.machine.orders_all(&event));
+        let mut parts = (0..window.len()).flat_map(|index| self.parts(state, thread, index));
+        let is_stopped = parts.any(|part| part.is_some_and(|part| self.machine.orders_all(&part)));
         self.model.threads[thread].1.get(usize::from(*pc)).filter(|_| !is_stopped)
     }
 
@@ -447,9 +529,10 @@ impl Runner<'_> {
     fn must_guess(&self, state: &State, thread: usize) -> bool {
         let window = &state.threads[thread].window;
         let guesses = (0..window.len())
-            .filter_map(|index| self.pending(state, thread, index)[0])
+            .filter_map(|index| self.parts(state, thread, index)[0])
             .filter(|event| event.kind == Kind::Branch);
         self.next_op(state, thread).is_some_and(|op| match &op.action {
+            Action::Unless { skip: Some(_), .. } if op.is_about_exchange => false,
             Action::Unless { skip: Some(_), .. } => guesses.count() < GUESSES,
             Action::Exchange { expected, .. } => expected.is_some() && !self.machine.locks(),
             _ => false,
@@ -463,10 +546,7 @@ impl Runner<'_> {
             Step::Guess { thread, holds } => self.begin(&mut state, thread, holds),
             Step::Read { thread, entry } => self.read(&mut state, thread, entry),
             Step::Write { thread, entry } => {
-                let [_, Some(Event { at: Some(at), .. })] = self.pending(before, thread, entry)
-                else {
-                    unreachable!("it is a write")
-                };
+                let at = self.place(thread, &before.threads[thread].window[entry])?;
                 state.memory[at as usize] = self.to_write(before, thread, entry)?;
                 state.threads[thread].window[entry].is_done = true;
             }
@@ -545,8 +625,20 @@ impl Runner<'_> {
                 has_changed |= self.pass(state, thread);
             }
             if !has_changed {
+                self.forget(state);
                 return true;
             }
+        }
+    }
+
+    /// Clears the registers that do not count any more.
+    fn forget(&self, state: &mut State) {
+        for (thread, futures) in state.threads.iter_mut().zip(&self.futures) {
+            let pc = thread.window.first().map_or(thread.pc, |entry| entry.pc);
+            let live = futures[usize::from(pc)].live;
+            let dead =
+                thread.registers.iter_mut().enumerate().filter(|(bit, _)| live >> bit & 1 == 0);
+            dead.for_each(|(_, value)| *value = 0);
         }
     }
 
@@ -587,7 +679,7 @@ impl Runner<'_> {
     /// Lets go of what is done, up to what is not.
     fn retire(&self, state: &mut State, thread: usize, passed: &mut Vec<Passed>) -> bool {
         let mut has_changed = false;
-        while let Some(entry) = state.threads[thread].window.first().cloned() {
+        while let Some(entry) = state.threads[thread].window.first().copied() {
             let others = ((1 << state.threads.len()) - 1) & !(1 << thread);
             let Thread { registers, window, passed: by, .. } = &mut state.threads[thread];
             match &self.op(thread, &entry).action {
@@ -620,12 +712,24 @@ impl Runner<'_> {
             Action::Unless { condition, skip } => match self.value(state, thread, end, condition) {
                 Some(value) => self.begin(state, thread, value != 0 || skip.is_none()),
                 None if skip.is_none() => self.begin(state, thread, true),
+                None if op.is_about_exchange => {
+                    let guess = self.guess_of_exchange(state, thread);
+                    self.begin(state, thread, guess);
+                }
                 None => return false,
             },
             Action::Exchange { expected: Some(_), .. } if !self.machine.locks() => return false,
             _ => self.begin(state, thread, true),
         }
         true
+    }
+
+    /// What was guessed of the latest exchange.
+    fn guess_of_exchange(&self, state: &State, thread: usize) -> bool {
+        let mut window = state.threads[thread].window.iter().rev();
+        let is_exchange =
+            |entry: &&Entry| matches!(self.op(thread, entry).action, Action::Exchange { .. });
+        window.find(is_exchange).is_some_and(|entry| entry.guess)
     }
 
     /// Lets a `membarrier` that is first in its window go by those threads that have performed
@@ -686,12 +790,8 @@ impl Runner<'_> {
         };
         let op = self.op(thread, &before.threads[thread].window[entry]);
         let event = self.event(before, thread, entry, Kind::Read);
-        let is_early = (0..entry).any(|earlier| {
-            self.pending(before, thread, earlier)
-                .into_iter()
-                .flatten()
-                .any(|event| event.kind != Kind::Branch)
-        });
+        let earlier = (0..entry).flat_map(|earlier| self.parts(before, thread, earlier));
+        let is_early = earlier.flatten().any(|event| event.kind != Kind::Branch);
         let early = if is_early { ", ahead of what is before it" } else { "" };
         let what = match (step, &op.action) {
             (Step::Read { .. }, Action::Exchange { at, .. }) if self.machine.locks() => {
@@ -721,6 +821,6 @@ impl Runner<'_> {
 
     fn tell_line(&self, text: &mut String, thread: usize, label: &str, what: &str) {
         let name = self.model.threads[thread].0;
-        let _ = writeln!(text, "  {name:12} {label:12} {what}");
+        let _ = writeln!(text, "  {name:12} {label:13} {what}");
     }
 }

@@ -12,8 +12,8 @@ use crate::program::Ordering::*;
 use crate::program::Place::{X, Y, Z};
 use crate::program::Reg::{A, B, C, D};
 use crate::program::{
-    Code, Ordering, Place, Reg, compare_exchange, compiler_fence, exchange, fence, fetch_add, is,
-    load, membarrier, nap, nothing, of, seq, sleep, store, until, wake_all, wake_one, when,
+    Code, Expr, Ordering, Place, Reg, compare_exchange, compiler_fence, exchange, fence, fetch_add,
+    is, load, membarrier, nap, nothing, of, seq, sleep, store, until, wake_all, wake_one, when,
 };
 
 const NAMES: [&str; 4] = ["first", "second", "third", "fourth"];
@@ -28,7 +28,7 @@ fn allowed<const N: usize>(
     let threads = NAMES.into_iter().zip(threads);
     let model = threads.fold(Model::new(), |model, (name, code)| model.thread(name, code));
     for machine in MACHINES {
-        let execution = model.explore(machine, &outcome).execution;
+        let execution = model.explore(machine, &outcome);
         let is_right = execution.is_some() == machines.contains(&machine);
         assert!(is_right, "{name} on {machine:?}: {}", execution.unwrap_or("never".to_string()));
     }
@@ -51,7 +51,7 @@ fn loads(first: Place, order: Ordering, between: Code, second: Place) -> Code {
 }
 
 /// Depends on `A`, and is always 1.
-fn one_after_a() -> crate::program::Expr {
+fn one_after_a() -> Expr {
     of([A], |_| 1)
 }
 
@@ -69,14 +69,13 @@ fn store_buffering() {
     allowed(&MACHINES, "SB+rel-acqs", sb(Release, nothing, Acquire), outcome());
     // `stlr` and `ldar` are in order, which Rust promises for SeqCst stores alone.
     allowed(&[X86, Language], "SB+rel-seqcsts", sb(Release, nothing, SeqCst), outcome());
-    let [with, without] = sb(Relaxed, fence, Relaxed);
+    let [with, _] = sb(Relaxed, fence, Relaxed);
     let [_, plain] = sb(Relaxed, nothing, Relaxed);
     allowed(&MACHINES, "SB+fence+po", [with, plain], outcome());
     // One `membarrier` makes a full fence of what is nothing on the other side.
     let [_, heavy] = sb(Relaxed, membarrier, Relaxed);
     let [light, _] = sb(Relaxed, compiler_fence, Relaxed);
     allowed(&[], "SB+membarrier+compiler", [light, heavy], outcome());
-    drop(without);
 }
 
 #[test]
@@ -92,6 +91,16 @@ fn store_buffering_with_exchanges() {
     allowed(&[Arm, Language], "SB+swaps-seqcst-rlx", sb(SeqCst, Relaxed), outcome());
     allowed(&[Arm, Language], "SB+swaps-seqcst-acq", sb(SeqCst, Acquire), outcome());
     allowed(&[], "SB+swaps-seqcst", sb(SeqCst, SeqCst), outcome());
+    let between = [(X, Y), (Y, X)].map(|(mine, other)| {
+        seq([store(mine, 1, Relaxed), exchange(C, Z, 1, Relaxed), load(A, other, Relaxed)])
+    });
+    allowed(&[Arm, Language], "SB+swaps-between", between, outcome());
+    // An acquiring load waits for what an earlier exchange writes, and not for a store.
+    let other = || seq([store(Y, 1, Relaxed), fence(), load(B, X, Relaxed)]);
+    let own = |write| [seq([write, load(A, X, Acquire), load(B, Y, Relaxed)]), other()];
+    let outcome = || read([(0, A, 1), (0, B, 0), (1, B, 0)]);
+    allowed(&MACHINES, "SB+rfi-acq", own(store(X, 1, Relaxed)), outcome());
+    allowed(&[], "SB+swap-rfi-acq", own(exchange(C, X, 1, Relaxed)), outcome());
 }
 
 #[test]
@@ -109,6 +118,12 @@ fn message_passing() {
     allowed(&[], "MP+seqcst+acq", mp((nothing, SeqCst), (SeqCst, nothing)), outcome());
     let by_heavy = mp((membarrier, Relaxed), (Relaxed, compiler_fence));
     allowed(&[], "MP+membarrier+compiler", by_heavy, outcome());
+    // It does not wait for what a thread does later.
+    let late = [
+        seq([load(C, Y, Relaxed), membarrier(), store(X, 1, Relaxed)]),
+        seq([loads(X, Relaxed, nothing(), Z), store(Y, 1, Relaxed)]),
+    ];
+    allowed(&MACHINES, "membarrier before both loads", late, read([(1, A, 1)]));
 }
 
 #[test]
@@ -143,7 +158,7 @@ fn message_passing_with_dependencies() {
 #[test]
 fn load_buffering() {
     let outcome = || read([(0, A, 1), (1, A, 1)]);
-    let lb = |first, value: fn() -> crate::program::Expr, second| {
+    let lb = |first, value: fn() -> Expr, second| {
         [(X, Y), (Y, X)].map(|(from, to)| seq([load(A, from, first), store(to, value(), second)]))
     };
     allowed(&[Arm, Language], "LB", lb(Relaxed, || 1.into(), Relaxed), outcome());
@@ -157,6 +172,13 @@ fn load_buffering() {
         seq([load(A, from, Relaxed), when(is([A], |[a]| a == 1), store(to, 1, Relaxed))])
     });
     allowed(&[], "LB+ctrls", by_branch, outcome());
+    // What an exchange expects decides whether it writes.
+    let expecting = compare_exchange(C, X, of([A], |[a]| 1 - a), 2, Relaxed, Relaxed);
+    let by_exchange = [
+        seq([load(A, X, Relaxed), store(Y, of([A], |[a]| a / 2), Relaxed)]),
+        seq([load(A, Y, Relaxed), expecting]),
+    ];
+    allowed(&[], "LB+data+expected", by_exchange, read([(0, A, 2), (1, A, 1)]));
     // A store waits until it is known where an earlier access goes.
     let by_access = [(X, Y, Z), (Y, X, Z)].map(|(from, to, other)| {
         seq([
@@ -215,8 +237,7 @@ fn independent_reads_of_independent_writes() {
 #[test]
 fn from_write_to_read_of_a_third() {
     let outcome = || read([(1, A, 1), (2, A, 1), (2, B, 0)]);
-    let pass_on =
-        |value: crate::program::Expr| seq([load(A, X, Relaxed), store(Y, value, Relaxed)]);
+    let pass_on = |value: Expr| seq([load(A, X, Relaxed), store(Y, value, Relaxed)]);
     let by_address = || seq([load(A, Y, Relaxed), load(B, X, Relaxed).address_from(A)]);
     let wrc = [store(X, 1, Relaxed), pass_on(1.into()), loads(Y, Relaxed, nothing(), X)];
     allowed(&[Arm, Language], "WRC", wrc, outcome());
@@ -249,7 +270,7 @@ fn a_write_and_a_read_between_two_writes() {
 
     // S: the second reads the first's store of Y, and its store of X comes before the first's.
     let outcome = |end: &End| end.memory(X) == 2 && end.register(1, A) == 1;
-    let s = |order, value: crate::program::Expr| {
+    let s = |order, value: Expr| {
         [
             seq([store(X, 2, Relaxed), store(Y, 1, order)]),
             seq([load(A, Y, Relaxed), store(X, value, Relaxed)]),

@@ -15,22 +15,30 @@ pub(crate) enum Reg {
     B,
     C,
     D,
+    Result,
     Announced,
+    FirstResult,
     Found,
     Head,
     Index,
     Limit,
+    News,
     Now,
+    Popped,
     Registered,
-    Result,
     Round,
     Stamp,
+    Sure,
     Tail,
+    Woken,
 }
 
 impl Reg {
-    pub(crate) const COUNT: usize = Self::Tail as usize + 1;
+    pub(crate) const COUNT: usize = Self::Woken as usize + 1;
 }
+
+/// The registers that are asked for at the end.
+const OUTCOME: [Reg; 5] = [Reg::A, Reg::B, Reg::C, Reg::D, Reg::Result];
 
 /// A place in shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,11 +74,13 @@ pub(crate) enum Ordering {
     SeqCst,
 }
 
+type Compute = dyn Fn(&[Word]) -> Word;
+
 /// A value computed from registers. Whatever uses it depends on all of them.
 #[derive(Clone)]
 pub(crate) struct Expr {
     pub(crate) needs: Vec<Reg>,
-    compute: Rc<dyn Fn(&[Word]) -> Word>,
+    compute: Rc<Compute>,
 }
 
 impl Expr {
@@ -170,8 +180,55 @@ pub(crate) struct Op {
     pub(crate) label: &'static str,
     /// What must be known for the place to be known, in a litmus test of that dependency.
     pub(crate) address: Option<Reg>,
+    /// Marks a branch that asks whether the exchange before it has succeeded.
+    pub(crate) is_about_exchange: bool,
     /// Marks a jump to the end of the enclosing `repeat`, until that is put together.
     is_break: bool,
+}
+
+impl Op {
+    /// The registers that it needs, and the one that it writes.
+    fn registers(&self) -> (Vec<Reg>, Option<Reg>) {
+        let needs = |exprs: &[&Expr]| exprs.iter().flat_map(|expr| expr.needs.clone()).collect();
+        let (mut needs, writes): (Vec<Reg>, _) = match &self.action {
+            Action::Load { to, .. } => (vec![], Some(*to)),
+            Action::Store { value, .. } => (needs(&[value]), None),
+            Action::Exchange { to, expected: Some(expected), new, .. } => {
+                (needs(&[expected, new]), Some(*to))
+            }
+            // `new` is computed from what it reads.
+            Action::Exchange { to, new, .. } => {
+                (needs(&[new]).into_iter().filter(|need| need != to).collect(), Some(*to))
+            }
+            Action::Set { to, value } => (needs(&[value]), Some(*to)),
+            Action::Unless { condition: expr, .. } | Action::Sleep { expected: expr, .. } => {
+                (needs(&[expr]), None)
+            }
+            _ => (vec![], None),
+        };
+        needs.extend(self.address);
+        (needs, writes)
+    }
+
+    /// Where it may go on, from `index`.
+    fn successors(&self, index: usize) -> Vec<usize> {
+        let after = |skip: isize| index.wrapping_add_signed(1 + skip);
+        match self.action {
+            Action::Unless { skip: Some(skip), .. } => vec![after(0), after(skip)],
+            Action::Jump { skip } => vec![after(skip)],
+            _ => vec![after(0)],
+        }
+    }
+
+    /// Where it reads or writes.
+    pub(crate) fn place(&self) -> Option<Place> {
+        match self.action {
+            Action::Load { at, .. } | Action::Store { at, .. } | Action::Exchange { at, .. } => {
+                Some(at)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// A piece of a program.
@@ -180,7 +237,13 @@ pub(crate) struct Code(pub(crate) Vec<Op>);
 
 impl Code {
     fn one(action: Action) -> Self {
-        Self(vec![Op { action, label: "", address: None, is_break: false }])
+        Self(vec![Op {
+            action,
+            label: "",
+            address: None,
+            is_about_exchange: false,
+            is_break: false,
+        }])
     }
 
     /// Names the (only) operation.
@@ -291,6 +354,14 @@ pub(crate) fn when_else(condition: Expr, then: Code, otherwise: Code) -> Code {
     seq([Code::one(Action::Unless { condition, skip }), then, end, otherwise])
 }
 
+/// Asks whether the exchange before it has found in `found` what it `expected`.
+pub(crate) fn when_exchanged(expected: Reg, found: Reg, then: Code, otherwise: Code) -> Code {
+    let condition = is([expected, found], |[expected, found]| expected == found);
+    let mut code = when_else(condition, then, otherwise);
+    code.0[0].is_about_exchange = true;
+    code
+}
+
 /// Over and over, until a [`stop`].
 pub(crate) fn repeat(mut body: Code) -> Code {
     let len = body.len();
@@ -306,4 +377,68 @@ pub(crate) fn stop() -> Code {
     let mut code = Code::one(Action::Jump { skip: 0 });
     code.0[0].is_break = true;
     code
+}
+
+/// What is still to come from an operation on, or from the end, whichever way the program goes: a
+/// bit for each register or place.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Future {
+    /// The registers whose values still count. That two states differ in the others is no reason to
+    /// look at both.
+    pub(crate) live: u32,
+    /// The places that are read, written or slept on.
+    pub(crate) touches: u32,
+    pub(crate) writes: u32,
+    pub(crate) sleeps: u32,
+    pub(crate) has_membarrier: bool,
+}
+
+impl Future {
+    /// What `op` adds, from whose registers those do not count that it writes.
+    fn before(self, op: &Op) -> Self {
+        let (needs, writes) = op.registers();
+        let bit = |register: Reg| 1 << register as usize;
+        let kept = self.live & !writes.map_or(0, bit);
+        let live = needs.into_iter().map(bit).fold(kept, |all, need| all | need);
+        Self { live, ..self.and(Self::of(op)) }
+    }
+
+    /// What the operation alone does to memory.
+    pub(crate) fn of(op: &Op) -> Self {
+        let bit = |place: Place| 1 << place as usize;
+        let place = op.place().map_or(0, bit);
+        let (mut writes, mut sleeps, mut has_membarrier) = (0, 0, false);
+        match op.action {
+            Action::Store { .. } | Action::Exchange { .. } => writes = place,
+            Action::Sleep { at, .. } => sleeps = bit(at),
+            Action::Membarrier => has_membarrier = true,
+            _ => {}
+        }
+        Self { live: 0, touches: place | sleeps, writes, sleeps, has_membarrier }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            live: self.live | other.live,
+            touches: self.touches | other.touches,
+            writes: self.writes | other.writes,
+            sleeps: self.sleeps | other.sleeps,
+            has_membarrier: self.has_membarrier | other.has_membarrier,
+        }
+    }
+}
+
+pub(crate) fn futures(code: &[Op]) -> Vec<Future> {
+    let mut futures = vec![Future::default(); code.len() + 1];
+    futures[code.len()].live = OUTCOME.into_iter().map(|register| 1 << register as usize).sum();
+    loop {
+        let before = futures.clone();
+        for (index, op) in code.iter().enumerate().rev() {
+            let after = op.successors(index).into_iter().map(|next| futures[next]);
+            futures[index] = after.reduce(Future::and).unwrap_or_default().before(op);
+        }
+        if futures == before {
+            return futures;
+        }
+    }
 }
