@@ -1,0 +1,258 @@
+//! Nobody sleeps for ever though an item, room or closing has come: W1, W2, W6 and `arm` of
+//! `src/wait/mod.rs`.
+//!
+//! Each test begins with the protocol as it is, in which nobody does. What follows has one ordering
+//! weakened or one barrier left out, and the machines on which somebody then sleeps for ever: that
+//! is why the ordering is there, and that the model notices. Where none is named, this protocol
+//! does not need it. There is no fence in a push, and none in a pop but [room:F].
+
+use crate::explorer::Model;
+use crate::machine::MACHINES;
+use crate::machine::Machine::{self, Arm, Language, X86};
+use crate::program::Ordering::*;
+use crate::program::{Ordering, Place, Reg, Word, is, load, seq, sleep, until};
+use crate::ring::{RING, RingOrders, release};
+use crate::wait::{
+    ARMED, AS_IT_IS, NEXT, Orders, WANTED, close_and_wake, consumer, event_loop, flush, leave,
+    listener, publish_and_wake, push_alone, room_after, try_push, waiting_producer, wake,
+};
+
+/// Asserts that somebody may sleep for ever on those machines, and on no other.
+fn sleeps_for_ever(on: &[Machine], what: &str, model: Model) {
+    for machine in MACHINES {
+        sleeps_for_ever_on(machine, on.contains(&machine), what, &model);
+    }
+}
+
+fn sleeps_for_ever_on(machine: Machine, does: bool, what: &str, model: &Model) {
+    let execution = model.explore(machine, |end| end.someone_sleeps());
+    let is_right = execution.is_some() == does;
+    assert!(is_right, "{what}, {machine:?}: {}", execution.unwrap_or("nobody".to_string()));
+}
+
+const NOWHERE: &[Machine] = &[];
+const WEAK: &[Machine] = &[Arm, Language];
+
+fn without_light_barrier() -> Orders {
+    Orders { light_barrier: false, ..AS_IT_IS }
+}
+
+fn without_heavy_barrier() -> Orders {
+    Orders { heavy_barrier: false, ..AS_IT_IS }
+}
+
+fn without_sleep_fence() -> Orders {
+    Orders { sleep_fence: false, ..AS_IT_IS }
+}
+
+fn without_room_fence() -> Orders {
+    Orders { room_fence: false, ..AS_IT_IS }
+}
+
+fn with_wake(wake: Ordering) -> Orders {
+    Orders { wake, ..AS_IT_IS }
+}
+
+fn with_claim(claim: Ordering) -> Orders {
+    Orders { ring: RingOrders { claim, ..RING }, ..AS_IT_IS }
+}
+
+fn with_close(close: Ordering) -> Orders {
+    Orders { ring: RingOrders { close, ..RING }, ..AS_IT_IS }
+}
+
+/// W1.
+#[test]
+fn a_push_wakes_a_pop() {
+    let model = |orders| {
+        Model::new()
+            .initially(Place::Limit, 2)
+            .thread("producer", try_push(2, orders))
+            .thread("consumer", consumer(1, 3, orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    sleeps_for_ever(WEAK, "[wake:F] Acquire", model(with_wake(Acquire)));
+    sleeps_for_ever(WEAK, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+    // On Arm the publication, a `stlr` after the claim, keeps it before the look.
+    sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
+    sleeps_for_ever(&[Language], "[claim:C] Relaxed", model(with_claim(Relaxed)));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+    sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
+    // A claim that is not published. On Arm the same `stlr` is before the look.
+    sleeps_for_ever(&[X86, Language], "no heavy barrier", model(without_heavy_barrier()));
+}
+
+/// W1, with a claim that is published late, or never.
+#[test]
+fn a_push_beside_a_stopped_one_wakes_a_pop() {
+    let model = |producer| {
+        Model::new()
+            .initially(Place::Limit, 2)
+            .initially(Place::Tail, 1)
+            .thread("producer", producer)
+            .thread("consumer", consumer(1, 3, AS_IT_IS))
+    };
+    sleeps_for_ever(NOWHERE, "it goes on", model(publish_and_wake(AS_IT_IS)));
+    sleeps_for_ever(NOWHERE, "another pushes", model(try_push(2, AS_IT_IS)));
+}
+
+fn late_publication(orders: Orders) -> Model {
+    Model::new()
+        .initially(Place::Tail, 1)
+        .thread("stopped", publish_and_wake(orders))
+        .thread("producer", push_alone(orders))
+        .thread("consumer", consumer(2, 2, orders))
+}
+
+/// W1, with both at once.
+#[test]
+fn a_late_publication_beside_a_push_wakes_a_pop() {
+    sleeps_for_ever_on(X86, false, "as it is", &late_publication(AS_IT_IS));
+    sleeps_for_ever_on(X86, true, "no heavy barrier", &late_publication(without_heavy_barrier()));
+}
+
+#[test]
+#[ignore = "takes a minute without optimisation"]
+fn a_late_publication_beside_a_push_wakes_a_pop_on_every_machine() {
+    sleeps_for_ever(NOWHERE, "as it is", late_publication(AS_IT_IS));
+}
+
+/// W2.
+#[test]
+fn a_pop_wakes_a_push() {
+    let model = |orders| {
+        Model::new()
+            .initially(Place::Limit, 1)
+            .initially(Place::Tail, 1)
+            .thread("producer", waiting_producer(1, orders))
+            .thread("consumer", room_after(release(1), orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    sleeps_for_ever(&MACHINES, "no heavy barrier", model(without_heavy_barrier()));
+    sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
+    // The heavy barrier is enough for one producer.
+    sleeps_for_ever(NOWHERE, "no [room:F]", model(without_room_fence()));
+    sleeps_for_ever(NOWHERE, "no [sleep:F]", model(without_sleep_fence()));
+    sleeps_for_ever(NOWHERE, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+}
+
+/// W6: of two that slept one was woken, as there is room; it pushes and leaves, and there is room
+/// again. The other one sleeps on.
+#[test]
+fn a_wake_is_passed_on_while_there_is_room() {
+    let model = |orders| {
+        let pop = seq([
+            load(Reg::Stamp, Place::Stamp1, Acquire).labelled("[look:S]"),
+            until(is([Reg::Stamp], |[stamp]| stamp == 2)),
+            room_after(release(2), orders),
+        ]);
+        Model::new()
+            .initially(Place::Limit, 1)
+            .initially(Place::Tail, 1)
+            .initially(Place::Head, 1)
+            .initially(Place::Registered, 2)
+            .initially(Place::Room, NEXT)
+            .thread("woken", seq([try_push(1, orders), leave(1, orders)]))
+            .thread("sleeper", sleep(Place::Room, NEXT))
+            .thread("consumer", pop)
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    // On Arm [release:H] is a `stlr` and [wake:F] a `ldar`.
+    sleeps_for_ever(&[X86, Language], "no [room:F]", model(without_room_fence()));
+    let acquiring = Orders { wake: Acquire, ..without_room_fence() };
+    sleeps_for_ever(&MACHINES, "no [room:F], [wake:F] Acquire", model(acquiring));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+    let not_passed_on = Orders { passes_on: false, ..AS_IT_IS };
+    sleeps_for_ever(&MACHINES, "nobody passes it on", model(not_passed_on));
+}
+
+/// W1, for closing in place of a push.
+#[test]
+fn closing_wakes_a_pop() {
+    let model = |orders| {
+        Model::new()
+            .thread("closer", close_and_wake(orders))
+            .thread("consumer", consumer(1, 3, orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    sleeps_for_ever(WEAK, "[close:C] Relaxed", model(with_close(Relaxed)));
+    sleeps_for_ever(&[Language], "[close:C] AcqRel", model(with_close(AcqRel)));
+    sleeps_for_ever(WEAK, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+    sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
+    // Nothing is claimed.
+    sleeps_for_ever(NOWHERE, "no heavy barrier", model(without_heavy_barrier()));
+}
+
+/// The closer changes the word that they sleep on, and then makes the call for all.
+#[test]
+fn closing_wakes_a_push() {
+    let model = |orders| {
+        Model::new()
+            .initially(Place::Limit, 1)
+            .initially(Place::Tail, 1)
+            .thread("closer", close_and_wake(orders))
+            .thread("producer", waiting_producer(1, orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    let same_word = Orders { wakes_by_number: false, ..AS_IT_IS };
+    sleeps_for_ever(&MACHINES, "W4: the word does not change", model(same_word));
+    sleeps_for_ever(NOWHERE, "[close:C] Relaxed", model(with_close(Relaxed)));
+    sleeps_for_ever(NOWHERE, "no heavy barrier", model(without_heavy_barrier()));
+}
+
+/// `arm`: announce, then look, then return.
+#[test]
+fn a_push_signals_an_armed_consumer() {
+    let model = |orders| {
+        Model::new()
+            .initially(Place::Limit, 2)
+            .thread("producer", try_push(2, orders))
+            .thread("consumer", event_loop(3, orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    sleeps_for_ever(WEAK, "[wake:F] Acquire", model(with_wake(Acquire)));
+    sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+    sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
+    sleeps_for_ever(&[X86, Language], "no heavy barrier", model(without_heavy_barrier()));
+}
+
+/// The signal of an earlier push, popped since, comes while the consumer arms again.
+fn late_signal(polls: Word, orders: Orders) -> Model {
+    Model::new()
+        .initially(Place::Tail, 1)
+        .initially(Place::Head, 1)
+        .initially(Place::Asleep, WANTED + ARMED)
+        .thread("late", wake(Place::Asleep, orders))
+        .thread("producer", push_alone(orders))
+        .thread("consumer", event_loop(polls, orders))
+}
+
+/// To clear the descriptor must not take away what the next push relies on.
+#[test]
+fn a_late_signal_does_not_hide_the_next() {
+    sleeps_for_ever(NOWHERE, "as it is", late_signal(1, AS_IT_IS));
+    sleeps_for_ever_on(X86, false, "as it is", &late_signal(3, AS_IT_IS));
+    // It rests on the lock that both system calls take.
+    let unordered = Orders { descriptor: Relaxed, ..AS_IT_IS };
+    sleeps_for_ever(WEAK, "system calls without order", late_signal(1, unordered));
+}
+
+#[test]
+#[ignore = "takes a minute without optimisation"]
+fn a_late_signal_does_not_hide_the_next_on_every_machine() {
+    sleeps_for_ever(NOWHERE, "as it is", late_signal(3, AS_IT_IS));
+}
+
+/// L1 of `src/listener.rs`.
+#[test]
+fn a_flush_wakes_a_listener() {
+    let model = |ticket, orders| {
+        Model::new().thread("flush", flush(ticket, orders)).thread("listener", listener(orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(SeqCst, AS_IT_IS));
+    sleeps_for_ever(WEAK, "ticket Relaxed", model(Relaxed, AS_IT_IS));
+    sleeps_for_ever(&[Language], "ticket AcqRel", model(AcqRel, AS_IT_IS));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(SeqCst, without_sleep_fence()));
+}
