@@ -273,6 +273,8 @@ mod consumer;
 mod domain;
 mod error;
 #[cfg(feature = "std")]
+mod fork;
+#[cfg(feature = "std")]
 mod identity;
 mod iter;
 mod lanes;

@@ -174,6 +174,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         self.shared.rare.lost.take(|tail| self.lanes().all_before_popped(tail))
     }
 
+    /// See [`Consumer::recover`](crate::Consumer::recover).
+    pub(crate) fn recover(mut self) -> usize {
+        let count = self.lanes().give_up_claims();
+        self.shared.parker.reset();
+        self.shared.rare.waiters.reset();
+        count as usize
+    }
+
     /// Pops and drops what is left, all of it, whatever the destructors do. The first of their
     /// panics goes on from here when all is done, unless the thread panics already.
     #[cfg(feature = "std")]

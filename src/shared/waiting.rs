@@ -71,7 +71,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             if ring.is_taken(index) {
                 return Ok(true);
             }
-            if is_over(deadline) || self.members.is_member() {
+            if is_over(deadline) || self.members.is_member() || self.members.consumer_is_gone() {
                 return Ok(false);
             }
             sleep_briefly();
@@ -127,6 +127,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
+            }
+            // F3, F4: here, and not before the loop, as a signal handler may fork during a sleep.
+            if self.members.consumer_is_gone() {
+                return Err(PushTimeoutError::WouldDeadlock(item));
             }
             was_notified = waiters.wait(key, deadline, may_sleep_unbounded);
             // Slots are freed meanwhile. With many others it may take some tries to get one, which

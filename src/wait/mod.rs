@@ -65,6 +65,9 @@
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //!
+//! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by now,
+//!   which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
+//!
 //! Closing wakes all without looking. A producer that announces after that and does not see that the
 //! queue is closed only naps, or has issued a heavy barrier since, after which it does see it.
 //!
@@ -111,6 +114,9 @@ pub(crate) use waiters::Waiters;
 
 /// How long to sleep where the look before may have missed something.
 const NAP: Duration = Duration::from_millis(1);
+
+/// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
