@@ -71,6 +71,11 @@ impl Members {
         consumer != 0 && fork::is_gone(consumer, self.process.load(Ordering::Relaxed))
     }
 
+    /// Whether the consumer is bound to the thread of this number.
+    pub(crate) fn is_bound_to(&self, number: usize) -> bool {
+        self.consumer.load(Ordering::Relaxed) == number
+    }
+
     /// Whether it is worth asking for the number of the calling thread: `false` says that it is no
     /// member.
     #[inline]

@@ -15,6 +15,21 @@
 //! * **L3** A flush ends however fast others push. The items below the tails are so many as there
 //!   were. An item from above them is popped before one of those only if it is in the bypass, and
 //!   its push saw the ring full before the tails were noted; of such pushes each thread has one.
+//!
+//! # Without a lock
+//!
+//! What the thread and the others share has no lock, as a fork could leave that locked for ever
+//! (`fork.rs`, F5).
+//!
+//! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they say, and
+//!   read with Acquire before what they are the condition of. Who waits takes a key, reads, and
+//!   sleeps on the key; who stores notifies afterwards.
+//! * **L5** *Closing.* A listener that has left its queue must not close it: a static one may have
+//!   another consumer by then. Who closes raises `closers` and reads `has_left`; the thread sets
+//!   `has_left` and reads `closers`, all sequentially consistent. So the first sees that the thread
+//!   has left, or the thread sees the first, and waits until it has closed before it drops the
+//!   consumer. In a child there is no waiting: only a thread closes there beside which the
+//!   listener's does not run, because that is gone, or is the very thread.
 
 use core::any::Any;
 use core::error::Error;
@@ -22,16 +37,18 @@ use core::fmt;
 use core::mem;
 use core::ops::ControlFlow;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use crate::shared::Control;
-use crate::{Consumer, PopError, Queue};
+use crate::wait::{Changes, is_over};
+use crate::{Consumer, PopError, Queue, fork, identity};
 
 /// A thread that pops from a queue and hands each item to a handler.
 ///
@@ -56,6 +73,17 @@ use crate::{Consumer, PopError, Queue};
 ///
 /// No method is for signal handlers, nor for allocator hooks.
 ///
+/// # After a fork
+///
+/// The listener's thread stays in the parent, and handles what was pushed before. In the child,
+/// [`flush`](Self::flush), [`stop`](Self::stop) and dropping end at once; the latter two close the
+/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only if
+/// the handler itself forks and returns in the child, its thread goes on there with a copy of all
+/// that is in the queue, until that is closed by a `stop` in the handler or by the last producer.
+/// To handle nothing twice, let such a child end inside the handler.
+///
+/// # Examples
+///
 /// ```
 /// use std::sync::mpsc::channel;
 /// use std::time::Duration;
@@ -72,32 +100,33 @@ use crate::{Consumer, PopError, Queue};
 pub struct Listener {
     queue: Box<dyn Control>,
     state: Arc<State>,
+    /// The number of its thread.
+    thread: usize,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
 }
 
 /// What the listener's thread and others share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// The process that the thread was started in, F1.
+    process: u64,
     /// How many flushes were asked for.
     tickets: AtomicU64,
     panics: AtomicU64,
     /// Whether the handler has an item.
     is_handling: AtomicBool,
-    progress: Mutex<Progress>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
     /// So many flushes were served.
-    flushed: u64,
+    flushed: AtomicU64,
+    /// How many calls are about to close the queue, L5.
+    closers: AtomicUsize,
     /// The consumer is being dropped, and the queue of no concern any more: a static one may have
     /// another.
-    has_left: bool,
-    has_ended: bool,
-    /// How many items were dropped without being handled.
-    dropped: usize,
+    has_left: AtomicBool,
+    has_ended: AtomicBool,
+    /// How many items were dropped without being handled, once it has left.
+    dropped: AtomicUsize,
+    changes: Changes,
 }
 
 impl Listener {
@@ -173,19 +202,19 @@ impl Listener {
                 "the name of a thread contains a zero byte",
             ));
         }
-        let (queue, state) = (consumer.control(), Arc::<State>::default());
+        let (queue, state) = (consumer.control(), Arc::new(State::new()));
         let (has_bound, is_bound) = channel();
         let theirs = state.clone();
         thread::Builder::new().name(name.into()).spawn(move || {
             consumer.bind();
-            let _ = has_bound.send(());
+            let _ = has_bound.send(identity::own_number());
             drop(has_bound);
             Loop { state: theirs, consumer, handler, on_panic }.run();
         })?;
-        is_bound
+        let thread = is_bound
             .recv()
             .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
-        Ok(Self { queue, state, gave_up: AtomicBool::new(false) })
+        Ok(Self { queue, state, thread, gave_up: AtomicBool::new(false) })
     }
 
     /// Waits until everything that was pushed before has been handled, but not much longer than
@@ -199,7 +228,8 @@ impl Listener {
     /// [`Timeout`](ListenerError::Timeout) where it was not in time.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`](crate::Domain). [`Closed`](ListenerError::Closed) where the
-    /// listener has given up after a panic, and dropped items.
+    /// listener has given up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at
+    /// once, in a child of the process that started the listener.
     ///
     /// # Examples
     ///
@@ -222,7 +252,8 @@ impl Listener {
         // L1. SeqCst; pairs with the loads in `Loop::listen`, and as a claim does with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.notify_consumer();
-        self.wait(timeout, |progress| progress.flushed >= ticket)
+        // [L4] Acquire; pairs with the Release in `Loop::listen`
+        self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)
     }
 
     /// Closes the queue, and waits until everything in it has been handled and the handler is
@@ -239,7 +270,8 @@ impl Listener {
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`](crate::Domain): what is left will be handled after the
     /// handler has returned. [`Closed`](ListenerError::Closed) where the listener has given up
-    /// after a panic, and dropped items.
+    /// after a panic, and dropped items. [`Forked`](ListenerError::Forked), at once, in a child of
+    /// the process that started the listener.
     ///
     /// # Examples
     ///
@@ -283,31 +315,64 @@ impl Listener {
     }
 
     fn close(&self) {
-        let progress = self.state.progress();
-        if !progress.has_left {
+        let state = &*self.state;
+        if state.is_forked() {
+            let is_its_thread = identity::own_number() == self.thread;
+            let is_alone = is_its_thread || fork::is_gone(self.thread, state.process);
+            if is_alone && self.queue.is_bound_to(self.thread) {
+                self.queue.close();
+            }
+            return;
+        }
+        // [L5] SeqCst, with `Loop::run`
+        state.closers.fetch_add(1, Ordering::SeqCst);
+        if !state.has_left.load(Ordering::SeqCst) {
             self.queue.close();
         }
+        // [L5] Release; pairs with the load in `Loop::run`
+        state.closers.fetch_sub(1, Ordering::Release);
     }
 
     /// Waits until `is_done` or the end, but not where that would never come.
     fn wait(
         &self,
         timeout: Duration,
-        is_done: impl Fn(&Progress) -> bool,
+        is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
+        let state = &*self.state;
         let is_inside = self.queue.must_not_wait();
-        let timeout = if is_inside { Duration::ZERO } else { timeout };
-        let waits = |progress: &mut Progress| !progress.has_ended && !is_done(progress);
-        let waited = self.state.changed.wait_timeout_while(self.state.progress(), timeout, waits);
-        let progress = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let key = state.changes.key();
+            // [L4] Acquire; pairs with the Release in `Loop::run`
+            let has_ended = state.has_ended.load(Ordering::Acquire);
+            let is_done = !is_inside && is_done(state);
+            // Also after each sleep: a signal handler may have forked, F4.
+            let is_forked = state.is_forked();
+            if has_ended || is_done || is_forked || is_inside || is_over(deadline) {
+                let left = self.left();
+                return match has_ended {
+                    true if left == 0 => Ok(()),
+                    _ if is_done => Ok(()),
+                    true => Err(ListenerError::Closed(left)),
+                    false if is_forked => Err(ListenerError::Forked(left)),
+                    false if is_inside => Err(ListenerError::WouldDeadlock(left)),
+                    false => Err(ListenerError::Timeout(left)),
+                };
+            }
+            state.changes.wait(key, deadline);
+        }
+    }
+
+    /// How many items are in the queue and with the handler, or were dropped unhandled.
+    fn left(&self) -> usize {
         let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
-        let left = if progress.has_left { progress.dropped } else { self.queue.len() + handling };
-        match progress.has_ended {
-            true if left == 0 => Ok(()),
-            _ if is_done(&progress) && !is_inside => Ok(()),
-            true => Err(ListenerError::Closed(left)),
-            false if is_inside => Err(ListenerError::WouldDeadlock(left)),
-            false => Err(ListenerError::Timeout(left)),
+        let in_queue = self.queue.len();
+        // Read last: while it has not left, what is in the queue is its own.
+        // [L4] Acquire; pairs with the store in `Loop::run`
+        match self.state.has_left.load(Ordering::Acquire) {
+            true => self.state.dropped.load(Ordering::Relaxed),
+            false => in_queue + handling,
         }
     }
 }
@@ -332,14 +397,36 @@ impl fmt::Debug for Listener {
 }
 
 impl State {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Self {
+        Self {
+            process: fork::process(),
+            tickets: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            is_handling: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
+            closers: AtomicUsize::new(0),
+            has_left: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            dropped: AtomicUsize::new(0),
+            changes: Changes::new(),
+        }
     }
 
-    /// Changes the progress, and tells those who wait for it.
-    fn advance(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress());
-        self.changed.notify_all();
+    /// Whether this is a child of the process that the thread was started in, or a child's.
+    fn is_forked(&self) -> bool {
+        fork::process() != self.process
+    }
+
+    /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
+    /// the listener, L5.
+    fn leave(&self, dropped: usize) {
+        self.dropped.store(dropped, Ordering::Relaxed);
+        // [L4] Release; pairs with the load in `Listener::left`
+        // [L5] SeqCst, with `Listener::close`
+        self.has_left.store(true, Ordering::SeqCst);
+        while self.closers.load(Ordering::SeqCst) != 0 && !self.is_forked() {
+            thread::yield_now();
+        }
     }
 }
 
@@ -366,12 +453,14 @@ where
             dropped += 1;
             quietly(|| drop(item));
         }
-        state.advance(|progress| (progress.has_left, progress.dropped) = (true, dropped));
+        state.leave(dropped);
         // What handler and items do here must not be missing when a stop has returned.
         quietly(|| drop(consumer));
         quietly(|| drop(handler));
         quietly(|| drop(on_panic));
-        state.advance(|progress| progress.has_ended = true);
+        // [L4] Release; pairs with the load in `Listener::wait`
+        state.has_ended.store(true, Ordering::Release);
+        state.changes.notify_all();
     }
 
     /// Handles items until the queue is closed and drained, or a panic breaks it off.
@@ -383,7 +472,9 @@ where
             if tickets != served {
                 self.handle_what_is_in()?;
                 served = tickets;
-                self.state.advance(|progress| progress.flushed = served);
+                // [L4] Release; pairs with the load in `Listener::flush`
+                self.state.flushed.store(served, Ordering::Release);
+                self.state.changes.notify_all();
             }
             match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::SeqCst) != served) {
                 Ok(Some(item)) => self.handle(item)?,
@@ -440,12 +531,19 @@ pub enum ListenerError {
     /// The listener has given up after a panic, and so many items were dropped without being
     /// handled.
     Closed(usize),
+    /// This is a forked child, and the listener's thread stayed in its parent. What is left is this
+    /// process' copy, which nobody handles here. What was pushed before the fork is handled in the
+    /// parent.
+    Forked(usize),
 }
 
 impl ListenerError {
     /// How many items were left.
     pub fn left(&self) -> usize {
-        let (Self::Timeout(left) | Self::WouldDeadlock(left) | Self::Closed(left)) = *self;
+        let (Self::Timeout(left)
+        | Self::WouldDeadlock(left)
+        | Self::Closed(left)
+        | Self::Forked(left)) = *self;
         left
     }
 
@@ -463,6 +561,11 @@ impl ListenerError {
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
+
+    /// Whether it is [`Forked`](Self::Forked).
+    pub fn is_forked(&self) -> bool {
+        matches!(self, Self::Forked(_))
+    }
 }
 
 impl fmt::Display for ListenerError {
@@ -475,6 +578,9 @@ impl fmt::Display for ListenerError {
                 write!(f, "cannot wait on the listener's own thread, with {left} {items} left")
             }
             Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
+            Self::Forked(_) => {
+                write!(f, "cannot wait in a forked child, with {left} {items} left to the parent")
+            }
         }
     }
 }

@@ -154,6 +154,8 @@ pub trait Control: Send + Sync {
     fn len(&self) -> usize;
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
+    /// Whether the consumer is bound to the thread of this number.
+    fn is_bound_to(&self, thread: usize) -> bool;
 }
 
 #[cfg(feature = "std")]
@@ -177,5 +179,9 @@ where
 
     fn must_not_wait(&self) -> bool {
         self.members.must_not_wait()
+    }
+
+    fn is_bound_to(&self, thread: usize) -> bool {
+        self.members.is_bound_to(thread)
     }
 }

@@ -3,7 +3,8 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers, and [`Backoff`] says how long to try before sleeping. Each system has a file:
+//! of the producers, and [`Backoff`] says how long to try before sleeping. `Changes` is for those who
+//! wait for a listener. Each system has a file:
 //! `linux.rs` (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
@@ -93,6 +94,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 mod backoff;
+#[cfg(not(loom))]
+mod changes;
 mod event_count;
 mod parker;
 mod waiters;
@@ -107,6 +110,8 @@ cfg_event_fd! {
 }
 
 pub(crate) use backoff::Backoff;
+#[cfg(not(loom))]
+pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
 pub(crate) use system::{heavy_barrier, sleep_briefly};
