@@ -57,7 +57,8 @@ fn assert_ended_well(child: libc::pid_t) {
     assert!(child > 0, "no child");
     let mut status = -1;
     // SAFETY: the address is valid.
-    while unsafe { libc::waitpid(child, &mut status, 0) } != child {}
+    let ended = unsafe { libc::waitpid(child, &mut status, 0) };
+    assert_eq!(ended, child, "not ended");
     assert_eq!(status, 0, "the child's status; {} is a hang", libc::SIGALRM);
 }
 
@@ -254,6 +255,26 @@ fn a_consumer_that_moves_to_a_thread_of_the_child_is_waited_for_there_only() {
         });
         in_child(|| assert_eq!(producer.push(2), Err(PushError::WouldDeadlock(2))));
         assert_eq!(there.pop(), 1);
+    });
+}
+
+/// Those who sleep in the parent are not in the child, and forgotten there.
+#[test]
+fn a_queue_recovers_from_threads_that_slept_and_they_sleep_on_in_the_parent() {
+    watch();
+    let (producer, mut consumer) = Builder::new(1).bypass(1).build();
+    consumer.bind();
+    producer.push(0).unwrap();
+    thread::scope(|scope| {
+        (0..4).for_each(|_| _ = scope.spawn(|| producer.push(7).unwrap()));
+        support::settle();
+        in_child(|| {
+            // SAFETY: no thread of this process is inside a push or pop.
+            assert_eq!(unsafe { consumer.recover() }, 0);
+            assert!(consumer.try_iter().eq([0]));
+            pass(&producer, &mut consumer);
+        });
+        assert!(consumer.iter().take(5).eq([0, 7, 7, 7, 7]));
     });
 }
 
@@ -572,4 +593,374 @@ fn a_static_queue_that_was_reclaimed_is_no_concern_of_the_listener_of_the_parent
         assert!(QUEUE.is_closed() && QUEUE.consumer().is_some());
     });
     assert_eq!(listener.stop(FOR_EVER), Ok(()));
+}
+
+/// Threads that are stopped at every atomic step when the fork comes, and forks at every atomic step
+/// of a push. Run with `RUSTFLAGS="--cfg bywash_steps"`.
+#[cfg(bywash_steps)]
+mod at_every_step {
+    use super::*;
+    use std::cell::Cell;
+
+    use bywash::steps::hooked;
+    use bywash::{Heap, Queue, StaticConsumer};
+
+    /// How often each item was dropped in this process.
+    static DROPS: [AtomicU32; 128] = [const { AtomicU32::new(0) }; 128];
+
+    struct Item(u32);
+
+    impl Drop for Item {
+        fn drop(&mut self) {
+            DROPS[self.0 as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The first item of a thread that is stopped, and that of another one, which was stopped before
+    /// and has claimed. Others count from 0.
+    const ITS: u32 = 100;
+    const EARLIER: u32 = 120;
+
+    const CAPACITY: usize = 3;
+    const BYPASS: usize = 2;
+    /// Long enough for a nap and a sleep after it.
+    const SHORT: Duration = Duration::from_millis(10);
+    /// How many there may be of others.
+    const MOST: u32 = 16;
+
+    /// A queue on the heap or a static one, as those who push see it.
+    trait Pushes: Clone + Send + Sync + 'static {
+        type Queue: Queue<Item = Item> + Send;
+
+        fn build() -> (Self, Consumer<Item, Self::Queue>);
+        /// The consumer, in place of the one that is in use by a thread that does not go on.
+        fn take_over(&self, other: &Its<Self>) -> Consumer<Item, Self::Queue>;
+        fn push(&self, item: Item) -> Result<(), PushError<Item>>;
+        fn push_timeout(&self, item: Item, time: Duration) -> Result<(), PushTimeoutError<Item>>;
+        fn try_push(&self, item: Item) -> Result<(), TryPushError<Item>>;
+        fn try_push_many(&self, items: &mut VecDeque<Item>) -> Result<usize, TryPushError<()>>;
+        fn len(&self) -> usize;
+    }
+
+    macro_rules! as_the_queue_does {
+        ($queue:ty) => {
+            fn push(&self, item: Item) -> Result<(), PushError<Item>> {
+                <$queue>::push(self, item)
+            }
+            fn push_timeout(
+                &self,
+                item: Item,
+                time: Duration,
+            ) -> Result<(), PushTimeoutError<Item>> {
+                <$queue>::push_timeout(self, item, time)
+            }
+            fn try_push(&self, item: Item) -> Result<(), TryPushError<Item>> {
+                <$queue>::try_push(self, item)
+            }
+            fn try_push_many(&self, items: &mut VecDeque<Item>) -> Result<usize, TryPushError<()>> {
+                <$queue>::try_push_many(self, items)
+            }
+            fn len(&self) -> usize {
+                <$queue>::len(self)
+            }
+        };
+    }
+
+    impl Pushes for Arc<Producer<Item>> {
+        type Queue = Heap<Item>;
+
+        fn build() -> (Self, Consumer<Item>) {
+            let (producer, consumer) = Builder::new(CAPACITY).bypass(BYPASS).build();
+            (Arc::new(producer), consumer)
+        }
+        fn take_over(&self, other: &Its<Self>) -> Consumer<Item> {
+            // SAFETY: the other one is used by nobody any more.
+            copy_of(unsafe { &*other.0 })
+        }
+        as_the_queue_does!(Producer<Item>);
+    }
+
+    type Static = StaticQueue<Item, CAPACITY, BYPASS>;
+
+    impl Pushes for &'static Static {
+        type Queue = bywash::Claimed<'static, Item, CAPACITY, BYPASS>;
+
+        fn build() -> (Self, StaticConsumer<'static, Item, CAPACITY, BYPASS>) {
+            let queue: &'static Static = Box::leak(Box::new(StaticQueue::new()));
+            (queue, queue.consumer().unwrap())
+        }
+        fn take_over(&self, _other: &Its<Self>) -> StaticConsumer<'static, Item, CAPACITY, BYPASS> {
+            assert!(self.consumer().is_none());
+            // SAFETY: the other one is used by nobody any more.
+            unsafe { self.reclaim_consumer() }
+        }
+        as_the_queue_does!(Static);
+    }
+
+    /// The consumer, never freed, that a thread may be using for ever.
+    struct Its<P: Pushes>(*mut Consumer<Item, P::Queue>);
+
+    // SAFETY: one thread at a time uses it.
+    unsafe impl<P: Pushes> Send for Its<P> {}
+
+    impl<P: Pushes> Clone for Its<P> {
+        fn clone(&self) -> Self {
+            Self(self.0)
+        }
+    }
+
+    impl<P: Pushes> Its<P> {
+        fn new(consumer: Consumer<Item, P::Queue>) -> Self {
+            Self(Box::into_raw(Box::new(consumer)))
+        }
+
+        #[allow(clippy::mut_from_ref, reason = "one thread at a time uses it")]
+        fn get(&self) -> &mut Consumer<Item, P::Queue> {
+            // SAFETY: never freed, and one thread at a time uses it.
+            unsafe { &mut *self.0 }
+        }
+    }
+
+    /// What a thread does that is stopped in it.
+    struct Case<P: Pushes> {
+        name: &'static str,
+        /// How many items there are before.
+        filled: u32,
+        /// Whether a push that has claimed is stopped before those.
+        behind_another: bool,
+        /// How many items it may have popped.
+        pops: u32,
+        run: fn(P, Its<P>),
+    }
+
+    fn cases<P: Pushes>() -> Vec<Case<P>> {
+        let push = |filled| Case {
+            name: "a push that may sleep",
+            filled,
+            behind_another: false,
+            pops: 0,
+            run: |producer: P, _| {
+                if let Err(error) = producer.push_timeout(Item(ITS), SHORT) {
+                    std::mem::forget(error.into_inner());
+                }
+            },
+        };
+        let batch = |filled| Case {
+            name: "a batch",
+            run: |producer: P, _| {
+                let mut items = VecDeque::from([Item(ITS), Item(ITS + 1)]);
+                let _ = producer.try_push_many(&mut items);
+                items.into_iter().for_each(std::mem::forget);
+            },
+            ..push(filled)
+        };
+        let beside = |filled| Case {
+            name: "a push and a batch in the domain",
+            run: |producer: P, consumer| {
+                let _inside = consumer.get().domain().enter();
+                if let Err(error) = producer.try_push(Item(ITS)) {
+                    std::mem::forget(error.into_inner());
+                }
+                let mut items = VecDeque::from([Item(ITS + 1), Item(ITS + 2)]);
+                let _ = producer.try_push_many(&mut items);
+                items.into_iter().for_each(std::mem::forget);
+            },
+            ..push(filled)
+        };
+        let pop = |(filled, behind_another)| Case {
+            name: "a pop that may sleep",
+            filled,
+            behind_another,
+            pops: 1,
+            run: |_, consumer| std::mem::forget(consumer.get().pop_timeout(SHORT)),
+        };
+        let pop_many = |(filled, behind_another)| Case {
+            name: "two pops, and one of a batch",
+            pops: 4,
+            run: |_: P, consumer| {
+                std::mem::forget(consumer.get().try_pop());
+                std::mem::forget(consumer.get().try_pop());
+                let mut popped = Vec::new();
+                let _ = consumer.get().try_pop_many(&mut popped, 2);
+                std::mem::forget(popped);
+            },
+            ..pop((filled, behind_another))
+        };
+        let full = CAPACITY as u32;
+        let fills = [(0, false), (1, false), (full, false), (full + 1, false)];
+        let fills_behind = [(1, true), (full - 1, true), (full, true)];
+        let fills = fills.into_iter().chain(fills_behind);
+        let mut cases = Vec::new();
+        cases.extend((0..=full).map(push));
+        cases.extend((0..full).map(batch));
+        cases.extend((full - 1..full + BYPASS as u32).map(beside));
+        cases.extend(fills.clone().map(pop));
+        cases.extend(fills.map(pop_many));
+        cases
+    }
+
+    /// How a thread is when it does not go on.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum State {
+        Stopped,
+        Ended,
+    }
+
+    /// Runs `run` on a thread that stops for ever before the step for which `is_there` says so.
+    fn stop(
+        is_there: impl Fn(u32) -> bool + Send + 'static,
+        run: impl FnOnce() + Send + 'static,
+    ) -> State {
+        let (tell, told) = channel();
+        thread::spawn(move || {
+            let step = Cell::new(0);
+            let hook = || {
+                if is_there(step.replace(step.get() + 1)) {
+                    tell.send(()).unwrap();
+                    loop {
+                        thread::park();
+                    }
+                }
+            };
+            hooked(&hook, run);
+        });
+        match told.recv() {
+            Ok(()) => State::Stopped,
+            Err(_) => State::Ended,
+        }
+    }
+
+    impl<P: Pushes> Case<P> {
+        /// Stops a thread before step `at`, and looks what becomes of the queue: in a child, and
+        /// where that thread is given up in this process.
+        fn run(&self, at: u32) -> State {
+            DROPS.iter().for_each(|count| count.store(0, Ordering::Relaxed));
+            let (producer, consumer) = P::build();
+            let consumer = Its::<P>::new(consumer);
+            if self.behind_another {
+                let (sees, pushes) = (producer.clone(), producer.clone());
+                let earlier =
+                    stop(move |_| sees.len() == 1, move || _ = pushes.push(Item(EARLIER)));
+                assert_eq!(earlier, State::Stopped);
+            }
+            consumer.get().bind();
+            (0..self.filled).for_each(|item| producer.push(Item(item)).ok().unwrap());
+            let (run, pushes, its) = (self.run, producer.clone(), consumer.clone());
+            let state = stop(move |step| step == at, move || run(pushes, its));
+            in_child(|| self.check(&producer, producer.take_over(&consumer), state));
+            self.check(&producer, producer.take_over(&consumer), state);
+            state
+        }
+
+        fn check(&self, producer: &P, mut consumer: Consumer<Item, P::Queue>, state: State) {
+            let claimed = producer.len() as u32;
+            // SAFETY: nobody else goes on in a push or pop.
+            let given_up = unsafe { consumer.recover() } as u32;
+            // SAFETY: as above.
+            assert_eq!(unsafe { consumer.recover() }, 0, "again");
+            let popped: Vec<u32> = consumer.try_iter().map(|item| item.0).collect();
+            let (its, others): (Vec<u32>, Vec<u32>) = popped.iter().partition(|&&item| item >= ITS);
+            let first = self.filled - others.len() as u32;
+            assert!(first <= self.pops && others.into_iter().eq(first..self.filled), "{popped:?}");
+            assert!(its.iter().copied().eq((ITS..).take(its.len())), "{popped:?}");
+            let unfinished = match self.pops {
+                0 => claimed - self.filled - its.len() as u32,
+                _ => self.behind_another.into(),
+            };
+            assert_eq!(given_up, unfinished, "given up");
+            assert!(state != State::Ended || given_up == u32::from(self.behind_another));
+            for (item, drops) in DROPS.iter().enumerate() {
+                let expected = popped.contains(&(item as u32)).into();
+                assert_eq!(drops.load(Ordering::Relaxed), expected, "drops of {item}");
+            }
+            pass_laps(producer, consumer);
+        }
+    }
+
+    /// States that the queue is as good as new.
+    fn pass_laps<P: Pushes>(producer: &P, mut consumer: Consumer<Item, P::Queue>) {
+        let all = (CAPACITY + BYPASS) as u32;
+        for _ in 0..4 {
+            assert_eq!(consumer.len(), 0);
+            (0..all).for_each(|item| producer.try_push(Item(item)).ok().unwrap());
+            assert!(producer.try_push(Item(MOST)).is_err_and(|error| error.is_full()));
+            assert!(consumer.try_iter().map(|item| item.0).eq(0..all));
+        }
+        thread::scope(|scope| {
+            let pushes = scope.spawn(|| {
+                (0..MOST).for_each(|item| producer.push(Item(item)).ok().unwrap());
+            });
+            (0..MOST).for_each(|item| assert_eq!(consumer.pop().ok().unwrap().0, item));
+            pushes.join().unwrap();
+            let (binds, bound) = channel();
+            let pops = scope.spawn(move || {
+                consumer.bind();
+                binds.send(()).unwrap();
+                (0..MOST).for_each(|item| assert_eq!(consumer.pop().ok().unwrap().0, item));
+            });
+            bound.recv().unwrap();
+            (0..MOST).for_each(|item| producer.push(Item(item)).ok().unwrap());
+            pops.join().unwrap();
+        });
+        assert!(producer.try_push(Item(MOST)).is_err_and(|error| error.is_closed()));
+    }
+
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    fn recovers_from_a_thread_stopped_anywhere<P: Pushes>() {
+        watch();
+        let _alone = ONE_AT_A_TIME.lock();
+        for case in cases::<P>() {
+            let steps = (0..).map(|at| {
+                let state = catch_unwind(AssertUnwindSafe(|| case.run(at)));
+                let Case { name, filled, behind_another, .. } = case;
+                state.unwrap_or_else(|_| {
+                    panic!("{name}, {filled} before, behind another: {behind_another}, step {at}")
+                })
+            });
+            let stops = steps.take_while(|&state| state == State::Stopped).count();
+            assert!(stops > 3, "{}: {stops} steps", case.name);
+        }
+    }
+
+    #[test]
+    fn a_queue_recovers_from_a_thread_stopped_anywhere() {
+        recovers_from_a_thread_stopped_anywhere::<Arc<Producer<Item>>>();
+    }
+
+    #[test]
+    fn a_static_queue_recovers_from_a_thread_stopped_anywhere() {
+        recovers_from_a_thread_stopped_anywhere::<&'static Static>();
+    }
+
+    /// The child returns from the handler into the push.
+    #[test]
+    fn a_handler_may_fork_at_any_step_of_a_push_that_sleeps() {
+        watch();
+        let _alone = ONE_AT_A_TIME.lock();
+        // The first look, the announcement, a nap, and the long sleep.
+        for at in 0..30 {
+            let (producer, consumer) = full_elsewhere();
+            let (step, child) = (Cell::new(0), Cell::new(None));
+            let hook = || {
+                if step.replace(step.get() + 1) == at {
+                    // SAFETY: the child ends below.
+                    let forked = unsafe { libc::fork() };
+                    child.set(Some(forked));
+                    if forked == 0 {
+                        // SAFETY: it has no preconditions.
+                        unsafe { libc::alarm(30) };
+                        return;
+                    }
+                    assert_ended_well(forked);
+                    consumer.tell.send(()).unwrap();
+                }
+            };
+            let result = hooked(&hook, || producer.push(1));
+            if child.get() == Some(0) {
+                end_with(|| assert_eq!(result, Err(PushError::WouldDeadlock(1))));
+            }
+            assert_eq!((result, consumer.popped.recv()), (Ok(()), Ok(0)), "at step {at}");
+        }
+    }
 }
