@@ -561,8 +561,9 @@ fn a_handler_that_forks_and_returns_goes_on_in_the_child_with_a_copy_of_the_rest
         }
     };
     let listener = Arc::new(Listener::spawn("forks", consumer, handler).unwrap());
-    hand_over.send(listener.clone()).unwrap();
     (0..3).for_each(|item| producer.push(item).unwrap());
+    // The handler waits for it, so the child has all three.
+    hand_over.send(listener.clone()).unwrap();
     assert_eq!(listener.stop(FOR_EVER), Ok(()));
     assert_ended_well(forked.recv().unwrap());
     assert_eq!(handled.get()[..4], [1, 2, 2, 0]);
@@ -877,6 +878,24 @@ mod at_every_step {
         }
     }
 
+    /// How many steps a push and a pop take.
+    fn steps<P: Pushes>(producer: &P, consumer: &mut Consumer<Item, P::Queue>) -> u32 {
+        let count = Cell::new(0);
+        hooked(&|| count.set(count.get() + 1), || {
+            producer.try_push(Item(0)).ok().unwrap();
+            drop(consumer.try_pop().ok().unwrap());
+        });
+        count.get()
+    }
+
+    /// The same, of a queue through which a lap has passed.
+    fn steps_of_new<P: Pushes>() -> u32 {
+        let (producer, mut consumer) = P::build();
+        (0..CAPACITY).for_each(|_| producer.try_push(Item(0)).ok().unwrap());
+        consumer.try_iter().for_each(drop);
+        steps(&producer, &mut consumer)
+    }
+
     /// States that the queue is as good as new.
     fn pass_laps<P: Pushes>(producer: &P, mut consumer: Consumer<Item, P::Queue>) {
         let all = (CAPACITY + BYPASS) as u32;
@@ -886,6 +905,8 @@ mod at_every_step {
             assert!(producer.try_push(Item(MOST)).is_err_and(|error| error.is_full()));
             assert!(consumer.try_iter().map(|item| item.0).eq(0..all));
         }
+        // No pop looks for those who slept, and no push for a consumer that did.
+        assert_eq!(steps(producer, &mut consumer), steps_of_new::<P>());
         thread::scope(|scope| {
             let pushes = scope.spawn(|| {
                 (0..MOST).for_each(|item| producer.push(Item(item)).ok().unwrap());
@@ -911,15 +932,24 @@ mod at_every_step {
         watch();
         let _alone = ONE_AT_A_TIME.lock();
         for case in cases::<P>() {
-            let steps = (0..).map(|at| {
-                let state = catch_unwind(AssertUnwindSafe(|| case.run(at)));
-                let Case { name, filled, behind_another, .. } = case;
-                state.unwrap_or_else(|_| {
-                    panic!("{name}, {filled} before, behind another: {behind_another}, step {at}")
-                })
-            });
-            let stops = steps.take_while(|&state| state == State::Stopped).count();
-            assert!(stops > 3, "{}: {stops} steps", case.name);
+            let Case { name, filled, behind_another, .. } = case;
+            let stopped = InCommon::new();
+            let is_stopped = |&at: &u32| {
+                // In a process of its own, so that no stopped threads gather here.
+                in_child(|| {
+                    let state = catch_unwind(AssertUnwindSafe(|| case.run(at)));
+                    match state {
+                        Ok(State::Stopped) => stopped.add(0),
+                        Ok(State::Ended) => {}
+                        Err(_) => {
+                            panic!("{name}, {filled} before, behind: {behind_another}, step {at}")
+                        }
+                    }
+                });
+                stopped.get()[0] > at
+            };
+            let stops = (0..).take_while(is_stopped).count();
+            assert!(stops > 3, "{name}: {stops} steps");
         }
     }
 
@@ -931,6 +961,35 @@ mod at_every_step {
     #[test]
     fn a_static_queue_recovers_from_a_thread_stopped_anywhere() {
         recovers_from_a_thread_stopped_anywhere::<&'static Static>();
+    }
+
+    /// Ring and bypass are closed one after the other.
+    #[test]
+    fn a_queue_that_was_being_closed_is_closed_or_not() {
+        watch();
+        let _alone = ONE_AT_A_TIME.lock();
+        for at in 0.. {
+            let (producer, consumer) = <Arc<Producer<Item>>>::build();
+            producer.push(Item(0)).ok().unwrap();
+            let consumer = Its::<Arc<Producer<Item>>>::new(consumer);
+            let its = consumer.clone();
+            let state = stop(move |step| step == at, move || its.get().close());
+            in_child(|| {
+                let mut consumer = producer.take_over(&consumer);
+                // SAFETY: nobody else goes on in a push or pop.
+                assert_eq!(unsafe { consumer.recover() }, 0);
+                if producer.is_closed() {
+                    assert_eq!(consumer.iter().count(), 1);
+                } else {
+                    assert!(at == 0 && consumer.try_pop().is_ok());
+                    pass_laps(&producer, consumer);
+                }
+            });
+            if state == State::Ended {
+                assert!(at > 1, "ring and bypass");
+                break;
+            }
+        }
     }
 
     /// The child returns from the handler into the push.
