@@ -26,10 +26,26 @@ use support::watch;
 /// What a test with a hang in it waits for.
 const FOR_EVER: Duration = Duration::MAX;
 
-/// Ends this process, a child, with the verdict on `run`: 0 unless it panics or hangs.
-fn end_with(run: impl FnOnce()) -> ! {
+extern "C" fn end_as_a_hang(_signal: libc::c_int) {
+    // SAFETY: it has no preconditions.
+    unsafe { libc::_exit(HANG) }
+}
+
+const HANG: libc::c_int = 99;
+
+/// Lets this process, a child, end soon. It takes a handler, as the first process of a namespace
+/// ignores what would end it.
+fn limit_time() {
+    let handler = end_as_a_hang as extern "C" fn(libc::c_int) as libc::sighandler_t;
+    // SAFETY: the handler does what it may do.
+    unsafe { libc::signal(libc::SIGALRM, handler) };
     // SAFETY: it has no preconditions.
     unsafe { libc::alarm(30) };
+}
+
+/// Ends this process, a child, with the verdict on `run`: 0 unless it panics or hangs.
+fn end_with(run: impl FnOnce()) -> ! {
+    limit_time();
     // The test harness of the parent, which collects what is printed, is not there.
     set_hook(Box::new(|panic| {
         let mut text = String::new();
@@ -59,7 +75,8 @@ fn assert_ended_well(child: libc::pid_t) {
     // SAFETY: the address is valid.
     let ended = unsafe { libc::waitpid(child, &mut status, 0) };
     assert_eq!(ended, child, "not ended");
-    assert_eq!(status, 0, "the child's status; {} is a hang", libc::SIGALRM);
+    assert!(libc::WIFEXITED(status), "the child's status is {status}");
+    assert_eq!(libc::WEXITSTATUS(status), 0, "of the child; {HANG} is a hang");
 }
 
 /// The child's copy of what the parent has, as its own. The child ends before it leaves the scope of
@@ -285,8 +302,7 @@ fn in_bare_child(run: impl FnOnce() -> bool) {
     // SAFETY: without flags it is a fork. The child uses nothing of the C library's that knows.
     match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
         0 => {
-            // SAFETY: it has no preconditions.
-            unsafe { libc::alarm(30) };
+            limit_time();
             let is_well = run();
             // SAFETY: it has no preconditions.
             unsafe { libc::_exit(i32::from(!is_well)) }
@@ -374,8 +390,7 @@ mod in_a_handler {
         // SAFETY: what it interrupted is a system call.
         match unsafe { libc::fork() } {
             0 => {
-                // SAFETY: it has no preconditions.
-                unsafe { libc::alarm(30) };
+                limit_time();
                 IS_CHILD.store(true, Ordering::Relaxed);
             }
             child => CHILD.store(child, Ordering::Release),
@@ -544,8 +559,7 @@ fn a_handler_that_forks_and_returns_goes_on_in_the_child_with_a_copy_of_the_rest
             let child = unsafe { libc::fork() };
             is_child = child == 0;
             if is_child {
-                // SAFETY: it has no preconditions.
-                unsafe { libc::alarm(30) };
+                limit_time();
                 let results = [own.flush(FOR_EVER), own.stop(FOR_EVER)];
                 if !results.iter().all(|result| result.unwrap_err().is_forked()) {
                     // SAFETY: it has no preconditions.
@@ -1007,8 +1021,7 @@ mod at_every_step {
                     let forked = unsafe { libc::fork() };
                     child.set(Some(forked));
                     if forked == 0 {
-                        // SAFETY: it has no preconditions.
-                        unsafe { libc::alarm(30) };
+                        limit_time();
                         return;
                     }
                     assert_ended_well(forked);
