@@ -67,8 +67,8 @@ impl Members {
     /// Whether the consumer is bound to a thread that is not in this process: F3. Asks the system
     /// for the process. For signal handlers too.
     pub(crate) fn consumer_is_gone(&self) -> bool {
-        let consumer = self.consumer.load(Ordering::Relaxed);
-        consumer != 0 && fork::is_gone(consumer, self.process.load(Ordering::Relaxed))
+        let number = || self.consumer.load(Ordering::Relaxed);
+        number() != 0 && fork::is_gone(|| (number(), self.process.load(Ordering::Relaxed)))
     }
 
     /// Whether the consumer is bound to the thread of this number.

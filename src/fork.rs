@@ -21,7 +21,9 @@
 //! * **F4** *A fork in a signal handler* comes at any instruction of a push, and the child returns from
 //!   the handler into the push. If that sleeps, its sleep ends: it has a timeout, and such a system
 //!   call is not restarted after a handler. If the push was between the question and the sleep, it
-//!   sleeps for `LONGEST_SLEEP`, and asks again.
+//!   sleeps for `LONGEST_SLEEP`, and asks again. If the fork comes in the middle of the question, the
+//!   answer that the thread is gone may be about the parent. So it counts only if the process is
+//!   still the same.
 //! * **F5** *No lock.* Whatever a child calls must not wait for a thread that was in the middle of
 //!   something. Ring, bypass and sleepers have no lock, and neither has what a `Listener` shares
 //!   with its thread.
@@ -33,11 +35,20 @@
 
 pub(crate) use system::{process, watch};
 
-/// Whether the thread of this number, which was in the process of this name, is not in this one:
-/// F2.
-pub(crate) fn is_gone(thread: usize, its_process: u64) -> bool {
-    let here = process();
-    its_process != here && system::forked(here) != Some(thread)
+/// Whether a thread is not in this process, F2. `read` says what its number is, and the name of the
+/// process in which it was bound.
+pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
+    loop {
+        let here = process();
+        let (thread, its_process) = read();
+        if its_process == here || system::forked(here) == Some(thread) {
+            return false;
+        }
+        // F4: a handler that forked meanwhile may have let a thread of the child bind.
+        if process() == here {
+            return true;
+        }
+    }
 }
 
 #[cfg(all(unix, not(loom)))]

@@ -318,7 +318,7 @@ impl Listener {
         let state = &*self.state;
         if state.is_forked() {
             let is_its_thread = identity::own_number() == self.thread;
-            let is_alone = is_its_thread || fork::is_gone(self.thread, state.process);
+            let is_alone = is_its_thread || fork::is_gone(|| (self.thread, state.process));
             if is_alone && self.queue.is_bound_to(self.thread) {
                 self.queue.close();
             }

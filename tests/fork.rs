@@ -225,6 +225,8 @@ fn an_unbound_consumer_may_yet_be_bound_and_is_waited_for() {
 fn pass(producer: &Producer<u32>, consumer: &mut Consumer<u32>) {
     thread::scope(|scope| {
         let pushes = scope.spawn(|| (0..100).try_for_each(|i| producer.push(i)));
+        // Until it sleeps.
+        support::settle();
         assert!(consumer.iter().take(100).eq(0..100));
         assert_eq!(pushes.join().unwrap(), Ok(()));
     });
@@ -551,6 +553,7 @@ fn a_handler_that_forks_and_returns_goes_on_in_the_child_with_a_copy_of_the_rest
     let (hand_over, listener) = channel::<Arc<Listener>>();
     let (forks, forked) = channel();
     let mut is_child = false;
+    let log = producer.clone();
     let handler = move |item| {
         handled.add(item);
         if item == 0 {
@@ -561,7 +564,8 @@ fn a_handler_that_forks_and_returns_goes_on_in_the_child_with_a_copy_of_the_rest
             if is_child {
                 limit_time();
                 let results = [own.flush(FOR_EVER), own.stop(FOR_EVER)];
-                if !results.iter().all(|result| result.unwrap_err().is_forked()) {
+                if !results.iter().all(|result| result.unwrap_err().is_forked()) || !log.is_closed()
+                {
                     // SAFETY: it has no preconditions.
                     unsafe { libc::_exit(1) };
                 }
