@@ -91,6 +91,9 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 
     /// Makes the calling thread the consumer's thread, as a pop does.
     ///
+    /// In a forked child it says that the thread is one of the child's: see
+    /// [`recover`](Self::recover).
+    ///
     /// # Panics
     ///
     /// If the system has no thread-specific key left, on the first use in a process.
@@ -109,7 +112,68 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn bind(&mut self) {
-        self.bound();
+        self.bound_to = self.queue.shared().node.members.bind();
+    }
+
+    /// Gives up what others have begun and will never finish, and makes the calling thread the
+    /// consumer's: the way back after a fork, after a thread was cancelled in a push or pop, or
+    /// after a signal handler was left by a jump.
+    ///
+    /// A push first claims a place and then publishes its item there. If its thread does not go on
+    /// in between, because it stayed in the parent of this process or has ended, the place stays
+    /// claimed, and in time the ring is full. This gives up all such places, in ring and bypass.
+    /// Those who slept, or were about to, are forgotten. If the queue was being closed, it is closed.
+    /// What is published stays, and is popped in order. From here on the queue has all its room
+    /// again.
+    ///
+    /// An item that was written and not published is never dropped: nobody can tell whether it was
+    /// written. Nor is an item that a stopped pop had taken out for good, before it returned.
+    /// Producers of threads that are gone are never dropped, so the last one does not close the
+    /// queue: [close](Self::close) it. A consumer that was armed for an event loop is not any more.
+    ///
+    /// Never waits, allocates nothing, runs no code of the items'. Called again, or on an empty
+    /// queue, it finds nothing to give up; it works on a closed queue, too. Not for signal handlers.
+    ///
+    /// # Returns
+    ///
+    /// How many places were given up: pushes that had not returned.
+    ///
+    /// # Safety
+    ///
+    /// No thread of this process is inside a push or pop of this queue, or will go on in one that it
+    /// is inside of: not the calling thread either, beneath a signal handler or destructor. What
+    /// such a push or pop worked on is not used any more: the `VecDeque` of a `try_push_many`, the
+    /// `Vec` of a `try_pop_many`.
+    ///
+    /// # Panics
+    ///
+    /// As [`bind`](Self::bind).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// let (producer, mut consumer) = bywash::bounded(4);
+    /// producer.push(1).unwrap();
+    /// // SAFETY: this process has one thread.
+    /// if unsafe { libc::fork() } == 0 {
+    ///     // SAFETY: the child has this thread alone, which is inside no push or pop.
+    ///     let given_up = unsafe { consumer.recover() };
+    ///     // What the parent had pushed is in the child's copy as well.
+    ///     let is_as_said = (given_up, consumer.try_pop()) == (0, Ok(1));
+    ///     // SAFETY: it has no preconditions.
+    ///     unsafe { libc::_exit(i32::from(!is_as_said)) };
+    /// }
+    /// let mut status = -1;
+    /// // SAFETY: the address is valid.
+    /// unsafe { libc::wait(&mut status) };
+    /// assert_eq!(status, 0);
+    /// # }
+    /// ```
+    pub unsafe fn recover(&mut self) -> usize {
+        #[cfg(feature = "std")]
+        self.bind();
+        self.unbound().recover()
     }
 
     /// Leaves the consumer without a thread, until the next pop or [`bind`](Self::bind). Until then,

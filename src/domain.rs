@@ -11,12 +11,12 @@ use core::fmt;
 use core::iter;
 use core::marker::PhantomData;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 // Not those of `sync`: what is here orders nothing else, and is no part of the models.
 use alloc::sync::Arc;
 
-use crate::identity;
+use crate::{fork, identity};
 
 /// The threads for which waiting for the consumer would be waiting for themselves: the consumer's
 /// thread, and the threads in its domain.
@@ -25,6 +25,8 @@ pub(crate) struct Members {
     /// The token of the consumer's thread, I3, and its number. Both are 0 while it has none.
     token: AtomicUsize,
     consumer: AtomicUsize,
+    /// The process in which the consumer's thread was bound, F1.
+    process: AtomicU64,
     /// Null until the domain is asked for.
     domain: AtomicPtr<ThreadList>,
 }
@@ -34,6 +36,7 @@ impl Members {
         Self {
             token: AtomicUsize::new(0),
             consumer: AtomicUsize::new(0),
+            process: AtomicU64::new(0),
             domain: AtomicPtr::new(ptr::null_mut()),
         }
     }
@@ -42,6 +45,8 @@ impl Members {
     #[cold]
     pub(crate) fn bind(&self) -> usize {
         let number = identity::register();
+        fork::watch();
+        self.process.store(fork::process(), Ordering::Relaxed);
         self.token.store(identity::token(), Ordering::Relaxed);
         self.consumer.store(number, Ordering::Relaxed);
         number
@@ -57,6 +62,18 @@ impl Members {
     pub(crate) fn is_consumer(&self) -> bool {
         let number = identity::number();
         number != 0 && self.consumer.load(Ordering::Relaxed) == number
+    }
+
+    /// Whether the consumer is bound to a thread that is not in this process: F3. Asks the system
+    /// for the process. For signal handlers too.
+    pub(crate) fn consumer_is_gone(&self) -> bool {
+        let number = || self.consumer.load(Ordering::Relaxed);
+        number() != 0 && fork::is_gone(|| (number(), self.process.load(Ordering::Relaxed)))
+    }
+
+    /// Whether the consumer is bound to the thread of this number.
+    pub(crate) fn is_bound_to(&self, number: usize) -> bool {
+        self.consumer.load(Ordering::Relaxed) == number
     }
 
     /// Whether it is worth asking for the number of the calling thread: `false` says that it is no

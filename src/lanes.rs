@@ -312,6 +312,17 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
             && self.bypass.first_published().is_none_or(|index| index >= tails.bypass)
     }
 
+    /// Gives up what is claimed and not published, in both lanes, R7; and closes the bypass, too,
+    /// where a thread was stopped between closing the two. Returns how many claims there were.
+    pub(crate) fn give_up_claims(&mut self) -> u64 {
+        if self.ring.ring().is_closed() {
+            self.bypass.ring().close();
+        }
+        let count = self.ring.give_up_claims() + self.bypass.give_up_claims();
+        self.ring.update_fast_path(self.bypass.tail_word_if_empty());
+        count
+    }
+
     /// Whether both lanes are closed and empty, and so for good.
     fn is_finished(&self) -> bool {
         if !self.ring.is_finished() {

@@ -379,6 +379,8 @@ mod domain;
 mod edges;
 mod error;
 #[cfg(feature = "std")]
+mod fork;
+#[cfg(feature = "std")]
 mod identity;
 mod iter;
 mod lanes;

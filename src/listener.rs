@@ -18,6 +18,21 @@
 //!   An item from above them is popped before one of those only if it is in the bypass, and its
 //!   push saw the ring full before the tails were noted. Each thread has at most one such push.
 //!
+//! # Without a lock
+//!
+//! What the thread and the others share has no lock, as a fork could leave a lock locked forever
+//! (`fork.rs`, F5).
+//!
+//! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they tell of,
+//!   and read with Acquire before what depends on them. A thread that waits takes a key, reads, and
+//!   sleeps on the key. A thread that stores notifies afterwards.
+//! * **L5** *Closing.* A listener that has left its queue must not close it: a static one may have
+//!   another consumer by then. A thread that closes raises `closers` and reads `has_left`. The
+//!   listener's thread sets `has_left` and reads `closers`. All of that is sequentially consistent.
+//!   So the one that closes sees that the thread has left, or the thread sees it, and waits until it
+//!   has closed before it drops the consumer. In a child there is no waiting: a thread closes there
+//!   only if the listener's thread is gone, or if it is the listener's thread itself.
+//!
 //! # What was lost
 //!
 //! * **L6** *In its place.* Before each pop the listener asks for the count of lost items. A push is
@@ -40,19 +55,19 @@ use core::fmt;
 use core::mem;
 use core::ops::ControlFlow;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use crate::shared::Control;
-use crate::wait::{self, Deadline};
+use crate::wait::{Changes, is_over};
 use crate::waits::{Answer, Until, Wait};
-use crate::{Consumer, Domain, PopError, Queue};
+use crate::{Consumer, Domain, PopError, Queue, fork, identity};
 
 /// How long a handler waits for another listener before it looks again who waits for whom.
 const FIRST_NAP: Duration = Duration::from_millis(1);
@@ -83,6 +98,17 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 ///
 /// # Examples
 ///
+/// # After a fork
+///
+/// The listener's thread stays in the parent, and handles what was pushed before. In the child,
+/// [`flush`](Self::flush), [`stop`](Self::stop) and dropping end at once; the latter two close the
+/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only if
+/// the handler itself forks and returns in the child, its thread goes on there with a copy of all
+/// that is in the queue, until that is closed by a `stop` in the handler or by the last producer.
+/// To handle nothing twice, let such a child end inside the handler.
+///
+/// # Examples
+///
 /// ```
 /// use std::sync::mpsc::channel;
 /// use std::time::Duration;
@@ -99,32 +125,33 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 pub struct Listener {
     queue: Box<dyn Control>,
     state: Arc<State>,
+    /// The number of its thread.
+    thread: usize,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
 }
 
 /// What the listener's thread and others share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    /// The process that the thread was started in, F1.
+    process: u64,
     /// How many flushes have begun.
     tickets: AtomicU64,
     panics: AtomicU64,
     /// Whether the handler has an item.
     is_handling: AtomicBool,
-    progress: Mutex<Progress>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
     /// How many flushes were served.
-    flushed: u64,
+    flushed: AtomicU64,
+    /// How many calls are about to close the queue, L5.
+    closers: AtomicUsize,
     /// Whether the consumer is about to be dropped. From then on the listener leaves the queue
     /// alone: a static one may have another consumer.
-    has_left: bool,
-    has_ended: bool,
-    /// How many items were dropped without being handled.
-    dropped: usize,
+    has_left: AtomicBool,
+    has_ended: AtomicBool,
+    /// How many items were dropped without being handled, once it has left.
+    dropped: AtomicUsize,
+    changes: Changes,
 }
 
 impl Listener {
@@ -172,7 +199,8 @@ impl Listener {
     /// [`Timeout`](ListenerError::Timeout) if the time was over first.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has given
-    /// up after a panic, and dropped items.
+    /// up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at once, in a child of
+    /// the process that started the listener.
     ///
     /// # Examples
     ///
@@ -195,7 +223,8 @@ impl Listener {
         // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.notify_consumer();
-        self.wait(timeout, |progress| progress.flushed >= ticket)
+        // [L4] Acquire; pairs with the Release in `Loop::listen`
+        self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)
     }
 
     /// Closes the queue, and waits until everything in it has been handled and the handler is
@@ -212,7 +241,8 @@ impl Listener {
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
     /// [`Closed`](ListenerError::Closed) if the listener has given up after a panic, and dropped
-    /// items.
+    /// items. [`Forked`](ListenerError::Forked), at once, in a child of the process that started the
+    /// listener.
     ///
     /// # Examples
     ///
@@ -322,54 +352,88 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn len(&self) -> usize {
-        let progress = self.state.progress();
-        if progress.has_left { 0 } else { self.queue.len() }
+        let in_queue = self.queue.len();
+        // Read last, as in `left`.
+        // [L4] Acquire; pairs with the store in `Loop::run`
+        if self.state.has_left.load(Ordering::Acquire) { 0 } else { in_queue }
     }
 
-    /// Whether nothing is in the queue at the moment, not even half pushed, or the consumer is gone.
+    /// Whether nothing is in the queue at the moment, not even claimed, or the consumer is gone.
     /// The handler may still be busy with the last item. Never waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     fn close(&self) {
-        let progress = self.state.progress();
-        if !progress.has_left {
+        let state = &*self.state;
+        if state.is_forked() {
+            let is_its_thread = identity::own_number() == self.thread;
+            let is_alone = is_its_thread || fork::is_gone(|| (self.thread, state.process));
+            if is_alone && self.queue.is_bound_to(self.thread) {
+                self.queue.close();
+            }
+            return;
+        }
+        // [L5] SeqCst, with `Loop::run`
+        state.closers.fetch_add(1, Ordering::SeqCst);
+        if !state.has_left.load(Ordering::SeqCst) {
             self.queue.close();
         }
+        // [L5] Release; pairs with the load in `Loop::run`
+        state.closers.fetch_sub(1, Ordering::Release);
     }
 
     /// Waits until `is_done` or the end of the thread, unless that could never come.
     fn wait(
         &self,
         timeout: Duration,
-        is_done: impl Fn(&Progress) -> bool,
+        is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
+        let state = &*self.state;
+        let is_inside = self.queue.must_not_wait();
         let deadline = Instant::now().checked_add(timeout);
         let mut wait = Wait::begin(self.queue.node(), Until::End, deadline.is_some());
-        let mut would_deadlock = self.queue.must_not_wait();
-        let mut progress = self.state.progress();
+        let mut would_deadlock = is_inside;
         let mut nap = FIRST_NAP;
-        let has_come = |progress: &Progress| progress.has_ended || is_done(progress);
-        while !(would_deadlock || has_come(&progress) || wait::is_over(deadline)) {
+        loop {
+            let key = state.changes.key();
+            // [L4] Acquire; pairs with the Release in `Loop::run`
+            let has_ended = state.has_ended.load(Ordering::Acquire);
+            let is_done = !is_inside && is_done(state);
+            // Also after each sleep: a signal handler may have forked, F4.
+            let is_forked = state.is_forked();
+            if has_ended || is_done || is_forked || would_deadlock || is_over(deadline) {
+                let left = self.left();
+                return match has_ended {
+                    true if left == 0 => Ok(()),
+                    _ if is_done => Ok(()),
+                    true => Err(ListenerError::Closed(left)),
+                    false if is_forked => Err(ListenerError::Forked(left)),
+                    false if would_deadlock => Err(ListenerError::WouldDeadlock(left)),
+                    false => Err(ListenerError::Timeout(left)),
+                };
+            }
             // Once the consumer has left, nothing that the queue's members do matters.
-            let answer = if progress.has_left { Answer::Ends } else { wait.look() };
+            let has_left = state.has_left.load(Ordering::Acquire);
+            let answer = if has_left { Answer::Ends } else { wait.look() };
             would_deadlock = answer == Answer::Never;
             if !would_deadlock {
                 let nap_end = wait.must_look_again(answer).then(|| Instant::now() + nap);
-                let end = deadline.into_iter().chain(nap_end).min();
-                progress = self.state.wait_for_change(progress, end);
+                state.changes.wait(key, deadline.into_iter().chain(nap_end).min());
                 nap = (nap * 2).min(LONGEST_NAP);
             }
         }
+    }
+
+    /// How many items are in the queue and with the handler, or were dropped unhandled.
+    fn left(&self) -> usize {
         let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
-        let left = if progress.has_left { progress.dropped } else { self.queue.len() + handling };
-        match progress.has_ended {
-            true if left == 0 => Ok(()),
-            _ if is_done(&progress) && !would_deadlock => Ok(()),
-            true => Err(ListenerError::Closed(left)),
-            false if would_deadlock => Err(ListenerError::WouldDeadlock(left)),
-            false => Err(ListenerError::Timeout(left)),
+        let in_queue = self.queue.len();
+        // Read last: while it has not left, what is in the queue is its own.
+        // [L4] Acquire; pairs with the store in `Loop::run`
+        match self.state.has_left.load(Ordering::Acquire) {
+            true => self.state.dropped.load(Ordering::Relaxed),
+            false => in_queue + handling,
         }
     }
 }
@@ -394,27 +458,36 @@ impl fmt::Debug for Listener {
 }
 
 impl State {
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    fn new() -> Self {
+        Self {
+            process: fork::process(),
+            tickets: AtomicU64::new(0),
+            panics: AtomicU64::new(0),
+            is_handling: AtomicBool::new(false),
+            flushed: AtomicU64::new(0),
+            closers: AtomicUsize::new(0),
+            has_left: AtomicBool::new(false),
+            has_ended: AtomicBool::new(false),
+            dropped: AtomicUsize::new(0),
+            changes: Changes::new(),
+        }
     }
 
-    /// Waits until the progress changes or the deadline is over; maybe less.
-    fn wait_for_change<'a>(
-        &'a self,
-        progress: MutexGuard<'a, Progress>,
-        deadline: Deadline,
-    ) -> MutexGuard<'a, Progress> {
-        let Some(deadline) = deadline else {
-            return self.changed.wait(progress).unwrap_or_else(PoisonError::into_inner);
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.changed.wait_timeout(progress, left).unwrap_or_else(PoisonError::into_inner).0
+    /// Whether this is a child of the process that the thread was started in, or a child's.
+    fn is_forked(&self) -> bool {
+        fork::process() != self.process
     }
 
-    /// Changes the progress, and wakes those who wait for it.
-    fn advance(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress());
-        self.changed.notify_all();
+    /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
+    /// the listener, L5.
+    fn leave(&self, dropped: usize) {
+        self.dropped.store(dropped, Ordering::Relaxed);
+        // [L4] Release; pairs with the load in `Listener::left`
+        // [L5] SeqCst, with `Listener::close`
+        self.has_left.store(true, Ordering::SeqCst);
+        while self.closers.load(Ordering::SeqCst) != 0 && !self.is_forked() {
+            thread::yield_now();
+        }
     }
 }
 
@@ -579,19 +652,19 @@ impl ListenerBuilder {
         Q: Queue<Item = T> + Send + 'static,
     {
         let thread = self.thread()?;
-        let (queue, state) = (consumer.control(), Arc::<State>::default());
+        let (queue, state) = (consumer.control(), Arc::new(State::new()));
         let (has_bound, is_bound) = channel();
         let theirs = state.clone();
         thread.spawn(move || {
             consumer.bind();
-            let _ = has_bound.send(());
+            let _ = has_bound.send(identity::own_number());
             drop(has_bound);
             Loop { state: theirs, consumer, handler, reported: 0 }.run();
         })?;
-        is_bound
+        let thread = is_bound
             .recv()
             .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
-        Ok(Listener { queue, state, gave_up: AtomicBool::new(false) })
+        Ok(Listener { queue, state, thread, gave_up: AtomicBool::new(false) })
     }
 
     fn thread(self) -> io::Result<thread::Builder> {
@@ -632,11 +705,13 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
             dropped += 1;
             quietly(|| drop(item));
         }
-        state.advance(|progress| (progress.has_left, progress.dropped) = (true, dropped));
+        state.leave(dropped);
         // A stop returns after this, so that it has seen what the destructors do.
         quietly(|| drop(consumer));
         quietly(|| drop(handler));
-        state.advance(|progress| progress.has_ended = true);
+        // [L4] Release; pairs with the load in `Listener::wait`
+        state.has_ended.store(true, Ordering::Release);
+        state.changes.notify_all();
     }
 
     /// Handles items until the queue is closed and drained, or the handler breaks it off.
@@ -648,7 +723,9 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
             if tickets != served {
                 self.handle_what_is_in()?;
                 served = tickets;
-                self.state.advance(|progress| progress.flushed = served);
+                // [L4] Release; pairs with the load in `Listener::flush`
+                self.state.flushed.store(served, Ordering::Release);
+                self.state.changes.notify_all();
             }
             self.report_lost()?;
             match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::Acquire) != served)
@@ -729,12 +806,19 @@ pub enum ListenerError {
     WouldDeadlock(usize),
     /// The listener has given up after a panic, and dropped this many items unhandled.
     Closed(usize),
+    /// This is a forked child, and the listener's thread stayed in its parent. What is left is this
+    /// process' copy, which nobody handles here. What was pushed before the fork is handled in the
+    /// parent.
+    Forked(usize),
 }
 
 impl ListenerError {
     /// How many items were left.
     pub fn left(&self) -> usize {
-        let (Self::Timeout(left) | Self::WouldDeadlock(left) | Self::Closed(left)) = *self;
+        let (Self::Timeout(left)
+        | Self::WouldDeadlock(left)
+        | Self::Closed(left)
+        | Self::Forked(left)) = *self;
         left
     }
 
@@ -752,6 +836,11 @@ impl ListenerError {
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
     }
+
+    /// Whether it is [`Forked`](Self::Forked).
+    pub fn is_forked(&self) -> bool {
+        matches!(self, Self::Forked(_))
+    }
 }
 
 impl fmt::Display for ListenerError {
@@ -764,6 +853,9 @@ impl fmt::Display for ListenerError {
                 write!(f, "cannot wait on the listener's own thread, with {left} {items} left")
             }
             Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
+            Self::Forked(_) => {
+                write!(f, "cannot wait in a forked child, with {left} {items} left to the parent")
+            }
         }
     }
 }

@@ -35,6 +35,9 @@
 //!                                      stamp = TAKEN|i+1 +-------> TAKEN ------+ head > i
 //! ```
 //!
+//! After a fork, or where a thread was ended in a push, the consumer may also turn CLAIMED into
+//! TAKEN, R7.
+//!
 //! A slot is CLAIMED while `i < tail` and its stamp is still that of an earlier lap. The producer
 //! writes the stamp to publish the item. The consumer writes it only to take an item ahead of one
 //! that is CLAIMED. So the cache line of a slot usually crosses from producer to consumer and back
@@ -59,6 +62,12 @@
 //!   tail first, with Acquire. If it reads the tail that a claim wrote, it sees the head that this
 //!   claim saw, or a later one. Without Acquire, a weakly ordered machine may read an old head and
 //!   a new tail, and a ring that was never full looks full.
+//! * **R7** *Giving up.* A claim whose thread will never publish is given up by marking its slot TAKEN:
+//!   the head passes it, as it passes what was taken ahead, and the slot is FREE in the next lap.
+//!   What the consumer counts is computed anew from the stamps, as a pop may have been stopped
+//!   anywhere: `taken_ahead` is how many are marked. If that pop had read an item, and neither moved
+//!   the head nor marked the slot, the item is popped again, as it was never handed out. Nothing
+//!   runs beside this: the caller guarantees it.
 //!
 //! One comparison tells full and closed, as CLOSED makes the tail larger than any limit. It reads no
 //! slot, and the head moves only when a slot is empty. That is why a push on top of an interrupted
@@ -662,6 +671,35 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         debug_assert!(end - index <= ahead, "R3: more were taken ahead than were counted");
         self.ring.head.taken_ahead.store(ahead - (end - index), Ordering::Relaxed);
         end
+    }
+
+    /// Marks each index that is claimed and not published as taken, and moves the head over what is
+    /// taken, R7. Returns how many were claimed and not published.
+    ///
+    /// No push or pop of this ring is going on, and what those did that were stopped happened
+    /// before.
+    pub(crate) fn give_up_claims(&mut self) -> u64 {
+        let (head, tail) = (self.head(), self.ring.claimed());
+        let (mut given_up, mut taken) = (0, 0);
+        for index in head..tail {
+            let stamp = &self.ring.slots.slot(index).stamp;
+            match stamp.load(Ordering::Relaxed) {
+                now if now == index + 1 => continue,
+                now if now == (index + 1) | TAKEN => {}
+                _ => {
+                    // CLAIMED => TAKEN
+                    stamp.store((index + 1) | TAKEN, Ordering::Relaxed);
+                    given_up += 1;
+                }
+            }
+            taken += 1;
+        }
+        self.ring.head.taken_ahead.store(taken, Ordering::Relaxed);
+        let first_left = self.count_out_taken(head);
+        if first_left != head {
+            self.move_head(first_left);
+        }
+        given_up
     }
 
     /// The first index from `index` on that was not taken. It is less than a lap away, as the stamp

@@ -107,6 +107,40 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         Some(Consumer::new(Claimed { queue: self }))
     }
 
+    /// Claims the consumer although there is one, which will never be used again: in a forked child,
+    /// whose parent's thread had it; after a thread that had it was cancelled.
+    ///
+    /// It opens the queue, as [`consumer`](Self::consumer) does. What is in the queue stays. Call
+    /// [`recover`](Consumer::recover) next, for what was begun.
+    ///
+    /// Never waits. Not for signal handlers.
+    ///
+    /// # Safety
+    ///
+    /// The earlier consumer, if there is one, and what was borrowed from it, are not used any more,
+    /// nor dropped.
+    ///
+    /// ```
+    /// use bywash::StaticQueue;
+    ///
+    /// static LOG: StaticQueue<&str, 4, 0> = StaticQueue::new();
+    ///
+    /// std::mem::forget(LOG.consumer());
+    /// LOG.try_push("to nobody yet").unwrap();
+    /// assert!(LOG.consumer().is_none());
+    /// // SAFETY: it was forgotten.
+    /// let mut consumer = unsafe { LOG.reclaim_consumer() };
+    /// // SAFETY: there is one thread, and it is not inside a push or pop.
+    /// assert_eq!(unsafe { consumer.recover() }, 0);
+    /// assert!(consumer.try_iter().eq(["to nobody yet"]));
+    /// ```
+    pub unsafe fn reclaim_consumer(&self) -> StaticConsumer<'_, T, N, BYPASS> {
+        self.claimed.store(true, Ordering::Relaxed);
+        self.shared.node.members.unbind();
+        self.shared.reopen();
+        Consumer::new(Claimed { queue: self })
+    }
+
     /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as
     /// [`Producer::try_push`](crate::Producer::try_push) may. A refused item is handed back, and
     /// the caller drops it: in a handler, use items whose destructor does nothing.

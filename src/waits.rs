@@ -93,6 +93,7 @@ use core::ptr;
 use std::thread;
 
 use crate::edges::{Edge, Fields, Record, records};
+use crate::fork::process;
 use crate::identity;
 use crate::node::Node;
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, const_fn, fence};
@@ -352,9 +353,4 @@ pub(crate) fn before_free(node: &Node) {
     {
         thread::yield_now();
     }
-}
-
-/// The number of this process; never 0.
-fn process() -> u64 {
-    u64::from(std::process::id())
 }

@@ -10,6 +10,8 @@ pub(crate) mod wait {
         }
 
         pub(crate) fn notify(&self) {}
+
+        pub(crate) fn reset(&self) {}
     }
 
     #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(crate) mod wait {
         pub(crate) fn notify_many(&self, _count: i32) {}
 
         pub(crate) fn notify_all(&self) {}
+
+        pub(crate) fn reset(&self) {}
     }
 }
 

@@ -632,6 +632,63 @@ const CLOSED_BY_PRODUCER: &[Row] = &[
     }),
 ];
 
+/// As [`Consumer::recover`].
+fn recover<Q: bywash::Queue<Item = u8>>(consumer: &mut Consumer<u8, Q>) -> usize {
+    // SAFETY: the rows have one thread, which is inside no push or pop.
+    unsafe { consumer.recover() }
+}
+
+const RECOVERY: &[Row] = &[
+    ("recovery of an empty queue finds nothing, twice", || {
+        let (producer, mut consumer) = bounded::<u8>(2);
+        assert_eq!((recover(&mut consumer), recover(&mut consumer)), (0, 0));
+        assert_eq!(consumer.try_pop(), Err(TryPopError::Empty));
+        assert_eq!((producer.push(1), consumer.pop()), (Ok(()), Ok(1)));
+    }),
+    ("recovery of a full queue leaves what is in it, also beside the ring", || {
+        let (producer, mut consumer) = Builder::new(1).bypass(1).build();
+        consumer.bind();
+        assert_eq!((producer.push(1), producer.push(2)), (Ok(()), Ok(())));
+        assert_eq!((recover(&mut consumer), recover(&mut consumer)), (0, 0));
+        assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
+        assert!(consumer.try_iter().eq([1, 2]));
+    }),
+    ("recovery of a queue without a bypass", || {
+        let (producer, mut consumer) = Builder::new(1).bypass(0).build();
+        assert_eq!((producer.push(1), recover(&mut consumer)), (Ok(()), 0));
+        assert!(consumer.try_iter().eq([1]));
+    }),
+    ("recovery of a closed queue leaves it closed, and what is in it to be popped", || {
+        let (producer, mut consumer) = full();
+        consumer.close();
+        assert_eq!(recover(&mut consumer), 0);
+        assert_eq!(producer.push(2), Err(PushError::Closed(2)));
+        assert!(consumer.iter().eq([1]));
+        assert_eq!((recover(&mut consumer), consumer.pop()), (0, Err(PopError)));
+    }),
+    ("recovery makes the calling thread the consumer's", || {
+        let (producer, mut consumer) = full();
+        assert!(!producer.is_consumer_thread());
+        recover(&mut consumer);
+        assert!(producer.is_consumer_thread());
+    }),
+    ("a static consumer is reclaimed where there is none, and where it was forgotten", || {
+        for claims in [false, true] {
+            let queue = StaticQueue::<u8, 1, 1>::new();
+            if claims {
+                forget(queue.consumer());
+            }
+            queue.try_push(1).unwrap();
+            // SAFETY: there is no other, or it was forgotten.
+            let mut consumer = unsafe { queue.reclaim_consumer() };
+            assert_eq!((recover(&mut consumer), consumer.try_pop()), (0, Ok(1)));
+            assert!(queue.consumer().is_none());
+            drop(consumer);
+            assert!(queue.is_closed() && queue.consumer().is_some());
+        }
+    }),
+];
+
 #[test]
 fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
     let tables = [
@@ -645,6 +702,7 @@ fn every_wrong_or_extreme_argument_and_state_gets_what_is_documented() {
         BATCHES,
         ZEROED,
         CLOSED_BY_PRODUCER,
+        RECOVERY,
     ];
     let rows: usize = tables.into_iter().map(run).sum();
     println!("{rows} bad inputs tried");

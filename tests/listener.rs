@@ -534,18 +534,23 @@ fn a_listener_of_a_static_queue_leaves_the_next_consumer_alone() {
 
 #[test]
 fn error_predicates() {
-    let errors =
-        [ListenerError::Timeout(0), ListenerError::WouldDeadlock(1), ListenerError::Closed(2)];
+    let errors = [
+        ListenerError::Timeout(0),
+        ListenerError::WouldDeadlock(1),
+        ListenerError::Closed(2),
+        ListenerError::Forked(3),
+    ];
     let texts = [
         "timed out with 0 items left",
         "cannot wait on the listener's own thread, with 1 item left",
         "gave up after a panic with 2 items left",
+        "cannot wait in a forked child, with 3 items left to the parent",
     ];
     for (i, error) in errors.into_iter().enumerate() {
         assert_eq!(error.left(), i);
         assert_eq!(
-            [error.is_timeout(), error.is_would_deadlock(), error.is_closed()],
-            [i == 0, i == 1, i == 2]
+            [error.is_timeout(), error.is_would_deadlock(), error.is_closed(), error.is_forked()],
+            [i == 0, i == 1, i == 2, i == 3]
         );
         assert_eq!(error.to_string(), texts[i]);
     }

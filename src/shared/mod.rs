@@ -213,6 +213,8 @@ pub trait Control: Send + Sync {
     fn must_not_wait(&self) -> bool;
     fn node(&self) -> &Node;
     fn domain(&self) -> crate::Domain;
+    /// Whether the consumer is bound to the thread of this number.
+    fn is_bound_to(&self, thread: usize) -> bool;
 }
 
 #[cfg(feature = "std")]
@@ -244,5 +246,9 @@ where
 
     fn domain(&self) -> crate::Domain {
         self.node.members.domain()
+    }
+
+    fn is_bound_to(&self, thread: usize) -> bool {
+        self.node.members.is_bound_to(thread)
     }
 }

@@ -176,6 +176,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         self.shared.rare.lost.take(|tail| self.lanes().all_before_popped(tail))
     }
 
+    /// See [`Consumer::recover`](crate::Consumer::recover).
+    pub(crate) fn recover(mut self) -> usize {
+        let count = self.lanes().give_up_claims();
+        self.shared.parker.reset();
+        self.shared.rare.waiters.reset();
+        count as usize
+    }
+
     /// How many are lost and not taken yet, wherever their place is.
     #[cfg(feature = "std")]
     pub(crate) fn lost(&self) -> u64 {

@@ -72,7 +72,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             if ring.is_taken(index) {
                 return Ok(true);
             }
-            if is_over(deadline) || self.node.members.is_member() {
+            let members = &self.node.members;
+            if is_over(deadline) || members.is_member() || members.consumer_is_gone() {
                 return Ok(false);
             }
             sleep_briefly();
@@ -136,6 +137,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
+            }
+            // F3, F4: here, and not before the loop, as a signal handler may fork during a sleep.
+            if self.node.members.consumer_is_gone() {
+                return Err(PushTimeoutError::WouldDeadlock(item));
             }
             // A wait without a deadline looks before each sleep, G3. With one, what counts is whether
             // it closed a cycle when it began.

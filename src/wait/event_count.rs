@@ -63,6 +63,11 @@ impl EventCount {
         self.word.value().swap(key - key % NEXT + NEXT, Ordering::Relaxed);
     }
 
+    /// Forgets who sleeps or wakes: nobody does.
+    pub(super) fn reset(&self) {
+        self.cancel_wait(self.word.value().load(Ordering::Relaxed));
+    }
+
     /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
     /// Returns whether a thread was notified meanwhile.
     pub(super) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {

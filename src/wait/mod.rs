@@ -3,7 +3,8 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers, and [`Backoff`] says how long to try before sleeping. Each system has a file:
+//! of the producers, and [`Backoff`] says how long to try before sleeping. `Changes` is for those who
+//! wait for a listener. Each system has a file:
 //! `linux.rs` (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
@@ -65,6 +66,9 @@
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //!
+//! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by now,
+//!   which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
+//!
 //! Closing wakes all without looking. A producer that announces after that and does not see that the
 //! queue is closed only naps, or has issued a heavy barrier since, after which it does see it.
 //!
@@ -90,6 +94,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 mod backoff;
+#[cfg(not(loom))]
+mod changes;
 mod event_count;
 mod parker;
 mod waiters;
@@ -104,6 +110,8 @@ cfg_event_fd! {
 }
 
 pub(crate) use backoff::Backoff;
+#[cfg(not(loom))]
+pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
 pub(crate) use system::{heavy_barrier, sleep_briefly};
@@ -111,6 +119,9 @@ pub(crate) use waiters::Waiters;
 
 /// How long to sleep where the look before may have missed something.
 const NAP: Duration = Duration::from_millis(1);
+
+/// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;

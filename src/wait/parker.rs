@@ -52,6 +52,11 @@ impl Parker {
         self.events.wait(key, deadline, may_sleep_unbounded);
     }
 
+    /// Forgets whether the consumer sleeps, or was armed: it does not, and is not.
+    pub(crate) fn reset(&self) {
+        self.events.reset();
+    }
+
     /// Wakes the consumer if it sleeps, after something was published or closed. For signal
     /// handlers too.
     #[inline]

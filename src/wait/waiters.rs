@@ -1,7 +1,9 @@
 //! Where producers sleep.
 
+use std::time::Instant;
+
 use super::system::light_barrier;
-use super::{Deadline, EventCount};
+use super::{Deadline, EventCount, LONGEST_SLEEP};
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
 /// The producers' eventcount, and how many they are.
@@ -43,9 +45,11 @@ impl Waiters {
     }
 
     /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
-    /// Returns whether a producer was notified meanwhile.
+    /// For `LONGEST_SLEEP` at most, W8. Returns whether a producer was notified meanwhile.
     pub(crate) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
-        self.events.wait(key, deadline, may_sleep_unbounded)
+        let longest = Instant::now().checked_add(LONGEST_SLEEP);
+        let end = deadline.into_iter().chain(longest).min();
+        self.events.wait(key, end, may_sleep_unbounded)
     }
 
     /// Wakes a producer, if any sleeps and none is on its way already, after a slot was freed.
@@ -74,6 +78,12 @@ impl Waiters {
             self.events.notify_many(count);
         }
         has_any
+    }
+
+    /// Forgets who sleeps or wakes: nobody does.
+    pub(crate) fn reset(&self) {
+        self.registered.store(0, Ordering::Relaxed);
+        self.events.reset();
     }
 
     /// Wakes all, after the queue was closed.
