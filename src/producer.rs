@@ -301,8 +301,8 @@ impl<T> Producer<T> {
     }
 
     /// Refuses every push from now on, whichever producer's, and wakes all who wait: the consumer,
-    /// which pops what is left and then is told [`Closed`](crate::TryPopError::Closed), and the producers,
-    /// which get their items back. For good: nothing opens the queue again.
+    /// which pops what is left and then is told [`Closed`](crate::TryPopError::Closed), and the
+    /// producers, which get their items back. For good: nothing opens the queue again.
     ///
     /// A push that has begun before may still succeed, and its item is popped. Closing once more
     /// does nothing.
