@@ -109,25 +109,26 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [tail:L] | `claim`, `claim_within`, `is_full` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true` |
+//! | [tail:L] | `claim`, `claim_within`, `is_full` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true`; `memory_model`: `full_is_true` |
 //! | [tail:F] | a claim that fails | failed exchange of the tail, Acquire | [claim:C], [close:C] | the same | `a_push_is_refused_by_a_full_ring_only` |
 //! | [claim:L] | before a claim | load of `limit`, Acquire | [limit:S] | that the slot is empty, by way of the producer that raised the limit | `a_limit_raised_by_another_is_good` |
-//! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `a_push_is_refused_by_a_full_ring_only`; see below |
+//! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `a_push_is_refused_by_a_full_ring_only`; `memory_model`: `a_push_wakes_a_pop` |
 //! | [limit:H] | raising the limit, `claim_within` | load of the head, Acquire | [head:S] | that the slot is empty | `a_slot_is_used_again`, `fewer_than_the_limit_are_in` |
 //! | [limit:S] | raising the limit | store of `limit`, Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
 //! | [publish:S] | publishing | store of the stamp, Release | [stamp:L] | the item, and what happened before its push | `two_pushes_and_a_pop_lose_nothing` |
 //! | [stamp:L] | looking for an item | load of the stamp, Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `batches_lose_nothing_and_keep_order`, `order_holds_around_a_stopped_push_in_4` |
 //! | [head:S] | popping | store of the head, Release | [limit:H], [empty:H] | that the slot is empty | `a_slot_is_used_again` |
 //! | [empty:H] | `is_empty`, `len` | load of the head, Acquire, before the tail | [head:S] | the claim of what was popped | `empty_is_true` |
-//! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; see below |
+//! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; `memory_model`: `closing_wakes_a_pop` |
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //!
-//! Two orderings are stronger than loom can tell: it takes sequentially consistent accesses for
-//! Acquire and Release, and is given a fence instead. `[claim:C]` and `[notify:L]` are sequentially
-//! consistent so that a push and a consumer that falls asleep cannot miss each other, without a
-//! fence in push. These two accesses and the fence `[sleep:F]` have one total order. Either the
-//! claim comes before the fence, and the consumer sees the claim, or the announcement comes first,
-//! and the push sees the announcement.
+//! Loom takes sequentially consistent accesses for Acquire and Release. `[claim:C]` and `[notify:L]`
+//! are sequentially consistent so that a push and a consumer that falls asleep cannot miss each
+//! other, without a fence in push. These two accesses and the fence `[sleep:F]` have one total order.
+//! Either the claim comes before the fence, and the consumer sees the claim, or the announcement
+//! comes first, and the push sees the announcement. `tests/memory_model/` shows that neither may be
+//! weaker. (On ARMv8 the publication would keep a weaker claim in front of the look; Rust does not
+//! promise that.)
 //!
 //! Relaxed is enough for the rest:
 //!

@@ -69,23 +69,25 @@
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by now,
 //!   which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
 //!
-//! Closing wakes all without looking. A producer that announces after that and does not see that the
-//! queue is closed only naps, or has issued a heavy barrier since, after which it does see it.
+//! Closing wakes all without looking: it changes the word, and then makes the system call, which is a
+//! full fence. A producer that announced before finds the word changed, or is woken. One that
+//! announces after that sees the queue closed by the time it may sleep without bound.
 //!
 //! # Orderings
 //!
 //! | label | site | operation and ordering | pairs with | model that fails if weakened |
 //! |---|---|---|---|---|
-//! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push` |
-//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F] | `a_push_wakes_a_pop` |
-//! | [close:C] | closing | OR into the tail, SeqCst | [sleep:F] | argued, W1 |
-//! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | argued, W2 |
-//! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room` |
-//! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | argued, W6 |
+//! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push`; `memory_model`: `a_push_wakes_a_pop`, `a_wake_is_passed_on_while_there_is_room` |
+//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
+//! | [close:C] | closing | OR into the tail, SeqCst | [sleep:F] | `memory_model`: `closing_wakes_a_pop` |
+//! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push` |
+//! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push` |
+//! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `memory_model`: `a_wake_is_passed_on_while_there_is_room` |
 //!
-//! What is argued and not modelled is what loom cannot tell. There, the light barrier is a fence
-//! already, in front of [pop:F] and in place of the heavy barrier, and a sequentially consistent
-//! access is no more than Acquire and Release. Stepping and storms run the real ones.
+//! Under loom the barriers are fences, and sequentially consistent accesses no more than Acquire and
+//! Release. `tests/memory_model/` has the real ones, `membarrier` included, on x86-TSO, on ARMv8 and
+//! on a machine that keeps no more than Rust promises. It shows that a thread sleeps forever without
+//! each of them, and that none does with all.
 //!
 //! All other accesses to a word are Relaxed: what a thread waits for is published elsewhere, and the
 //! exchanges only decide who makes the system call.

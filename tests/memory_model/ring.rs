@@ -108,11 +108,11 @@ pub(crate) fn is_empty() -> Expr {
 
 /// Frees what is before `head`.
 pub(crate) fn release(head: Word) -> Code {
-    store(Place::Head, head, Release).labelled("[release:H]")
+    store(Place::Head, head, Release).labelled("[head:S]")
 }
 
 fn look(at: Place) -> Code {
-    load(Stamp, at, Acquire).labelled("[look:S]")
+    load(Stamp, at, Acquire).labelled("[stamp:L]")
 }
 
 fn is_stamp(stamp: Word) -> Expr {

@@ -4,7 +4,7 @@
 //! Each test begins with the protocol as it is, in which nobody does. What follows has one ordering
 //! weakened or one barrier left out, and the machines on which somebody then sleeps for ever: that
 //! is why the ordering is there, and that the model notices. Where none is named, this protocol
-//! does not need it. There is no fence in a push, and none in a pop but [room:F].
+//! does not need it. There is no fence in a push, and none in a pop but [pop:F].
 
 use crate::explorer::Model;
 use crate::machine::MACHINES;
@@ -71,8 +71,8 @@ fn a_push_wakes_a_pop() {
             .thread("consumer", consumer(1, 3, orders))
     };
     sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
-    sleeps_for_ever(WEAK, "[wake:F] Acquire", model(with_wake(Acquire)));
-    sleeps_for_ever(WEAK, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+    sleeps_for_ever(WEAK, "[notify:L] Acquire", model(with_wake(Acquire)));
+    sleeps_for_ever(WEAK, "[notify:L] Relaxed", model(with_wake(Relaxed)));
     // On Arm the publication, a `stlr` after the claim, keeps it before the look.
     sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
     sleeps_for_ever(&[Language], "[claim:C] Relaxed", model(with_claim(Relaxed)));
@@ -131,9 +131,9 @@ fn a_pop_wakes_a_push() {
     sleeps_for_ever(&MACHINES, "no heavy barrier", model(without_heavy_barrier()));
     sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
     // The heavy barrier is enough for one producer.
-    sleeps_for_ever(NOWHERE, "no [room:F]", model(without_room_fence()));
+    sleeps_for_ever(NOWHERE, "no [pop:F]", model(without_room_fence()));
     sleeps_for_ever(NOWHERE, "no [sleep:F]", model(without_sleep_fence()));
-    sleeps_for_ever(NOWHERE, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+    sleeps_for_ever(NOWHERE, "[notify:L] Relaxed", model(with_wake(Relaxed)));
 }
 
 /// W6: of two that slept one was woken, as there is room; it pushes and leaves, and there is room
@@ -142,7 +142,7 @@ fn a_pop_wakes_a_push() {
 fn a_wake_is_passed_on_while_there_is_room() {
     let model = |orders| {
         let pop = seq([
-            load(Reg::Stamp, Place::Stamp1, Acquire).labelled("[look:S]"),
+            load(Reg::Stamp, Place::Stamp1, Acquire).labelled("[stamp:L]"),
             until(is([Reg::Stamp], |[stamp]| stamp == 2)),
             room_after(release(2), orders),
         ]);
@@ -157,10 +157,10 @@ fn a_wake_is_passed_on_while_there_is_room() {
             .thread("consumer", pop)
     };
     sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
-    // On Arm [release:H] is a `stlr` and [wake:F] a `ldar`.
-    sleeps_for_ever(&[X86, Language], "no [room:F]", model(without_room_fence()));
+    // On Arm [head:S] is a `stlr` and [notify:L] a `ldar`.
+    sleeps_for_ever(&[X86, Language], "no [pop:F]", model(without_room_fence()));
     let acquiring = Orders { wake: Acquire, ..without_room_fence() };
-    sleeps_for_ever(&MACHINES, "no [room:F], [wake:F] Acquire", model(acquiring));
+    sleeps_for_ever(&MACHINES, "no [pop:F], [notify:L] Acquire", model(acquiring));
     sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
     let not_passed_on = Orders { passes_on: false, ..AS_IT_IS };
     sleeps_for_ever(&MACHINES, "nobody passes it on", model(not_passed_on));
@@ -177,7 +177,7 @@ fn closing_wakes_a_pop() {
     sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
     sleeps_for_ever(WEAK, "[close:C] Relaxed", model(with_close(Relaxed)));
     sleeps_for_ever(&[Language], "[close:C] AcqRel", model(with_close(AcqRel)));
-    sleeps_for_ever(WEAK, "[wake:F] Relaxed", model(with_wake(Relaxed)));
+    sleeps_for_ever(WEAK, "[notify:L] Relaxed", model(with_wake(Relaxed)));
     sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
     sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));
     // Nothing is claimed.
@@ -211,7 +211,7 @@ fn a_push_signals_an_armed_consumer() {
             .thread("consumer", event_loop(3, orders))
     };
     sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
-    sleeps_for_ever(WEAK, "[wake:F] Acquire", model(with_wake(Acquire)));
+    sleeps_for_ever(WEAK, "[notify:L] Acquire", model(with_wake(Acquire)));
     sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
     sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
     sleeps_for_ever(&MACHINES, "no light barrier", model(without_light_barrier()));

@@ -38,11 +38,11 @@ fn stop_after(rounds: Word) -> Code {
 #[derive(Clone, Copy)]
 pub(crate) struct Orders {
     pub(crate) ring: RingOrders,
-    /// [wake:F]
+    /// [notify:L]
     pub(crate) wake: Ordering,
     /// [sleep:F]
     pub(crate) sleep_fence: bool,
-    /// [room:F]
+    /// [pop:F]
     pub(crate) room_fence: bool,
     /// Without it the compiler may exchange what is before and after it, and does so.
     pub(crate) light_barrier: bool,
@@ -116,7 +116,7 @@ pub(crate) fn prepare_wait(word: Place, how: Word, orders: Orders) -> Code {
 
 /// The look at the word, for `wake_slow`.
 fn look(word: Place, orders: Orders) -> Code {
-    load(Now, word, orders.wake).labelled("[wake:F]")
+    load(Now, word, orders.wake).labelled("[notify:L]")
 }
 
 /// The rest of `wake`.
@@ -181,9 +181,9 @@ pub(crate) fn try_push(capacity: Word, orders: Orders) -> Code {
 
 /// Wakes a producer after `popped` has released a slot.
 pub(crate) fn room_after(popped: Code, orders: Orders) -> Code {
-    let registered = load(Reg::Registered, Registered, Relaxed).labelled("[room:R]");
+    let registered = load(Reg::Registered, Registered, Relaxed).labelled("[registered:L]");
     let wake =
-        seq([fence_if(orders.room_fence, "[room:F]"), look(Room, orders), wake_slow(Room, orders)]);
+        seq([fence_if(orders.room_fence, "[pop:F]"), look(Room, orders), wake_slow(Room, orders)]);
     seq([
         with_light_barrier(popped, registered, orders),
         when(is([Reg::Registered], |[registered]| registered != 0), wake),
@@ -281,7 +281,7 @@ pub(crate) fn event_loop(polls: Word, orders: Orders) -> Code {
 /// `push_slow`: sleeps until there is room.
 pub(crate) fn waiting_producer(capacity: Word, orders: Orders) -> Code {
     seq([
-        fetch_add(Reg::Registered, Registered, 1, Relaxed).labelled("[wait:R]"),
+        fetch_add(Reg::Registered, Registered, 1, Relaxed).labelled("[register:A]"),
         set(Woken, 1),
         push_asleep(capacity, orders),
         leave(capacity, orders),
