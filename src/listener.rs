@@ -2,8 +2,8 @@
 //!
 //! # What a flush waits for
 //!
-//! * **L1** *The listener sees the flush.* A flush takes a ticket: it adds to `tickets`, and then it
-//!   wakes the listener, which reads `tickets` between two items. If the listener reads what the
+//! * **L1** *The listener sees the flush.* A flush takes a ticket: it adds to `tickets`, and then
+//!   it wakes the listener, which reads `tickets` between two items. If the listener reads what the
 //!   flush wrote (Release, Acquire), then it sees all that was pushed before the flush. If it falls
 //!   asleep instead, it had announced that before it read `tickets`. Then the flush must see the
 //!   announcement. That is W1 of `wait/mod.rs`: the addition takes the place of the claim, so it is
@@ -35,19 +35,19 @@
 //!
 //! # What was lost
 //!
-//! * **L6** *In its place.* Before each pop the listener asks for the count of lost items. A push is
-//!   refused while the ring is full. A later push gets room in the ring only after a pop, and the
-//!   listener asks between that pop and the pop of the later item. So nobody needs to wake it for a
-//!   count. (If the count is raised while a pop makes room, its place is exact to a lap; see
-//!   `lost.rs`.) After the last pop it asks once more, for a push that saw the ring full before that
-//!   pop and raised the count after it.
+//! * **L6** *In its place.* Before each pop the listener asks for the count of lost items. A push
+//!   is refused while the ring is full. A later push gets room in the ring only after a pop, and
+//!   the listener asks between that pop and the pop of the later item. So nobody needs to wake it
+//!   for a count. (If the count is raised while a pop makes room, its place is exact to a lap; see
+//!   `lost.rs`.) After the last pop it asks once more, for a push that saw the ring full before
+//!   that pop and raised the count after it.
 //! * **L7** *Before the flush ends.* When the listener reads the ticket, it also notes how many are
 //!   lost and not reported. Before the flush is served, that many are reported. Mostly L6 has done
 //!   that. It has not if an item that came late (L2) has its place in front of them.
 //!
-//! `panics` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a flush
-//! or a stop has seen that it was served they are exact. No model has a listener, so these orderings
-//! are argued.
+//! `panics` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a
+//! flush or a stop has seen that it was served they are exact. No model has a listener, so these
+//! orderings are argued.
 
 use core::any::Any;
 use core::error::Error;
@@ -191,16 +191,16 @@ impl Listener {
     /// Waits until everything that was pushed before has been handled, and what was lost before has
     /// been [reported](Handler::on_lost), but not much longer than `timeout`.
     ///
-    /// It does not wait for what others push meanwhile, nor for a push that has not returned. Pushes
-    /// cost no more for it.
+    /// It does not wait for what others push meanwhile, nor for a push that has not returned.
+    /// Pushes cost no more for it.
     ///
     /// # Errors
     ///
     /// [`Timeout`](ListenerError::Timeout) if the time was over first.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has given
-    /// up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at once, in a child of
-    /// the process that started the listener.
+    /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has
+    /// given up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at once, in a
+    /// child of the process that started the listener.
     ///
     /// # Examples
     ///
@@ -213,7 +213,8 @@ impl Listener {
     /// let sum = Arc::new(AtomicU32::new(0));
     /// let (producer, consumer) = bywash::bounded(8);
     /// let total = sum.clone();
-    /// let listener = Listener::spawn("adder", consumer, move |i| { total.fetch_add(i, Relaxed); })?;
+    /// let add = move |i| _ = total.fetch_add(i, Relaxed);
+    /// let listener = Listener::spawn("adder", consumer, add)?;
     /// (1..=100).for_each(|i| producer.push(i).unwrap());
     /// listener.flush(Duration::from_secs(10)).unwrap();
     /// assert_eq!(sum.load(Relaxed), 5050);
@@ -230,8 +231,8 @@ impl Listener {
     /// Closes the queue, and waits until everything in it has been handled and the handler is
     /// dropped, but not much longer than `timeout`.
     ///
-    /// From here on pushes get their items back, also those that wait for room. To wait longer, call
-    /// it again. The thread ends right after. It is not joined, because a destructor of its
+    /// From here on pushes get their items back, also those that wait for room. To wait longer,
+    /// call it again. The thread ends right after. It is not joined, because a destructor of its
     /// thread-locals could be stuck as well.
     ///
     /// # Errors
@@ -551,10 +552,10 @@ pub trait Handler<T> {
     /// given its payload. Drops the payload and goes on, unless you write it.
     ///
     /// After [`Continue`](ControlFlow::Continue) the listener goes on with the next item and the
-    /// same handler, as the panic left it. After [`Break`](ControlFlow::Break), or if this panics as
-    /// well, the listener gives up. It closes the queue, so that pushes get their items back, and
-    /// drops what is left. It does not call the handler again: what was lost and not reported by
-    /// then is never reported. (In a [`StaticQueue`](crate::StaticQueue) the next consumer gets
+    /// same handler, as the panic left it. After [`Break`](ControlFlow::Break), or if this panics
+    /// as well, the listener gives up. It closes the queue, so that pushes get their items back,
+    /// and drops what is left. It does not call the handler again: what was lost and not reported
+    /// by then is never reported. (In a [`StaticQueue`](crate::StaticQueue) the next consumer gets
     /// that count.)
     ///
     /// # Examples
