@@ -141,8 +141,8 @@
 //! # Statics and signals
 //!
 //! A [`StaticQueue`] lives in a `static`, needs no allocator, and is pushed into directly. There is
-//! a [`Consumer`] to be claimed from it, one at a time. It has no last producer, so a loop over it ends
-//! when a pusher [closes](StaticQueue::close) it, or the consumer does.
+//! a [`Consumer`] to be claimed from it, one at a time. It has no last producer, so a loop over it
+//! ends when a pusher [closes](StaticQueue::close) it, or the consumer does.
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -179,7 +179,8 @@
 //! `true`, there is nothing to pop, and the descriptor becomes readable with the next push or
 //! close: wait for that. If it returns `false`, pop again. While it is not armed, pushes cost
 //! nothing more. In a runtime with several workers, call [`unbind`](Consumer::unbind) before each
-//! `await`: the task may go on in another one, as in the example `tokio_workers`. Elsewhere, give the consumer a thread of its own.
+//! `await`: the task may go on in another one, as in the example `tokio_workers`. Elsewhere, give
+//! the consumer a thread of its own.
 //!
 //! # Performance
 //!

@@ -26,8 +26,8 @@ use {
 ///
 /// It is pushed into directly, by whoever can see it: before there is a consumer, and from any
 /// signal handler. One consumer at a time is claimed from it with [`consumer`](Self::consumer).
-/// There is no last pusher, so a loop over it ends when a pusher calls [`close`](Self::close), or the
-/// consumer [does](Consumer::close).
+/// There is no last pusher, so a loop over it ends when a pusher calls [`close`](Self::close), or
+/// the consumer [does](Consumer::close).
 ///
 /// ```
 /// use bywash::StaticQueue;
