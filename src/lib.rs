@@ -47,6 +47,7 @@
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
 //! * `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `must_not_wait` and
 //!   `is_consumer_thread`, of a producer or a static queue
+//! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
 //! * [`try_push_and_wait`](Producer::try_push_and_wait), with one difference: it waits until the
 //!   item is popped, within its timeout. On the consumer's thread or in its [`Domain`] (2) it does
 //!   not wait.
@@ -67,7 +68,7 @@
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind), `arm` | never, not for a stopped producer either | the first on a thread may |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind), [`unbind`](Consumer::unbind), `arm` | never, not for a stopped producer either | the first on a thread may |
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
@@ -246,11 +247,11 @@
 //! A multi-threaded executor moves a task between its worker threads, but the consumer's thread is
 //! the worker that popped last. If the task awaits and stays bound to that worker, other tasks
 //! there push into the bypass, and get `WouldDeadlock` when it is full, although they might wait.
-//! So a task that awaits calls [`unbind`](Consumer::unbind) before it gives up the thread, as in the example
-//! `tokio_workers`. When it goes on,
-//! maybe on another worker, it calls `bind` or pops before it pushes into its own queue, or that
-//! push waits for itself. On an executor with one thread, stay bound: no task there may wait for
-//! the consumer. In any task, prefer `try_push`: a `push` that waits blocks its worker.
+//! So a task that awaits calls [`unbind`](Consumer::unbind) before it gives up the thread, as in
+//! the example `tokio_workers`. When it goes on, maybe on another worker, it calls `bind` or pops
+//! before it pushes into its own queue, or that push waits for itself. On an executor with one
+//! thread, stay bound: no task there may wait for the consumer. In any task, prefer `try_push`: a
+//! `push` that waits blocks its worker.
 //!
 //! # Performance
 //!
@@ -312,7 +313,7 @@
 //! | [`len`](Producer::len), [`capacity`](Producer::capacity) | – | `len`, `capacity` | `qsize`, `maxsize` |
 //! | [`is_empty`](Producer::is_empty), [`is_full`](Producer::is_full) | – | `is_empty`, `is_full` | `empty`, `full` |
 //! | [`Consumer::close`] | dropping the `Receiver` | dropping the last `Receiver` | – |
-//! | `Producer::close` | – | – | `shutdown` |
+//! | [`close`](Producer::close) | – | – | `shutdown` |
 //! | dropping the last [`Producer`] | dropping the last `SyncSender` | dropping the last `Sender` | – |
 //! | [`Listener::flush`] | – | – | `join`, with `task_done` |
 //!
