@@ -229,8 +229,18 @@
 //! may not do. On the consumer's thread or in its domain, where the wait could never end, it
 //! returns `false` at once.
 //!
-//! After a `fork` of a process with several threads, the slots that other threads had claimed stay
-//! claimed in the child. Pushes and pops there go on without these slots.
+//! # Forked children
+//!
+//! After a `fork` of a process with several threads, the child has a copy of the queue, and only the
+//! thread that forked. A `push` that would sleep there for a consumer whose thread stayed in the
+//! parent returns [`WouldDeadlock`](PushError::WouldDeadlock). [`Listener::flush`],
+//! [`Listener::stop`] and dropping a [`Listener`] end at once, with
+//! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the thread that forked is the
+//! consumer's, its copy goes on.
+//!
+//! The slots that other threads had claimed stay claimed in the child, and in time they fill its
+//! ring. [`Consumer::recover`] gives them up. It also repairs a queue after a thread was cancelled
+//! in the middle of a push, or a handler was left by a jump.
 //!
 //! # Event loops
 //!
