@@ -39,7 +39,8 @@ pub enum TryPushError<T> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
-    /// consumer's thread, or one that the consumer depends on.
+    /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
+    /// forked child, whose parent has the consumer's thread.
     WouldDeadlock(T),
     /// The consumer closed the queue or is gone.
     Closed(T),
@@ -63,7 +64,8 @@ pub enum PushTimeoutError<T> {
     /// There was no room in time.
     Timeout(T),
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
-    /// consumer's thread, or one that the consumer depends on.
+    /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
+    /// forked child, whose parent has the consumer's thread.
     WouldDeadlock(T),
     /// The consumer closed the queue or is gone.
     Closed(T),

@@ -22,14 +22,14 @@
 //! (`fork.rs`, F5).
 //!
 //! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they say, and
-//!   read with Acquire before what they are the condition of. Who waits takes a key, reads, and
-//!   sleeps on the key; who stores notifies afterwards.
+//!   read with Acquire before what they are the condition of. A thread that waits takes a key,
+//!   reads, and sleeps on the key. The listener's thread notifies after it has stored.
 //! * **L5** *Closing.* A listener that has left its queue must not close it: a static one may have
-//!   another consumer by then. Who closes raises `closers` and reads `has_left`; the thread sets
-//!   `has_left` and reads `closers`, all sequentially consistent. So the first sees that the thread
-//!   has left, or the thread sees the first, and waits until it has closed before it drops the
-//!   consumer. In a child there is no waiting: only a thread closes there beside which the
-//!   listener's does not run, because that is gone, or is the very thread.
+//!   another consumer by then. A thread that closes raises `closers` and reads `has_left`; the
+//!   listener's sets `has_left` and reads `closers`, all sequentially consistent. So the first sees
+//!   that the listener has left, or the listener sees the first, and waits until it has closed
+//!   before it drops the consumer. In a child there is no waiting: a thread closes there only if
+//!   the listener's thread is gone, or is that very thread.
 
 use core::any::Any;
 use core::error::Error;
@@ -77,10 +77,10 @@ use crate::{Consumer, PopError, Queue, fork, identity};
 ///
 /// The listener's thread stays in the parent, and handles what was pushed before. In the child,
 /// [`flush`](Self::flush), [`stop`](Self::stop) and dropping end at once; the latter two close the
-/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only if
-/// the handler itself forks and returns in the child, its thread goes on there with a copy of all
-/// that is in the queue, until that is closed by a `stop` in the handler or by the last producer.
-/// To handle nothing twice, let such a child end inside the handler.
+/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only
+/// if the handler itself forks and returns in the child, its thread goes on there with a copy of
+/// all that is in the queue, until that is closed by a `stop` in the handler or by the last
+/// producer. To handle nothing twice, let such a child end inside the handler.
 ///
 /// # Examples
 ///
@@ -228,8 +228,8 @@ impl Listener {
     /// [`Timeout`](ListenerError::Timeout) where it was not in time.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`](crate::Domain). [`Closed`](ListenerError::Closed) where the
-    /// listener has given up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at
-    /// once, in a child of the process that started the listener.
+    /// listener has given up after a panic, and dropped items. [`Forked`](ListenerError::Forked),
+    /// at once, in a child of the process that started the listener.
     ///
     /// # Examples
     ///

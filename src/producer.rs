@@ -83,7 +83,8 @@ impl<T> Producer<T> {
     ///
     /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: with ring
     /// and bypass full it hands the item back at once. Elsewhere it sleeps until the consumer makes
-    /// room or closes.
+    /// room or closes. In a forked child it does not sleep for a consumer whose thread is the
+    /// parent's, and hands the item back, too.
     ///
     /// It is not for signal handlers, which may have interrupted what they would wait for: there,
     /// use [`try_push`](Self::try_push). A thread that owns a [`Consumer`] and has not popped from
@@ -267,7 +268,8 @@ impl<T> Producer<T> {
     /// It waits for the consumer, which another thread must have; but it takes no lock, allocates
     /// nothing, calls nothing that a handler may not, and leaves `errno` alone. It also works on
     /// top of an interrupted push: what that one has claimed is not waited for. On the consumer's
-    /// thread, and in its [`Domain`], it does not wait.
+    /// thread, in its [`Domain`], and in a forked child whose parent has that thread, it does not
+    /// wait.
     ///
     /// That the item was popped does not say that it was written; give the consumer a moment, or
     /// let it tell you. What is dropped with the consumer counts as popped; but where the consumer
