@@ -122,9 +122,9 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// A push first claims a place and then publishes its item there. If its thread does not go on
     /// in between, because it stayed in the parent of this process or has ended, the place stays
     /// claimed, and in time the ring is full. This gives up all such places, in ring and bypass.
-    /// Those who slept, or were about to, are forgotten. If the queue was being closed, it is closed.
-    /// What is published stays, and is popped in order. From here on the queue has all its room
-    /// again.
+    /// Those who slept, or were about to, are forgotten. If the queue was being closed, it is
+    /// closed. What is published stays, and is popped in order. From here on the queue has all its
+    /// room again.
     ///
     /// An item that was written and not published is never dropped: nobody can tell whether it was
     /// written. Nor is an item that a stopped pop had taken out for good, before it returned.
@@ -132,7 +132,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// queue: [close](Self::close) it. A consumer that was armed for an event loop is not any more.
     ///
     /// Never waits, allocates nothing, runs no code of the items'. Called again, or on an empty
-    /// queue, it finds nothing to give up; it works on a closed queue, too. Not for signal handlers.
+    /// queue, it finds nothing to give up; it works on a closed queue, too. Not for signal
+    /// handlers.
     ///
     /// # Returns
     ///
@@ -140,8 +141,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// # Safety
     ///
-    /// No thread of this process is inside a push or pop of this queue, or will go on in one that it
-    /// is inside of: not the calling thread either, beneath a signal handler or destructor. What
+    /// No thread of this process is inside a push or pop of this queue, or will go on in one that
+    /// it is inside of: not the calling thread either, beneath a signal handler or destructor. What
     /// such a push or pop worked on is not used any more: the `VecDeque` of a `try_push_many`, the
     /// `Vec` of a `try_pop_many`.
     ///

@@ -40,7 +40,8 @@ pub enum TryPushError<T> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
-    /// consumer's thread, or one that the consumer depends on.
+    /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
+    /// forked child, whose parent has the consumer's thread.
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),
@@ -64,7 +65,8 @@ pub enum PushTimeoutError<T> {
     /// There was no room in time.
     Timeout(T),
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
-    /// consumer's thread, or one that the consumer depends on.
+    /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
+    /// forked child, whose parent has the consumer's thread.
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),

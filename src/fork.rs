@@ -5,33 +5,34 @@
 //! is never done.
 //!
 //! * **F1** *A process has a name:* how many forks lie between it and the first process, and its
-//!   process id. A process has none of its ancestors' names, as a handler of `pthread_atfork` counts
-//!   each fork in the child. A fork that runs no handlers (`_Fork`, a bare `clone`) is known by the
-//!   process id alone. That is the parent's only if the child is the first process of a new
-//!   namespace, and so was its parent.
-//! * **F2** *Who is here.* Whoever may be waited for has a number (I1) and remembers the name of the
-//!   process in which it bound. If that is this process, the thread was started here, or forked
-//!   here. If not, it is here only if the latest fork was its own: the handler notes the number of
-//!   the thread that forked, and the name of the child. Numbers are not given out twice, so an
-//!   earlier fork cannot be mistaken for a later one. After a fork without handlers nobody is
+//!   process id. A process has none of its ancestors' names, as a handler of `pthread_atfork`
+//!   counts each fork in the child. A fork that runs no handlers (`_Fork`, a bare `clone`) is known
+//!   by the process id alone. That is an ancestor's only if each is the first process of a
+//!   namespace, or if the ancestor has ended and the system uses its id again.
+//! * **F2** *Who is here.* A thread that may be waited for has a number (I1) and remembers the name
+//!   of the process in which it bound. If that is this process, the thread was started here, or
+//!   forked here. If not, it is here only if the latest fork was its own: the handler notes the
+//!   number of the thread that forked, and the name of the child. Numbers are not given out twice,
+//!   so an earlier fork cannot be mistaken for a later one. After a fork without handlers nobody is
 //!   noted: then all threads that bound earlier count as gone, and a push is refused rather than
 //!   stuck, until the consumer binds again.
-//! * **F3** *A push asks before each sleep,* which takes a system call more. A consumer that is bound
-//!   to a thread that is gone is not waited for. (An unbound one is: somebody may yet bind it.)
-//! * **F4** *A fork in a signal handler* comes at any instruction of a push, and the child returns from
-//!   the handler into the push. If that sleeps, its sleep ends: it has a timeout, and such a system
-//!   call is not restarted after a handler. If the push was between the question and the sleep, it
-//!   sleeps for `LONGEST_SLEEP`, and asks again. If the fork comes in the middle of the question, the
-//!   answer that the thread is gone may be about the parent. So it counts only if the process is
-//!   still the same.
+//! * **F3** *A push asks before each sleep,* which takes a system call more. A consumer that is
+//!   bound to a thread that is gone is not waited for. (An unbound one is: somebody may yet bind
+//!   it.)
+//! * **F4** *A fork in a signal handler* comes at any instruction of a push, and the child returns
+//!   from the handler into the push. If that sleeps, its sleep ends: it has a timeout, and such a
+//!   system call is not restarted after a handler. If the push was between the question and the
+//!   sleep, it sleeps for `LONGEST_SLEEP`, and asks again. If the fork comes in the middle of the
+//!   question, the answer that the thread is gone may be about the parent. So it counts only if the
+//!   process is still the same.
 //! * **F5** *No lock.* Whatever a child calls must not wait for a thread that was in the middle of
 //!   something. Ring, bypass and sleepers have no lock, and neither has what a `Listener` shares
 //!   with its thread.
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
 //!
-//! All accesses are Relaxed: the handler runs in the only thread, and what others of the child
-//! know comes after. A consumer that binds while another thread asks may be seen bound or not.
+//! All accesses are Relaxed: the handler runs in the only thread, and the child starts others
+//! afterwards. A consumer that binds while another thread asks may be seen bound or not.
 
 pub(crate) use system::{process, watch};
 

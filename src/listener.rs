@@ -102,10 +102,10 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 ///
 /// The listener's thread stays in the parent, and handles what was pushed before. In the child,
 /// [`flush`](Self::flush), [`stop`](Self::stop) and dropping end at once; the latter two close the
-/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only if
-/// the handler itself forks and returns in the child, its thread goes on there with a copy of all
-/// that is in the queue, until that is closed by a `stop` in the handler or by the last producer.
-/// To handle nothing twice, let such a child end inside the handler.
+/// child's copy of the queue. Nothing is handled there, nor dropped: it would be done twice. Only
+/// if the handler itself forks and returns in the child, its thread goes on there with a copy of
+/// all that is in the queue, until that is closed by a `stop` in the handler or by the last
+/// producer. To handle nothing twice, let such a child end inside the handler.
 ///
 /// # Examples
 ///

@@ -62,12 +62,12 @@
 //!   tail first, with Acquire. If it reads the tail that a claim wrote, it sees the head that this
 //!   claim saw, or a later one. Without Acquire, a weakly ordered machine may read an old head and
 //!   a new tail, and a ring that was never full looks full.
-//! * **R7** *Giving up.* A claim whose thread will never publish is given up by marking its slot TAKEN:
-//!   the head passes it, as it passes what was taken ahead, and the slot is FREE in the next lap.
-//!   What the consumer counts is computed anew from the stamps, as a pop may have been stopped
-//!   anywhere: `taken_ahead` is how many are marked. If that pop had read an item, and neither moved
-//!   the head nor marked the slot, the item is popped again, as it was never handed out. Nothing
-//!   runs beside this: the caller guarantees it.
+//! * **R7** *Giving up.* A claim whose thread will never publish is given up by marking its slot
+//!   TAKEN: the head passes it, as it passes what was taken ahead, and the slot is FREE in the next
+//!   lap. What the consumer counts is computed anew from the stamps, as a pop may have been stopped
+//!   anywhere: `taken_ahead` is how many are marked. If that pop had read an item, and neither
+//!   moved the head nor marked the slot, the item is popped again, as it was never handed out.
+//!   Nothing runs beside this: the caller guarantees it.
 //!
 //! One comparison tells full and closed, as CLOSED makes the tail larger than any limit. It reads no
 //! slot, and the head moves only when a slot is empty. That is why a push on top of an interrupted

@@ -107,8 +107,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         Some(Consumer::new(Claimed { queue: self }))
     }
 
-    /// Claims the consumer although there is one, which will never be used again: in a forked child,
-    /// whose parent's thread had it; after a thread that had it was cancelled.
+    /// Claims the consumer although there is one, which will never be used again: in a forked
+    /// child, whose parent's thread had it; after a thread that had it was cancelled.
     ///
     /// It opens the queue, as [`consumer`](Self::consumer) does. What is in the queue stays. Call
     /// [`recover`](Consumer::recover) next, for what was begun.

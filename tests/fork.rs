@@ -79,8 +79,8 @@ fn assert_ended_well(child: libc::pid_t) {
     assert_eq!(libc::WEXITSTATUS(status), 0, "of the child; {HANG} is a hang");
 }
 
-/// The child's copy of what the parent has, as its own. The child ends before it leaves the scope of
-/// the original.
+/// The child's copy of what the parent has, as its own. The child ends before it leaves the scope
+/// of the original.
 fn copy_of<T>(original: &T) -> T {
     // SAFETY: the callers use only one of the two from here on.
     unsafe { std::ptr::read(original) }
@@ -582,8 +582,8 @@ fn a_handler_that_forks_and_returns_goes_on_in_the_child_with_a_copy_of_the_rest
     (0..3).for_each(|item| producer.push(item).unwrap());
     // The handler waits for it, so the child has all three.
     hand_over.send(listener.clone()).unwrap();
-    assert_eq!(listener.stop(FOR_EVER), Ok(()));
     assert_ended_well(forked.recv().unwrap());
+    assert_eq!(listener.stop(FOR_EVER), Ok(()));
     assert_eq!(handled.get()[..4], [1, 2, 2, 0]);
 }
 
@@ -614,8 +614,8 @@ fn a_static_queue_that_was_reclaimed_is_no_concern_of_the_listener_of_the_parent
     assert_eq!(listener.stop(FOR_EVER), Ok(()));
 }
 
-/// Threads that are stopped at every atomic step when the fork comes, and forks at every atomic step
-/// of a push. Run with `RUSTFLAGS="--cfg bywash_steps"`.
+/// Threads that are stopped at every atomic step when the fork comes, and forks at every atomic
+/// step of a push. Run with `RUSTFLAGS="--cfg bywash_steps"`.
 #[cfg(bywash_steps)]
 mod at_every_step {
     use super::*;
@@ -635,8 +635,8 @@ mod at_every_step {
         }
     }
 
-    /// The first item of a thread that is stopped, and that of another one, which was stopped before
-    /// and has claimed. Others count from 0.
+    /// The first item of a thread that is stopped, and that of another one, which was stopped
+    /// before and has claimed. Others count from 0.
     const ITS: u32 = 100;
     const EARLIER: u32 = 120;
 

@@ -3,9 +3,9 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers, and [`Backoff`] says how long to try before sleeping. `Changes` is for those who
-//! wait for a listener. Each system has a file:
-//! `linux.rs` (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
+//! of the producers, and [`Backoff`] says how long to try before sleeping. `Changes` is for those
+//! who wait for a listener. Each system has a file: `linux.rs` (futex and membarrier),
+//! `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
 //!
@@ -66,8 +66,8 @@
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //!
-//! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by now,
-//!   which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
+//! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
+//!   now, which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
 //!
 //! Closing wakes all without looking: it changes the word, and then makes the system call, which is a
 //! full fence. A producer that announced before finds the word changed, or is woken. One that

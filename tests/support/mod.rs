@@ -55,16 +55,22 @@ impl SleepWatch {
             return settle();
         }
         #[cfg(target_os = "linux")]
-        loop {
-            let thread = self.0.load(std::sync::atomic::Ordering::SeqCst);
-            let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
-            let futex = libc::SYS_futex.to_string();
-            let sleeps = |call: String| call.split(' ').next() == Some(&futex);
-            if thread != 0 && call.map_or(true, sleeps) {
-                return;
+        {
+            // More than once, as the first sleep of a push is a nap.
+            let mut sleeps = 0;
+            while sleeps < 3 {
+                sleeps = if self.is_asleep() { sleeps + 1 } else { 0 };
+                std::thread::sleep(Duration::from_millis(4));
             }
-            std::thread::sleep(Duration::from_micros(100));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn is_asleep(&self) -> bool {
+        let thread = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+        let futex = libc::SYS_futex.to_string();
+        thread != 0 && call.map_or(true, |call| call.split(' ').next() == Some(&futex))
     }
 }
 
