@@ -1,6 +1,9 @@
 //! How a queue is built.
 
-use crate::queue::build;
+use crate::queue::Heap;
+use crate::shared::Shared;
+use crate::slots::{Boxed, BoxedExact};
+use crate::sync::Arc;
 use crate::{Consumer, Producer};
 
 /// A queue on the heap, with a ring for `capacity` items and a bypass for one more, or for 16 if that
@@ -95,6 +98,8 @@ impl Builder {
     #[must_use = "a queue is closed as soon as one of its ends is gone"]
     #[track_caller]
     pub fn build<T>(self) -> (Producer<T>, Consumer<T>) {
-        build(self.capacity, self.bypass)
+        let shared = Shared::new(Boxed::new(self.capacity), BoxedExact::new(self.bypass));
+        let shared = Arc::new(shared);
+        (Producer::new(shared.clone()), Consumer::new(Heap { shared }))
     }
 }

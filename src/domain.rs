@@ -1,4 +1,6 @@
-//! Which threads must not wait for a consumer: its own, and those in its domain.
+//! Which threads must not wait for a consumer: its own, and those in its domain. (A push has two more
+//! reasons not to wait: a cycle of waits, `cycles.rs`, and a consumer that stayed in the parent of a
+//! fork, `fork.rs`.)
 //!
 //! The domain of a consumer is a list of thread numbers. The list only grows, so a handler on any
 //! thread may walk it at any instruction. Places that were left are used again.

@@ -1,4 +1,4 @@
-//! The places in which threads publish what they wait for; `waits.rs` reads them.
+//! The places in which threads publish what they wait for; `cycles.rs` reads them.
 //!
 //! * **E1** *Records are never freed.* A record is claimed for one wait, and used again for others.
 //!   There are as many as there are threads with a number, so a push that waits finds one without

@@ -61,6 +61,7 @@
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
+//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
@@ -113,7 +114,7 @@
 //! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts what
 //! is refused for want of room. [`take_lost`](Consumer::take_lost) tells the consumer how many
 //! items were lost before the next one, so that "37 messages lost here" is written in the right
-//! place.
+//! place. A [`Listener`] hands that number to [`Handler::on_lost`].
 //!
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
 //! items are in the ring, and never uses the bypass. Use it for what matters less: then debug lines
@@ -385,6 +386,8 @@ mod cfg;
 mod builder;
 mod consumer;
 #[cfg(feature = "std")]
+mod cycles;
+#[cfg(feature = "std")]
 mod domain;
 #[cfg(feature = "std")]
 mod edges;
@@ -413,8 +416,6 @@ pub mod steps;
 mod sync;
 #[cfg(feature = "std")]
 mod wait;
-#[cfg(feature = "std")]
-mod waits;
 #[cfg(not(feature = "std"))]
 mod without_std;
 
@@ -423,7 +424,7 @@ cfg_event_fd! {
 }
 
 #[cfg(not(feature = "std"))]
-use without_std::{domain, wait, waits};
+use without_std::{cycles, domain, wait};
 
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};

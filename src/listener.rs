@@ -64,9 +64,9 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
+use crate::cycles::{Answer, Until, Wait};
 use crate::shared::Control;
 use crate::wait::{Changes, is_over};
-use crate::waits::{Answer, Until, Wait};
 use crate::{Consumer, Domain, PopError, Queue, fork, identity};
 
 /// How long a handler waits for another listener before it looks again who waits for whom.

@@ -57,7 +57,7 @@ pub(crate) mod sealed {
 /// A queue on the heap, which a [`Consumer`](crate::Consumer) reads. There is no need to name it.
 #[cfg(feature = "alloc")]
 pub struct Heap<T> {
-    shared: crate::sync::Arc<HeapShared<T>>,
+    pub(crate) shared: crate::sync::Arc<HeapShared<T>>,
 }
 
 #[cfg(feature = "alloc")]
@@ -121,17 +121,6 @@ impl<T> fmt::Debug for Heap<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heap").finish_non_exhaustive()
     }
-}
-
-/// A queue on the heap with its two ends. The capacity of the ring is not 0.
-#[cfg(feature = "alloc")]
-#[track_caller]
-pub(crate) fn build<T>(capacity: usize, bypass: usize) -> (crate::Producer<T>, crate::Consumer<T>) {
-    use crate::slots::{Boxed, BoxedExact};
-
-    let shared = Shared::new(Boxed::new(capacity), BoxedExact::new(bypass));
-    let shared = crate::sync::Arc::new(shared);
-    (crate::Producer::new(shared.clone()), crate::Consumer::new(Heap { shared }))
 }
 
 /// What all ends of a queue show of it.

@@ -54,6 +54,6 @@ pub(crate) mod domain {
     }
 }
 
-pub(crate) mod waits {
+pub(crate) mod cycles {
     pub(crate) fn before_free(_node: &crate::node::Node) {}
 }

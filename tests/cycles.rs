@@ -1,4 +1,4 @@
-//! A push never waits where waiting could never end, across queues: see `src/waits.rs`.
+//! A push never waits where waiting could never end, across queues: see `src/cycles.rs`.
 #![cfg(all(feature = "std", not(loom)))]
 
 mod support;

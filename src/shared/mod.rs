@@ -26,8 +26,8 @@ use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, const_fn};
 
+use crate::cycles;
 use crate::wait::{Parker, Waiters};
-use crate::waits;
 
 #[cfg(feature = "alloc")]
 use crate::sync::Ordering;
@@ -186,7 +186,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
     /// Drops what is left: in a static queue, what was published after the consumer had gone.
     fn drop(&mut self) {
-        waits::before_free(&self.node);
+        cycles::before_free(&self.node);
         // SAFETY: nobody else has the queue any more.
         unsafe { self.consumer() }.drop_remaining(|| true);
     }

@@ -8,11 +8,11 @@ use core::time::Duration;
 use std::time::Instant;
 
 use super::{Shared, SharedConsumer};
+use crate::cycles::{Answer, Until, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
 use crate::ring::{Refused, Slots};
 use crate::wait::{Backoff, Deadline, heavy_barrier, is_over, sleep_briefly};
-use crate::waits::{Answer, Until, Wait};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {

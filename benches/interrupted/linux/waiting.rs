@@ -1,5 +1,6 @@
 //! Pushes that wait for room which nobody but their own thread can make.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -92,7 +93,10 @@ impl Meeting {
         while push(&mut other, 0) {}
         both(&self.filled);
         if place == 1 {
-            wait_until(|| board().sleeps(0) || self.back.load(SeqCst) != 0);
+            // Not for long: a sleep that ends by itself, to look again, is not told from others.
+            let looks = Cell::new(0);
+            let is_enough = || looks.replace(looks.get() + 1) == 200;
+            wait_until(|| board().sleeps(0) || self.back.load(SeqCst) != 0 || is_enough());
         }
         if !put(&mut other, 1) {
             self.refused.store(true, SeqCst);
