@@ -1,76 +1,81 @@
 //! Who waits for whom: a push that would close a cycle of waits must not wait.
 //!
 //! A thread that sleeps in a push into the full queue Q waits for Q's consumer to pop. If Q's
-//! consumer sleeps itself in a push into the full queue R, the first thread waits for R's consumer
+//! consumer itself sleeps in a push into the full queue R, the first thread waits for R's consumer
 //! as well, and so on. If that chain leads back to the first thread, no wait in it can end.
 //! Operating systems call this a wait-for graph (Coffman, Elphick and Shoshani, *System Deadlocks*,
-//! 1971). Channels cannot draw it, because they do not know their consumers. This crate does.
+//! 1971). Ordinary channels cannot build this graph, because they do not know which threads their
+//! consumers are on. The queues of this crate know it.
 //!
 //! # The graph
 //!
 //! The *members* of a queue are the threads that must not wait for its consumer: the consumer's
-//! thread and the threads in its domain (`domain.rs`). An *edge* leads from a thread t to a queue Q.
-//! There are two kinds:
+//! thread and the threads in its domain (`domain.rs`). An *edge* leads from a thread t to a queue
+//! Q. There are two kinds:
 //!
 //! * *room*: t waits in a push, without a deadline, for room in Q. The edge *holds* while the ring
 //!   of Q is full and open.
-//! * *end*: t drops a `Listener`, and waits until the consumer of Q has handled everything. The edge
-//!   holds until t withdraws it.
+//! * *end*: t drops a `Listener`, and waits until the consumer of Q has handled everything. The
+//!   edge holds until t withdraws it.
 //!
 //! A wait with a deadline ends by itself, so it is no edge. A thread waits in one place at a time,
-//! so it has one edge at most. Thread s is *waited for* by Q if s is a member of Q, or if a member
-//! of Q has an edge that holds to a queue that s is waited for by.
+//! so it has one edge at most. Queue Q *waits for* thread s if s is a member of Q, or if a member
+//! of Q has an edge that holds and leads to a queue that waits for s.
 //!
-//! A thread that is nobody's consumer and in no domain is a member of no queue. So it can be on no
-//! cycle, and takes no part in any of this. `own_number` is 0 for a thread that never was a member.
+//! A thread that is not the consumer's thread of any queue, and in no domain, is not a member of
+//! any queue. So it cannot be on a cycle, and takes no part in any of this. For a thread that never
+//! was a member, `own_number` is 0.
 //!
 //! # Looking
 //!
-//! Before each sleep, a thread s that has a number *looks*: it follows the edges from the queue that
-//! it is about to wait for. The answer is one of three.
+//! Before each sleep, a thread s that has a number *looks*: it follows the edges from the queue
+//! that it is about to wait for. There are three answers:
 //!
-//! * `Never`: s is waited for by that queue. It must not wait.
-//! * `Ends`: it is not. It may sleep until it is woken.
-//! * `AskAgain`: the graph is changing, or another thread is looking. It may nap, and looks again.
+//! * `Never`: that queue waits for s. So s must not wait.
+//! * `Ends`: that queue does not wait for s. So s may sleep until it is woken.
+//! * `AskAgain`: the graph is changing, or another thread is looking. So s may nap, and then looks
+//!   again.
 //!
 //! # Invariants
 //!
-//! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of a
-//!   look, and withdraws it after the sleep, before it tries again. So a thread that has got what it
-//!   waited for has no edge, even if it is stopped right there.
-//! * **G2** *One at a time.* A thread looks while it has `looking_process`, a lock that is only ever
-//!   tried. A thread that does not get it is told `AskAgain`. So looks are in one order, and each
-//!   happens before the next.
-//! * **G3** *No edge is overlooked.* Suppose that all threads of a cycle sleep without bound. Each has
-//!   published its edge, then looked, then fallen asleep. Take the one that looked last. By G1 and
-//!   G2 all other edges happened before its look. Each of their rings was full when their owner
-//!   looked. If all rings are still full, the last look finds the cycle. If one has room, the answer
-//!   is `AskAgain`, and this was not the last look. So there is no such cycle.
-//! * **G4** *No edge is invented.* A path is believed only if a second pass finds all of it
+//! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of
+//!   a look, and withdraws it after the sleep, before it tries again. So a thread that has got what
+//!   it waited for has no edge, even if it is stopped right there.
+//! * **G2** *One at a time.* A thread looks only while it holds `looking_process`, a lock that
+//!   threads try but never wait for. A thread that does not get the lock is told `AskAgain`. So all
+//!   looks have one order, and each happens before the next.
+//! * **G3** *No edge is overlooked.* Suppose that all threads of a cycle sleep without bound. Each
+//!   has published its edge, then looked, then fallen asleep. Take the one that looked last. By G1
+//!   and G2, the others published their edges before that look. Each thread found the ring that it
+//!   waits for full when it looked. If all these rings are still full, the last look finds the
+//!   cycle. If one has room, the answer is `AskAgain`, so the thread looks again, and this was not
+//!   the last look. So there is no such cycle.
+//! * **G4** *No edge is invented.* A look accepts a path only if a second pass finds all of it
 //!   unchanged: the generation of each record, which changes with each publication and withdrawal;
 //!   the head index of each ring, which changes with each pop; each ring full and open; and each
 //!   thread still a member. Heads and generations only grow. So between the two passes there was a
 //!   moment at which all the edges held.
-//! * **G5** *What is looked at stays.* An edge names a queue by its address, and its owner holds that
-//!   queue only until it withdraws the edge. So a look first says in `looking_at` which queue it is
-//!   about to read, fences (`[look:F]`), and reads the generation again. A queue is freed after all
-//!   edges to it are withdrawn; it then fences (`[free:F]`) and waits while `looking_at` is its
-//!   address. Of the two fences one comes first: either the look sees the withdrawal, or the queue
-//!   sees the look.
-//! * **G6** *The last one is told.* The edge of a thread that is told `Never` was published and is
-//!   withdrawn within one look, so no other thread sees it. The one whose push would close the cycle
-//!   is told, and the others wait for it.
+//! * **G5** *A queue stays while a look reads it.* An edge names a queue by its address, and its
+//!   owner holds that queue only until it withdraws the edge. So a look first says in `looking_at`
+//!   which queue it is about to read, executes a fence (`[look:F]`), and reads the generation
+//!   again. A queue is freed only after all edges to it are withdrawn. The thread that frees it
+//!   first executes a fence (`[free:F]`), and waits while `looking_at` is the queue's address. One
+//!   of the two fences comes first: either the look sees the withdrawal, or the thread that frees
+//!   the queue sees the look.
+//! * **G6** *Only the last thread is told.* A thread that is told `Never` publishes and withdraws
+//!   its edge within one look, so no other thread sees the edge. Only the thread whose push would
+//!   close the cycle is told, and the others wait for it.
 //!
-//! # A thread that is stopped in here
+//! # A thread that is stopped during a look
 //!
-//! holds up nobody's push. Others that want to look are told `AskAgain`, so they nap instead of
-//! sleeping without bound; they are woken as usual, and find a cycle when the stopped thread has
-//! gone on. A look runs no user code, allocates nothing and takes a number of steps that is bounded
-//! by the number of edges, squared. Only one thing waits for it: the destruction of the very queue
-//! that it is reading.
+//! A thread that is stopped during a look holds up nobody's push. Other threads that want to look
+//! are told `AskAgain`, so they nap instead of sleeping without bound. They are woken as usual, and
+//! find a cycle once the stopped thread has continued. A look runs no user code and allocates
+//! nothing, and the number of its steps is bounded by the square of the number of edges. Only one
+//! thing waits for a look: the destruction of the queue that it is reading.
 //!
-//! After a fork, the records and the lock of threads that stayed in the parent are still there. They
-//! say which process they belong to, and the child ignores them.
+//! After a fork, the records and the lock of threads that stayed in the parent are still there.
+//! They say which process they belong to, and the child ignores them.
 //!
 //! # Orderings
 //!
@@ -84,10 +89,10 @@
 //! | [look:F] | after `looking_at`, before the generation is read again | fence SeqCst | [free:F] | the look | argued, G5 |
 //! | [free:F] | before a queue is freed | fence SeqCst | [look:F] | the withdrawal | argued, G5 |
 //!
-//! What stands and falls with a step, and not with its ordering, is stepped through in
-//! `tests/cycles.rs`. `two_queues_in_a_circle_do_not_deadlock` and
-//! `three_queues_in_a_circle_do_not_deadlock` fail without the looks. The marks of a look are Relaxed,
-//! as the lock orders them.
+//! Where correctness depends on a step, and not on its ordering, `tests/cycles.rs` runs the code
+//! step by step. `two_queues_in_a_circle_do_not_deadlock` and
+//! `three_queues_in_a_circle_do_not_deadlock` fail if the looks are removed. The marks of a look
+//! are Relaxed, because the lock orders them.
 
 use core::ptr;
 use std::thread;

@@ -5,8 +5,8 @@
 //! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes must
 //! wait. But destructors, signal handlers, allocator and panic hooks push as well, on *any* thread
 //! and at *any* instruction: on the thread that drains the queue, and on top of a push or pop that
-//! they interrupted. With an ordinary queue, the reader then waits for room that only it can make,
-//! or the handler waits for a lock or a slot that the interrupted code holds.
+//! they interrupted. With an ordinary queue, the thread that drains it then waits for room that
+//! only it can make, or the handler waits for a lock or a slot that the interrupted code holds.
 //!
 //! # Use
 //!
@@ -16,7 +16,7 @@
 //! assert_eq!(consumer.pop(), Ok("hello"));
 //! ```
 //!
-//! With a thread that drains it:
+//! With a thread that drains the queue:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(1000);
@@ -32,28 +32,28 @@
 //! The *consumer's thread* is the one that last popped or called [`bind`](Consumer::bind). On it,
 //! [`push`](Producer::push) never waits. A thread that owns a consumer and has done neither is not
 //! the consumer's thread yet: if it pushes into its own full queue, it waits for itself and hangs.
-//! So the first thing that it does is to call `bind`. Moving the consumer to another thread does
-//! not make that thread the consumer's.
+//! So call `bind` first on that thread. Moving the consumer to another thread does not make that
+//! thread the consumer's.
 //!
-//! A [`Listener`] runs a consumer on a thread of its own, with a `flush` and a `stop` that end in
-//! time.
+//! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
+//! than the time that you give them.
 //!
 //! # What may be called from where
 //!
-//! **Anywhere**, also in signal handlers (1), and when these interrupt any call on the same queue.
-//! The following never wait and never allocate:
+//! **Anywhere**, even in a signal handler (1) that interrupted another call on the same queue. The
+//! following never wait and never allocate:
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
 //! * `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `must_not_wait` and
 //!   `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
-//! * [`try_push_and_wait`](Producer::try_push_and_wait), with one difference: it waits until the
-//!   item is popped, within its timeout. On the consumer's thread or in its [`Domain`] (2) it does
-//!   not wait.
+//! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
+//!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
+//!   does not wait.
 //!
-//! **Anywhere except in signal handlers**; also in destructors, panic hooks and allocator hooks,
-//! and when these interrupt any call on the same queue:
+//! **Anywhere except in signal handlers**: also in destructors, panic hooks and allocator hooks,
+//! even if they run in the middle of another call on the same queue:
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
@@ -75,14 +75,15 @@
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
 //! | [`take_lost`](Consumer::take_lost), `event_fd` | never | never |
 //!
-//! 1. A refused item is handed back, and the caller drops it. So in a handler use items whose
+//! 1. A refused item is handed back, and the caller drops it. So in a handler, use items whose
 //!    destructor does nothing. The queue must outlive the handler: use a `static`, or a `Producer`
-//!    in one. Nothing may unwind or jump out of the handler, or the slot stays claimed. A
-//!    `VecDeque` of items must be the handler's own.
-//! 2. A thread that the consumer waits for must not wait for the consumer: it
+//!    stored in one. Nothing may unwind or jump out of the handler, or the slot stays claimed. If
+//!    the handler pushes from a `VecDeque`, no other code may use that `VecDeque`.
+//! 2. A thread that the consumer waits for must not wait for the consumer. So it
 //!    [enters](Domain::enter) the consumer's domain. [`must_not_wait`](Producer::must_not_wait)
-//!    tells whether the calling thread is the consumer's or in its domain,
-//!    [`is_consumer_thread`](Producer::is_consumer_thread) whether it is the consumer's.
+//!    tells whether the calling thread is the consumer's thread or in its domain.
+//!    [`is_consumer_thread`](Producer::is_consumer_thread) tells whether it is the consumer's
+//!    thread.
 //! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
 //!    [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many). In a signal
 //!    handler, use `try_push`.
@@ -94,8 +95,8 @@
 //!
 //! When the ring is full, `try_push` hands the item back and `push` waits. On the consumer's
 //! thread, or inside its [`Domain`], both put the item into the *bypass* instead: a second ring
-//! that was allocated with the first. Order holds across both. When the bypass is full, too,
-//! `try_push` returns [`Full`](TryPushError::Full) and `push` returns
+//! that was allocated with the first. Items keep their order across both rings. When the bypass is
+//! full, too, `try_push` returns [`Full`](TryPushError::Full) and `push` returns
 //! [`WouldDeadlock`](PushError::WouldDeadlock), at once.
 //!
 //! ```
@@ -110,24 +111,26 @@
 //! assert!(consumer.try_iter().eq(["one", "two", "in the bypass"]));
 //! ```
 //!
-//! Count what is refused, and report the count when there is room again. Do not `unwrap` in a
-//! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts what
-//! is refused for want of room. [`take_lost`](Consumer::take_lost) tells the consumer how many
-//! items were lost before the next one, so that "37 messages lost here" is written in the right
-//! place. A [`Listener`] hands that number to [`Handler::on_lost`].
+//! Count refused items, and report the count when there is room again. Do not `unwrap` in a
+//! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts the
+//! items that were refused because there was no room. [`take_lost`](Consumer::take_lost) tells the
+//! consumer how many items were lost before the next one, so that it can write "37 messages lost
+//! here" in the right place. A [`Listener`] hands that number to
+//! [`Handler::on_lost`].
 //!
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
-//! items are in the ring, and never uses the bypass. Use it for what matters less: then debug lines
-//! cannot take the room of the error that explains the crash.
+//! items are in the ring, and never uses the bypass. Use it for less important items. Then debug
+//! lines cannot take the room that is needed for the error that explains the crash.
 //!
 //! # Several queues
 //!
-//! Services that report to each other can wait in a circle: the sink of a logger waits for room in
-//! a metrics queue, whose consumer waits for room in the log. A `push` finds that out before it
-//! sleeps. The push that would close the circle takes the bypass of its queue, and with that bypass
-//! full it returns [`WouldDeadlock`](PushError::WouldDeadlock). The others wait on, and get their
-//! room. A wait with a deadline ends by itself, so it is not counted as part of a circle. What a
-//! queue cannot see is a [`Domain`]'s to say. The example `two_services` shows it.
+//! Services that report to each other can wait in a cycle: the sink of a logger waits for room in a
+//! metrics queue, whose consumer waits for room in the log. A `push` looks for such a cycle before
+//! it sleeps. The push that would close the cycle takes the bypass of its queue. If that bypass is
+//! full, it returns [`WouldDeadlock`](PushError::WouldDeadlock). The other pushes continue to wait,
+//! and get their room. A wait with a deadline ends by itself, so it is not counted as part of a
+//! cycle. A queue cannot see other kinds of waits, such as a `join`: use a [`Domain`] for those.
+//! The example `two_services` shows a cycle.
 //!
 //! ```
 //! use std::thread;
@@ -157,9 +160,9 @@
 //!
 //! Make the bypass large enough for what the consumer pushes while it handles a full ring of items:
 //! an item in the bypass comes out after the items that were in the ring when it was pushed. By
-//! default the bypass is one larger than the ring, and has 16 slots at least. With that, a consumer
-//! whose handling of an item that came from outside pushes at most one item, and of its own items
-//! none, is never refused. [`Builder::bypass`] says what takes more.
+//! default the bypass is one larger than the ring, and has at least 16 slots. That is enough for a
+//! consumer that pushes at most one item when it handles an item that others pushed, and none when
+//! it handles its own: its pushes are never refused. [`Builder::bypass`] says when you need more.
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(100);
@@ -174,17 +177,19 @@
 //! }
 //! ```
 //!
-//! A queue takes the next power of two of its capacity times the size of an item and 8 bytes, the
-//! size of the bypass times that of an item and 16 bytes, and less than 1 KiB. All of it is
-//! allocated when the queue is built, zeroed. Of large queues the system hands out a page only when
-//! an item first comes to it, so a bypass that is not used costs address space and no memory.
+//! The ring has as many slots as its capacity, rounded up to a power of two. Each slot takes the
+//! size of an item plus 8 bytes. Each slot of the bypass takes the size of an item plus 16 bytes.
+//! The rest of a queue takes less than 1 KiB. All memory is allocated, zeroed, when the queue is
+//! built. For a large queue, the system provides each page only when an item is first written to
+//! it, so an unused bypass costs address space, but no memory.
 //!
 //! # Closing
 //!
 //! When either end closes the queue, or the consumer is dropped, every waiting and later push gets
-//! its item back. What is left can be popped after closing. It is dropped with the consumer, each
-//! item once, whatever their destructors do. When a producer closes the queue, or the last one is
-//! dropped, the consumer pops what is left and then gets `Closed`.
+//! its item back. The items that are left can still be popped. Those that are not popped are
+//! dropped with the consumer, each exactly once, whatever their destructors do. When a producer
+//! closes the queue, or the last producer is dropped, the consumer pops the items that are left and
+//! then gets `Closed`.
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -197,13 +202,15 @@
 //! assert_eq!(consumer.pop(), Err(PopError));
 //! ```
 //!
-//! [`Listener::stop`] closes, and waits for a limited time until everything has been handled.
+//! [`Listener::stop`] closes the queue and waits, for a limited time, until everything has been
+//! handled.
 //!
 //! # Statics and signals
 //!
 //! A [`StaticQueue`] lives in a `static` and needs no allocator. Code pushes into it directly, and
-//! claims a [`Consumer`] from it, one at a time. It has no last producer to drop: a loop over it
-//! ends when a pusher [closes](StaticQueue::close) it, or the consumer does.
+//! claims a [`Consumer`] from it. There is only one consumer at a time. A static queue has no last
+//! producer to drop, so a loop over its items ends only when a thread that pushes
+//! [closes](StaticQueue::close) the queue, or the consumer does.
 //!
 //! ```
 //! # #[cfg(unix)] {
@@ -224,53 +231,53 @@
 //! # }
 //! ```
 //!
-//! The handler of a crash wants its last words written before the process ends.
-//! [`try_push_and_wait(item, timeout)`](Producer::try_push_and_wait) pushes, and waits until the
-//! consumer has taken the item, not much longer than the timeout. It does nothing that a handler
-//! may not do. On the consumer's thread or in its domain, where the wait could never end, it
-//! returns `false` at once.
+//! A crash handler needs its last message to be written before the process ends.
+//! [`try_push_and_wait(item, timeout)`](Producer::try_push_and_wait) pushes the item and waits
+//! until the consumer has taken it, but not much longer than the timeout. It does nothing that is
+//! forbidden in a signal handler. On the consumer's thread or in its domain, where the wait could
+//! never end, it returns `false` at once.
 //!
 //! # Forked children
 //!
-//! After a `fork` of a process with several threads, the child has a copy of the queue, and only the
-//! thread that forked. A `push` that would sleep there for a consumer whose thread stayed in the
-//! parent returns [`WouldDeadlock`](PushError::WouldDeadlock). [`Listener::flush`],
-//! [`Listener::stop`] and dropping a [`Listener`] end at once, with
-//! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the thread that forked is the
-//! consumer's, its copy goes on.
+//! When a process with several threads forks, the child gets a copy of the queue, but only one
+//! thread: the one that called `fork`. If the consumer's thread stayed in the parent, a `push` in
+//! the child that would sleep returns [`WouldDeadlock`](PushError::WouldDeadlock) instead.
+//! [`Listener::flush`], [`Listener::stop`] and dropping a [`Listener`] end at once, with
+//! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the consumer's thread is the
+//! one that forked, its copy in the child goes on as the consumer there.
 //!
-//! The slots that other threads had claimed stay claimed in the child, and in time they fill its
-//! ring. [`Consumer::recover`] gives them up. It also repairs a queue after a thread was cancelled
-//! in the middle of a push, or a handler was left by a jump.
+//! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
+//! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread
+//! was cancelled in the middle of a push, or after code jumped out of a signal handler.
 //!
 //! # Event loops
 //!
 //! With the feature `eventfd`, on Linux, `Consumer::event_fd` is a descriptor for `poll`, `epoll`
-//! or tokio's `AsyncFd`. Call `bind` when the loop begins. Then pop until there is nothing, and
+//! or tokio's `AsyncFd`. Call `bind` when the loop begins. Then pop until the queue is empty, and
 //! call `Consumer::arm`. If it returns `true`, there is nothing to pop, and the descriptor becomes
 //! readable with the next push or close: wait for that. If it returns `false`, pop again. While the
 //! consumer is not armed, pushes cost nothing more. On other systems, give the consumer a thread of
 //! its own.
 //!
-//! What else runs on the loop's thread may push, too. That is why the loop calls `bind` first:
-//! before that, a `push` there into the full queue waits for the loop, and hangs.
+//! Other code that runs on the loop's thread may push, too. That is why the loop calls `bind`
+//! first: before that, a `push` there into the full queue waits for the loop, and hangs.
 //!
 //! A multi-threaded executor moves a task between its worker threads, but the consumer's thread is
 //! the worker that popped last. If the task awaits and stays bound to that worker, other tasks
-//! there push into the bypass, and get `WouldDeadlock` when it is full, although they might wait.
-//! So a task that awaits calls [`unbind`](Consumer::unbind) before it gives up the thread, as in
-//! the example `tokio_workers`. When it goes on, maybe on another worker, it calls `bind` or pops
-//! before it pushes into its own queue, or that push waits for itself. On an executor with one
-//! thread, stay bound: no task there may wait for the consumer. In any task, prefer `try_push`: a
-//! `push` that waits blocks its worker.
+//! there push into the bypass, and get `WouldDeadlock` when it is full, although they could wait
+//! safely. So a task calls [`unbind`](Consumer::unbind) before it awaits, as in the example
+//! `tokio_workers`. When it continues, perhaps on another worker, it must call `bind` or pop before
+//! it pushes into its own queue. Otherwise that push may wait for its own task, and hang. On an
+//! executor with one thread, stay bound: no task there may wait for the consumer. In any task,
+//! prefer `try_push`: a `push` that waits blocks its worker.
 //!
 //! # Performance
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
 //!
-//! A push into a ring that is not full takes one locked instruction, and no fence, thread-local or
-//! system call. A pop from a ring that is not empty has no locked instruction. Pushing or popping
-//! many items at a time pays that cost once for all of them:
+//! A push into a ring that is not full takes one locked instruction, and no fence, access to a
+//! thread-local or system call. A pop from a ring that is not empty has no locked instruction.
+//! Pushing or popping many items at a time pays that cost once for all of them:
 //!
 //! ```
 //! let (producer, mut consumer) = bywash::bounded(8);
@@ -280,10 +287,10 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! A thread that must wait spins a little, yields, and then sleeps. Waking costs something only if
-//! a thread sleeps. On Linux it sleeps on a futex. Elsewhere it looks again and again, in naps of
-//! at most a millisecond. In a clone of the repository, `cargo bench` measures it on your machine,
-//! next to other queues.
+//! A thread that must wait spins a little, yields, and then sleeps. A wake-up costs something only
+//! if a thread sleeps. On Linux, the thread sleeps on a futex. On other systems it polls: it naps
+//! for at most a millisecond, then looks again. In a clone of the repository, `cargo bench`
+//! measures the queue on your machine, next to others.
 //!
 //! # Guarantees and their checks
 //!
@@ -292,21 +299,21 @@
 //!   through the ring or the bypass.
 //! * The bound is exact, for any capacity.
 //! * If a producer is stopped in the middle of a push, by a debugger or a handler that never
-//!   returns, it hides its own item only: others are popped ahead of it. While it is stopped, its
-//!   slot and those behind it are not used again.
+//!   returns, it hides only its own item: the consumer pops the others ahead of it. While it is
+//!   stopped, its slot and those behind it are not used again.
 //! * No wake-up is lost, and closing leaves no thread asleep.
 //!
-//! The file [`tests/README.md`] in the repository says what checks each of these: models of every
-//! schedule, an operation put at every machine instruction of another, storms of signals, recorded
-//! histories, fuzzing. It also says what is not checked.
+//! The file [`tests/README.md`] in the repository says how each of these is checked: models of
+//! every schedule, tests that interrupt one operation at every machine instruction to run another,
+//! signal storms, recorded histories and fuzzing. It also says what is not checked.
 //!
 //! # Prior art
 //!
-//! The ring is a relative of Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index
-//! that they are published for. As in the ring buffer of Linux' `printk`, a reader goes past a
-//! record that its writer has reserved and not finished. Threads sleep on an eventcount, after
-//! Vyukov and folly's `EventCount`. The fences that the fast paths lack are on the sleeper's side,
-//! as in the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`,
+//! The ring is related to Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index that
+//! they are published for. As in the ring buffer of Linux's `printk`, a reader skips a record that
+//! its writer has reserved but not finished. Threads sleep on an eventcount, after Vyukov and
+//! folly's `EventCount`. The fast paths have no fences: the thread that falls asleep pays for them,
+//! as with the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`,
 //! `heapless` and `concurrent-queue`.
 //!
 //! # Porting from other queues
@@ -345,9 +352,9 @@
 //! | [`PopTimeoutError::Closed`] | `RecvTimeoutError::Disconnected` | `RecvTimeoutError::Disconnected` | `ShutDown` |
 //!
 //! What differs: there is one consumer, its methods take `&mut`, and it binds to its thread. A
-//! capacity of 0 panics. There is no `select`; see [event loops](#event-loops). An unbounded queue
-//! (`channel`, `unbounded`, `SimpleQueue`) becomes one with a bound for the largest burst, and you
-//! decide what happens to refused items.
+//! capacity of 0 panics. There is no `select`; see [event loops](#event-loops). Replace an
+//! unbounded queue (`channel`, `unbounded`, `SimpleQueue`) with one that is large enough for the
+//! largest burst, and decide what happens to refused items.
 //!
 //! # Features
 //!
@@ -358,8 +365,8 @@
 //! * none of these: [`StaticQueue`], in `no_std` and without an allocator, with the same methods
 //!   except those for many items.
 //!
-//! Binding, sleeping and telling threads apart needs `std`. Without it the bypass is not used.
-//! Targets without 64-bit atomics do not compile.
+//! Binding, sleeping and telling threads apart need `std`. Without it, the bypass is not used. The
+//! crate does not compile for targets without 64-bit atomics.
 //!
 //! [`tests/README.md`]: https://docs.rs/crate/bywash/latest/source/tests/README.md
 #![cfg_attr(not(feature = "std"), no_std)]

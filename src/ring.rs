@@ -1,10 +1,10 @@
 //! The ring: a bounded queue of many producers and one consumer, in which no call waits for
 //! another.
 //!
-//! It is a relative of Dmitry Vyukov's bounded queue: a slot carries a stamp that says for which
-//! index it is published. Two things differ. Full and empty are decided by the two indices alone,
-//! so a call never waits for the state of a slot. And the consumer may pop past a slot that is
-//! claimed and not published, as readers of Linux' `printk_ringbuffer` may.
+//! It is related to Dmitry Vyukov's bounded queue: a slot carries a stamp that says for which index
+//! it is published. Two things differ. Full and empty are decided by the two indices alone, so a
+//! call never waits for the state of a slot. And the consumer may pop past a slot that is claimed
+//! but not published, as readers of Linux's `printk_ringbuffer` may.
 //!
 //! # Data
 //!
@@ -21,10 +21,10 @@
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes, one each nanosecond, take 292 years.
-//! With 32-bit indices, a producer that was stopped between reading the tail and exchanging it
-//! could, 2^31 pushes later, claim a slot in use. So targets without 64-bit atomics are refused.
-//! An index always has the same slot, and two indices less than the capacity apart have different
-//! slots.
+//! 32-bit indices would wrap: a producer that was stopped between reading the tail and exchanging
+//! it could continue 2^31 pushes later and claim a slot that is in use. So the crate does not
+//! compile for targets without 64-bit atomics. An index always has the same slot, and two indices
+//! that differ by less than the capacity have different slots.
 //!
 //! # States of a slot, for the index `i`
 //!
@@ -35,8 +35,8 @@
 //!                                      stamp = TAKEN|i+1 +-------> TAKEN ------+ head > i
 //! ```
 //!
-//! After a fork, or where a thread was ended in a push, the consumer may also turn CLAIMED into
-//! TAKEN, R7.
+//! After a fork, or after a thread was ended in the middle of a push, the consumer may also turn
+//! CLAIMED into TAKEN (R7).
 //!
 //! A slot is CLAIMED while `i < tail` and its stamp is still that of an earlier lap. The producer
 //! writes the stamp to publish the item. The consumer writes it only to take an item ahead of one
@@ -58,20 +58,21 @@
 //!   bound is exact.
 //! * **R5** Indices agree with happens-before: if push A returned before push B began, then A has
 //!   the smaller index.
-//! * **R6** `Full` is true: a push compares a tail with a head that is at least as new. It reads the
-//!   tail first, with Acquire. If it reads the tail that a claim wrote, it sees the head that this
-//!   claim saw, or a later one. Without Acquire, a weakly ordered machine may read an old head and
-//!   a new tail, and a ring that was never full looks full.
-//! * **R7** *Giving up.* A claim whose thread will never publish is given up by marking its slot
-//!   TAKEN: the head passes it, as it passes what was taken ahead, and the slot is FREE in the next
-//!   lap. What the consumer counts is computed anew from the stamps, as a pop may have been stopped
-//!   anywhere: `taken_ahead` is how many are marked. If that pop had read an item, and neither
-//!   moved the head nor marked the slot, the item is popped again, as it was never handed out.
-//!   Nothing runs beside this: the caller guarantees it.
+//! * **R6** A push returns `Full` only if the ring was full: it compares a tail with a head that is
+//!   at least as new. It reads the tail first, with Acquire. If it reads the tail that a claim
+//!   wrote, it sees the head that this claim saw, or a later one. Without Acquire, a weakly ordered
+//!   machine may read an old head and a new tail, and a ring that was never full looks full.
+//! * **R7** *Giving up.* If a thread will never publish its claim, the consumer gives the claim up:
+//!   it marks the slot TAKEN. The head passes that slot, as it passes every item that was taken
+//!   ahead, and the slot is FREE in the next lap. A pop may have been stopped anywhere, so the
+//!   consumer's counters are computed anew from the stamps: `taken_ahead` is the number of marked
+//!   slots. If the stopped pop had read an item, but had neither moved the head nor marked the
+//!   slot, the item is popped again, because it was never handed out. The caller guarantees that
+//!   nothing else runs at the same time.
 //!
-//! One comparison tells full and closed, as CLOSED makes the tail larger than any limit. It reads no
-//! slot, and the head moves only when a slot is empty. That is why a push on top of an interrupted
-//! pop need not wait for that pop.
+//! One comparison detects both full and closed, because CLOSED makes the tail larger than any
+//! limit. It reads no slot, and the head moves only when a slot is empty. That is why a push on top
+//! of an interrupted pop need not wait for that pop.
 //!
 //! # Interrupted after each step: what does a nested push see?
 //!
@@ -89,18 +90,18 @@
 //! # Progress
 //!
 //! A push is lock-free: its exchange fails only because another push claimed. It then pauses for a
-//! moment, in which the other producer may claim more without a fight for the cache line, and tries
-//! again. It never waits for the state of a slot.
+//! moment, so that the other producer can claim more without contention for the cache line, and
+//! tries again. It never waits for the state of a slot.
 //!
-//! A pop on the fast path is a bounded number of steps. One word, `bypass_tail_when_empty`, says
-//! whether the fast path may be taken: the bypass is empty, and nothing was taken ahead. Off the
-//! fast path, the pop scans the claimed slots until two scans agree. Two scans disagree only if a
-//! push was published between them. A scan begins at `scan_start`, so that popping past one stopped
-//! producer costs the same for each item; past several stopped producers, it walks over what was
-//! taken behind the second.
+//! A pop on the fast path takes a bounded number of steps. One word, `bypass_tail_when_empty`, says
+//! whether a pop may take the fast path: it may if the bypass is empty and nothing was taken ahead.
+//! Off the fast path, the pop scans the claimed slots until two scans agree. Two scans disagree
+//! only if a push was published between them. A scan begins at `scan_start`, so popping past one
+//! stopped producer costs the same for each item. With several stopped producers, a scan also walks
+//! over the items that were taken behind the second.
 //!
-//! A stopped producer keeps its own slot and those behind it in use. Their items are popped; the
-//! slots are free again when the producer has gone on and its item was popped.
+//! A stopped producer keeps its own slot and those behind it in use. The consumer pops the items
+//! behind it. The slots become free once the producer has continued and its own item was popped.
 //!
 //! # Orderings
 //!
@@ -122,26 +123,28 @@
 //! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; `memory_model`: `closing_wakes_a_pop` |
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //!
-//! Loom takes sequentially consistent accesses for Acquire and Release. `[claim:C]` and `[notify:L]`
-//! are sequentially consistent so that a push and a consumer that falls asleep cannot miss each
-//! other, without a fence in push. These two accesses and the fence `[sleep:F]` have one total order.
-//! Either the claim comes before the fence, and the consumer sees the claim, or the announcement
-//! comes first, and the push sees the announcement. `tests/memory_model/` shows that neither may be
-//! weaker. (On ARMv8 the publication would keep a weaker claim in front of the look; Rust does not
-//! promise that.)
+//! Loom treats sequentially consistent accesses as Acquire and Release. `[claim:C]` and
+//! `[notify:L]` are sequentially consistent so that a push and a consumer that falls asleep cannot
+//! miss each other, without a fence in push. These two accesses and the fence `[sleep:F]` have one
+//! total order. Either the claim comes before the fence, and the consumer sees the claim, or the
+//! announcement comes first, and the push sees the announcement. `tests/memory_model/` shows that
+//! neither may be weaker. (On ARMv8, the publication would keep even a weaker claim ordered before
+//! `[notify:L]`, but Rust does not promise that.)
 //!
 //! Relaxed is enough for the rest:
 //!
 //! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty` and the
-//!   mark TAKEN: only the consumer writes and reads them, and a consumer that moves to another
-//!   thread is handed over with happens-before.
+//!   mark TAKEN: only the consumer writes and reads them, and moving the consumer to another thread
+//!   establishes happens-before.
 //! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
-//!   pop began is visible by happens-before, and nothing else must be found.
+//!   pop began is visible by happens-before, and the scan need not find any other.
 //! * The tail of the bypass on the fast path (`tail_word`): see B3 in `lanes.rs`. The stamp was
-//!   read before it with Acquire, so each push into the bypass that returned before the found push
-//!   began is visible. `tail_word_if_empty` compares it with a head that is the consumer's own.
-//! * `is_taken`: no data is read on the strength of it. Once a slot holds the stamp of `index`, it
-//!   only ever gets TAKEN or the stamp of a later lap, and the head only grows, so `true` is true.
+//!   read before it with Acquire, so each push into the bypass that returned before the push of
+//!   that stamp began is visible. `tail_word_if_empty` compares it with a head that is the
+//!   consumer's own.
+//! * `is_taken`: no data is read because of its answer. Once a slot holds the stamp of `index`, it
+//!   only ever gets TAKEN or the stamp of a later lap, and the head only grows. So the answer
+//!   `true` is always correct.
 //! * `reopen`: the next consumer is claimed with Acquire, after the old one was given back.
 
 use core::hint;
