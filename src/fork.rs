@@ -31,8 +31,8 @@
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
 //!
-//! All accesses are Relaxed: the handler runs in the only thread, and the child starts others
-//! afterwards. A consumer that binds while another thread asks may be seen bound or not.
+//! All accesses are Relaxed but those of the flag that says that forks are counted: the handler
+//! runs in the only thread, and the child starts others afterwards. A consumer that binds while another thread asks may be seen bound or not.
 
 pub(crate) use system::{process, watch};
 
@@ -78,10 +78,13 @@ mod system {
     /// Has forks counted from here on. Not for signal handlers.
     pub(crate) fn watch() {
         static WATCHED: AtomicBool = AtomicBool::new(false);
-        if !WATCHED.swap(true, Ordering::Relaxed) {
+        if !WATCHED.load(Ordering::Acquire) {
             // Where there is no memory for it, a fork is one without handlers.
             // SAFETY: the handler does what it may do wherever `fork` may be called.
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+            // Only now: a child that finds this set has the handler. Where several threads come
+            // here at a time, forks count twice, which does no harm.
+            WATCHED.store(true, Ordering::Release);
         }
     }
 

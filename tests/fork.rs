@@ -483,11 +483,15 @@ mod in_a_handler {
     }
 }
 
+/// Counts how often the handler of a stuck listener has begun.
+const IS_STUCK: u32 = 15;
+
 /// A listener whose handler counts in common memory, once it is let go.
 fn stuck_listener() -> (Producer<u32>, Listener, Sender<()>, InCommon) {
     let (producer, consumer) = bounded(8);
     let (handled, (go_on, wait)) = (InCommon::new(), channel::<()>());
     let handler = move |item| {
+        handled.add(IS_STUCK);
         let _ = wait.recv();
         handled.add(item);
     };
@@ -499,8 +503,7 @@ fn a_listener_ends_at_once_in_the_child_and_handles_each_item_once_in_the_parent
     watch();
     let (producer, listener, go_on, handled) = stuck_listener();
     (0..4).for_each(|item| producer.push(item).unwrap());
-    // Until it is stuck in the first.
-    while producer.len() > 3 {
+    while handled.get()[IS_STUCK as usize] == 0 {
         thread::yield_now();
     }
     in_child(|| {
