@@ -61,13 +61,13 @@ fn two_pushes_and_a_pop_lose_nothing() {
     });
 }
 
-/// [limit:H] [head:S]: a slot is written again only when the consumer is done with it.
-#[test]
-fn a_slot_is_used_again() {
-    model(PREEMPTIONS, || {
+/// A producer pushes three items into a ring of 1 while the consumer pops.
+fn reuse_of_a_slot(push: impl Fn(&Producer<Item>, Item) -> bool + Clone + Send + Sync + 'static) {
+    model(PREEMPTIONS, move || {
         let (producer, mut consumer) = queue(1, 0);
+        let push = push.clone();
         let thread = thread::spawn(move || {
-            (1..=3).filter(|&i| producer.try_push(item(i)).is_ok()).collect::<Vec<_>>()
+            (1..=3).filter(|&i| push(&producer, item(i))).collect::<Vec<_>>()
         });
         let mut popped = drain(&mut consumer);
         popped.extend(drain(&mut consumer));
@@ -76,6 +76,18 @@ fn a_slot_is_used_again() {
         assert_eq!(pushed, popped);
         assert_eq!(pushed[0], 1);
     });
+}
+
+/// [limit:H] [head:S]: a slot is written again only when the consumer is done with it.
+#[test]
+fn a_slot_is_used_again() {
+    reuse_of_a_slot(|producer, item| producer.try_push(item).is_ok());
+}
+
+/// [limit:H] of a claim within a smaller bound.
+#[test]
+fn a_slot_is_used_again_within_a_limit() {
+    reuse_of_a_slot(|producer, item| producer.try_push_within(item, 1).is_ok());
 }
 
 /// [head:S] of a batch, which frees several slots at once.
