@@ -113,7 +113,7 @@
 //! | [tail:L] | `claim`, `claim_within`, `is_full` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true`; `memory_model`: `full_is_true` |
 //! | [tail:F] | a claim that fails | failed exchange of the tail, Acquire | [claim:C], [close:C] | the same | `a_push_is_refused_by_a_full_ring_only` |
 //! | [claim:L] | before a claim | load of `limit`, Acquire | [limit:S] | that the slot is empty, by way of the producer that raised the limit | `a_limit_raised_by_another_is_good` |
-//! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `a_push_is_refused_by_a_full_ring_only`; `memory_model`: `a_push_wakes_a_pop` |
+//! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `memory_model`: `a_push_wakes_a_pop` (under loom the light barriers are fences, and stand in for it) |
 //! | [limit:H] | raising the limit, `claim_within` | load of the head, Acquire | [head:S] | that the slot is empty | `a_slot_is_used_again`, `a_slot_is_used_again_within_a_limit` |
 //! | [limit:S] | raising the limit | store of `limit`, Release | [claim:L] | what [limit:H] brought | `a_limit_raised_by_another_is_good` |
 //! | [publish:S] | publishing | store of the stamp, Release | [stamp:L] | the item, and what happened before its push | `two_pushes_and_a_pop_lose_nothing` |
