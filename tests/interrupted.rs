@@ -378,6 +378,11 @@ fn the_consumer_goes_on_while_a_producer_is_stopped() {
     });
 }
 
+/// Does `run` without the hook.
+fn unhooked(run: impl FnOnce()) {
+    hooked(&|| (), run);
+}
+
 /// Counts the steps that `call` takes until it sleeps without a timeout. `wake` ends its sleep.
 fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
     let steps = &AtomicU64::new(0);
@@ -403,8 +408,16 @@ fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
 fn a_push_nested_in_a_pop_that_is_about_to_sleep_wakes_it() {
     watch();
     let (producer, mut consumer) = bywash::bounded(2);
-    let until =
-        steps_until_asleep(|| assert_eq!(consumer.pop(), Ok(0)), || producer.push(0).unwrap());
+    let consumer = &mut consumer;
+    // The steps of binding are counted apart: only the first pop of a thread takes them.
+    let until = steps_until_asleep(
+        || {
+            unhooked(|| consumer.bind());
+            assert_eq!(consumer.pop(), Ok(0));
+        },
+        || producer.push(0).unwrap(),
+    );
+    consumer.bind();
     for at in 0..until {
         interrupt_at(
             at,
