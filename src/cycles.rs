@@ -41,6 +41,8 @@
 //! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of
 //!   a look, and withdraws it after the sleep, before it tries again. So a thread that has got what
 //!   it waited for has no edge, even if it is stopped right there.
+//!   (An *end* edge may outlast its wait until its thread runs again. So a handler may be told
+//!   `Never` just after a flush without a timeout was served.)
 //! * **G2** *One at a time.* A thread looks only while it holds `looking_process`, a lock that
 //!   threads try but never wait for. A thread that does not get the lock is told `AskAgain`. So all
 //!   looks have one order, and each happens before the next.
@@ -253,11 +255,12 @@ impl Look {
                 // Its owner looks later than this thread does, if it goes on to wait.
                 continue;
             };
+            // Before `holds`: if the head is the same later, the ring was full at this very head.
+            record.mark.head.store(edge.node.head.index(), Ordering::Relaxed);
             if !edge.holds() {
                 is_changing = true;
                 continue;
             }
-            record.mark.head.store(edge.node.head.index(), Ordering::Relaxed);
             if !edge.node.members.contains(thread as usize) {
                 self.visit_members(edge.node, ptr::from_ref(record).cast_mut(), &mut to_visit);
             } else if self.is_unchanged(record, start) {
@@ -340,7 +343,9 @@ impl SeenEdge<'_> {
 
 impl Drop for Look {
     fn drop(&mut self) {
-        GRAPH.looking_at.store(ptr::null_mut(), Ordering::Release);
+        if GRAPH.looking_process.load(Ordering::Relaxed) == self.process {
+            GRAPH.looking_at.store(ptr::null_mut(), Ordering::Release);
+        }
         // [look:R] Release; pairs with [look:A]. Where it fails, this process was forked inside of
         // the look, and another thread of the child has taken the lock from its copy.
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
@@ -354,7 +359,8 @@ pub(crate) fn before_free(node: &Node) {
     fence(Ordering::SeqCst);
     // Acquire; pairs with the Release in `read` and at the end of a look.
     while GRAPH.looking_at.load(Ordering::Acquire).cast_const() == ptr::from_ref(node)
-        && GRAPH.looking_process.load(Ordering::Relaxed) == process()
+        // Acquire; pairs with [look:R]: this way out, too, comes after what the look has read.
+        && GRAPH.looking_process.load(Ordering::Acquire) == process()
     {
         thread::yield_now();
     }

@@ -25,7 +25,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Other pushes have nothing to do with it.
     ///
     /// Never waits. Do not call it in a signal handler. A forked child shares the descriptor with
-    /// its parent.
+    /// its parent. Do not arm it there: that
+    /// could take away the parent's signal.
     ///
     /// # Errors
     ///

@@ -66,7 +66,7 @@ use std::time::Instant;
 
 use crate::cycles::{Answer, Until, Wait};
 use crate::shared::Control;
-use crate::wait::{Changes, is_over};
+use crate::wait::{Changes, is_over, sleep_briefly};
 use crate::{Consumer, Domain, PopError, Queue, fork, identity};
 
 /// How long a handler waits for another listener before it looks again who waits for whom.
@@ -391,7 +391,7 @@ impl Listener {
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
         let state = &*self.state;
-        let is_inside = self.queue.must_not_wait();
+        let is_inside = self.queue.must_not_wait() || identity::own_number() == self.thread;
         let deadline = Instant::now().checked_add(timeout);
         let mut wait = Wait::begin(self.queue.node(), Until::End, deadline.is_some());
         let mut would_deadlock = is_inside;
@@ -414,8 +414,13 @@ impl Listener {
                     false => Err(ListenerError::Timeout(left)),
                 };
             }
-            // Once the consumer has left, nothing that the queue's members do matters.
-            let has_left = state.has_left.load(Ordering::Acquire);
+            // Once the consumer was given back, nothing that the queue's members do matters. Until
+            // then the listener's thread still runs destructors, which may push and wait.
+            let has_left =
+                state.has_left.load(Ordering::Acquire) && !self.queue.is_bound_to(self.thread);
+            if has_left {
+                wait.withdraw();
+            }
             let answer = if has_left { Answer::Ends } else { wait.look() };
             would_deadlock = answer == Answer::Never;
             if !would_deadlock {
@@ -487,7 +492,7 @@ impl State {
         // [L5] SeqCst, with `Listener::close`
         self.has_left.store(true, Ordering::SeqCst);
         while self.closers.load(Ordering::SeqCst) != 0 && !self.is_forked() {
-            thread::yield_now();
+            sleep_briefly();
         }
     }
 }
@@ -707,9 +712,10 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
             quietly(|| drop(item));
         }
         state.leave(dropped);
-        // A stop returns after this, so that it has seen what the destructors do.
-        quietly(|| drop(consumer));
+        // A stop returns after this, so that it has seen what the destructors do. The handler is
+        // first: as long as the consumer is bound, this thread is found in a cycle of waits.
         quietly(|| drop(handler));
+        quietly(|| drop(consumer));
         // [L4] Release; pairs with the load in `Listener::wait`
         state.has_ended.store(true, Ordering::Release);
         state.changes.notify_all();

@@ -4,13 +4,13 @@
 mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bywash::{
-    Builder, Consumer, Listener, Producer, PushError, PushTimeoutError, StaticQueue, bounded,
+    Builder, Consumer, Listener, Producer, PushError, PushTimeoutError, Queue, StaticQueue, bounded,
 };
 use support::{SleepWatch, watch};
 
@@ -535,6 +535,63 @@ fn a_push_into_a_queue_whose_consumer_drops_the_pushers_listener_is_refused() {
     a.push(nothing()).unwrap();
     goes_on.send(()).unwrap();
     assert_eq!(results.recv_timeout(LONG), Ok(Done::WouldDeadlock));
+}
+
+/// A handler whose destructor pushes.
+struct PushesAtTheEnd(Producer<u32>, Sender<Done>);
+
+impl Drop for PushesAtTheEnd {
+    fn drop(&mut self) {
+        self.1.send(pushed(self.0.push(1))).unwrap();
+    }
+}
+
+/// The thread of the full queue drops a listener whose handler, at its end, pushes into that queue.
+/// Neither waits for the other.
+fn assert_drop_ends<Q: Queue<Item = u32> + Send + 'static>(consumer: Consumer<u32, Q>) {
+    let owner = Owner::new();
+    let (ends, end) = channel();
+    let handler = PushesAtTheEnd(owner.producer.clone(), ends);
+    let listener = Listener::spawn("ends", consumer, move |_| _ = &handler).unwrap();
+    owner.begin(move |_| {
+        drop(listener);
+        Done::Closed
+    });
+    assert_eq!(owner.result(), Done::Closed);
+    assert_eq!(end.recv_timeout(LONG), Ok(Done::WouldDeadlock));
+}
+
+#[test]
+fn a_handler_that_pushes_at_its_end_does_not_wait_for_the_thread_that_drops_its_listener() {
+    static QUEUE: StaticQueue<u32, 1, 0> = StaticQueue::new();
+    for _ in 0..20 {
+        let (_producer, consumer) = bounded(1);
+        assert_drop_ends(consumer);
+        let consumer = loop {
+            // The listener's thread gives it back when it has been waited for, or soon after.
+            match QUEUE.consumer() {
+                Some(consumer) => break consumer,
+                None => thread::yield_now(),
+            }
+        };
+        assert_drop_ends(consumer);
+    }
+}
+
+/// The last handle to a listener goes with its own handler.
+#[test]
+fn a_handler_that_drops_its_own_listener_at_its_end_does_not_wait_for_itself() {
+    static QUEUE: StaticQueue<u32, 1, 0> = StaticQueue::new();
+    watch();
+    let own = Arc::new(Mutex::new(None::<Listener>));
+    let (ends, end) = channel::<()>();
+    let held = own.clone();
+    let handler = move |_| _ = (&held, &ends);
+    let listener = Listener::spawn("own", QUEUE.consumer().unwrap(), handler).unwrap();
+    *own.lock().unwrap() = Some(listener);
+    drop(own);
+    QUEUE.close();
+    assert!(end.recv_timeout(LONG).is_err_and(|error| error == RecvTimeoutError::Disconnected));
 }
 
 /// Random graphs of listeners that push into each other, some with a deadline, some closing: what
