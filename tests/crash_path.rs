@@ -277,12 +277,14 @@ mod on_linux {
         assert_eq!(push(FOREVER), Err(TryPushError::Closed(1)));
     }
 
+    /// What the handler pushes, and no item is.
+    const REPORT: usize = usize::MAX;
     static QUEUE: StaticQueue<usize, 64, 0> = StaticQueue::new();
     static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
     extern "C" fn report(_signal: libc::c_int) {
         set_errno(MARK);
-        match QUEUE.try_push_and_wait(1_000_000, FOREVER) {
+        match QUEUE.try_push_and_wait(REPORT, FOREVER) {
             Ok(true) => _ = TAKEN.fetch_add(1, Ordering::Relaxed),
             Ok(false) => std::process::abort(),
             Err(_) => {}
@@ -298,21 +300,23 @@ mod on_linux {
     fn it_works_on_top_of_any_push_that_the_signal_interrupts() {
         watch();
         handle(libc::SIGURG, report);
-        let mut consumer = QUEUE.consumer().unwrap();
+        let consumer = QUEUE.consumer().unwrap();
         let mut next = 0;
         thread::scope(|scope| {
             let pushing = scope.spawn(|| {
                 let _timer = Timer::on_this_thread(libc::SIGURG, Duration::from_micros(200));
                 let mut item = 0;
-                while TAKEN.load(Ordering::Relaxed) < 2_000 {
+                while TAKEN.load(Ordering::Relaxed) < 2_000 && !QUEUE.is_closed() {
                     item += usize::from(QUEUE.try_push(item).is_ok());
                 }
                 item
             });
+            // Dropped with a failure too, which ends the pushes.
+            let mut consumer = consumer;
             let mut reports = 0;
             while !pushing.is_finished() {
                 match consumer.pop_timeout(Duration::from_millis(1)) {
-                    Ok(1_000_000) => reports += 1,
+                    Ok(REPORT) => reports += 1,
                     Ok(item) => {
                         assert_eq!(item, next);
                         next += 1;
