@@ -41,9 +41,9 @@ impl Interrupted {
         let op = if may_consume || !op.is_consumers() { op } else { Op::TryPush };
         let nested = RefCell::new(self.nested.iter().take(3 * depth));
         let next = Cell::new(nested.borrow_mut().next());
-        let steps = Cell::new(0);
+        let steps = Cell::new(0_u32);
         let hook = || match next.get() {
-            Some((at, call)) if steps.get() == at % 32 => {
+            Some((at, call)) if steps.get() == u32::from(at % 32) => {
                 steps.set(0);
                 next.set(nested.borrow_mut().next());
                 call.perform(queue, depth - 1, may_consume && !op.is_consumers());
