@@ -4,6 +4,7 @@
 //! `wait/mod.rs` for why no wake is lost.
 
 use alloc::collections::VecDeque;
+use core::mem;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -85,7 +86,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let backoff = Backoff::before_sleep(self.lanes().capacity());
+        let backoff = Backoff::for_room(self.lanes().capacity(), &self.rare.waiters.experience);
         let item = match self.push_awake(item, deadline, backoff) {
             Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
@@ -105,7 +106,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         &self,
         mut item: T,
         deadline: Deadline,
-        mut backoff: Backoff,
+        mut backoff: Backoff<'_>,
     ) -> Result<(), PushTimeoutError<T>> {
         while !is_over(deadline) && backoff.pause() {
             match self.push_now(item) {
@@ -162,7 +163,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
             if was_notified {
-                match self.push_awake(item, deadline, Backoff::after_sleep()) {
+                let backoff = Backoff::after_sleep(&waiters.experience);
+                match self.push_awake(item, deadline, backoff) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
                 }
@@ -219,8 +221,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
-        let mut backoff = Backoff::before_sleep(self.shared.lanes().capacity());
-        let mut has_slept = false;
+        let (lanes, experience) = (self.shared.lanes(), &self.shared.parker.experience);
+        let mut backoff = Backoff::for_item(lanes.capacity(), experience);
+        let (mut may_rest, mut has_slept) = (true, false);
         loop {
             match tried {
                 Ok(item) => return Ok(item),
@@ -231,7 +234,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
                 }
                 Err(TryPopError::Empty) => {}
             }
-            tried = if backoff.pause() {
+            let has_spent_time = !has_slept
+                && (backoff.pause()
+                    || mem::take(&mut may_rest)
+                        && experience.rest(deadline, lanes.capacity(), || lanes.len()));
+            tried = if has_spent_time {
                 self.try_pop_again()
             } else {
                 let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept);

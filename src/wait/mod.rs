@@ -3,9 +3,9 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers, and [`Backoff`] says how long to try before sleeping. `Changes` is for those
-//! who wait for a listener. Each system has a file: `linux.rs` (futex and membarrier),
-//! `portable.rs` (naps), `model.rs` (loom).
+//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Experience`] is what it
+//! has learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
+//! (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
 //!
@@ -111,7 +111,7 @@ cfg_event_fd! {
     mod event_fd;
 }
 
-pub(crate) use backoff::Backoff;
+pub(crate) use backoff::{Backoff, Experience};
 #[cfg(not(loom))]
 pub(crate) use changes::Changes;
 use event_count::EventCount;
