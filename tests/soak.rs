@@ -8,8 +8,8 @@
 //! refusals that were counted were reported. Memory, descriptors and threads stay as many as they
 //! were.
 //!
-//! It lasts five seconds, or as many as the variable `BYWASH_SOAK_SECONDS` says. To see it at work:
-//! `BYWASH_SOAK_SECONDS=60 cargo test --release --test soak -- --nocapture`.
+//! It lasts five seconds, or as many as the variable `BYWASH_SOAK_SECONDS` says. For an hour:
+//! `BYWASH_SOAK_SECONDS=3600 cargo test --release --features eventfd --test soak`.
 #![cfg(all(feature = "std", not(loom), target_os = "linux"))]
 
 #[allow(dead_code, reason = "the example uses the rest")]
@@ -29,9 +29,10 @@ mod text;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::any::Any;
+use std::backtrace::Backtrace;
 use std::cell::UnsafeCell;
 use std::fs::{self, File};
-use std::io::{BufWriter, Read};
+use std::io::{self, BufWriter, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{env, panic, process};
+use std::{env, fmt, panic, process};
 
 use bywash::{
     Builder, Handler, Listener, ListenerError, Producer, PushError, PushTimeoutError, TryPushError,
@@ -284,6 +285,8 @@ fn has_forked(origin: Origin) -> bool {
     if !wanted.load(Relaxed) || !wanted.swap(false, SeqCst) {
         return false;
     }
+    // Before it: the child may end and be waited for before this thread goes on.
+    FORKS.fetch_add(1, SeqCst);
     let child = match origin {
         // The library's `fork` is not for handlers.
         // SAFETY: the child's memory is its own.
@@ -298,7 +301,6 @@ fn has_forked(origin: Origin) -> bool {
         unsafe { libc::alarm(20) };
         return true;
     }
-    FORKS.fetch_add(1, SeqCst);
     false
 }
 
@@ -459,12 +461,14 @@ const START: Place = Place { source: 0, line: 0 };
 /// A panic hook that logs, and lets no panic pass unseen: that of a check on the listener's thread
 /// would be caught there.
 fn set_hook() {
-    let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         if info.payload().is::<OnPurpose>() {
             logger::log(Kind::Finaliser, Body::Done(Range { first: START, last: 0 }));
         } else {
-            default(info);
+            // The harness would keep what is printed, and never show it.
+            let text = format!("{info}\n{}\n", Backtrace::force_capture());
+            // SAFETY: the bytes are valid.
+            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
             process::abort();
         }
     }));
@@ -879,12 +883,13 @@ fn everything_at_once_is_accounted_for_and_takes_no_more_with_time() {
         unreported: 0,
         children: 0,
     };
+    say(format_args!(""));
     let before = Usage::now();
     let warm = soak(&mut conductor, logger, &text);
     // A listener's thread ends after its `stop`.
     wait_until("all threads have ended", || Usage::now().threads <= before.threads);
     let after = Usage::now();
-    println!("before {before:?}\nafter  {after:?}");
+    say(format_args!("before {before:?}\nafter  {after:?}"));
     assert!(after.allocated - before.allocated <= FEW_BYTES, "{before:?}, {after:?}");
     assert_eq!(after.descriptors, before.descriptors);
     assert_flat(&warm, &after);
@@ -897,7 +902,7 @@ fn soak(conductor: &mut Conductor, logger: &Logger, text: &Arc<Text>) -> Usage {
     let begin = Instant::now();
     let total = duration();
     let warm_up = (total / 4).min(Duration::from_secs(60));
-    let pause = (total / 10).min(Duration::from_secs(60));
+    let pause = (total / 5).min(Duration::from_secs(60));
     let mut generation = conductor.switch(0);
     let producers: Vec<_> =
         (SLOT_COUNT..THREADS).map(|number| keep_producing(number, text.clone())).collect();
@@ -924,8 +929,14 @@ fn soak(conductor: &mut Conductor, logger: &Logger, text: &Arc<Text>) -> Usage {
     warm.unwrap_or(now)
 }
 
+/// As `println`, but the harness does not keep it: that would be memory that grows.
+fn say(text: fmt::Arguments<'_>) {
+    let mut out = io::stdout();
+    writeln!(out, "{text}").unwrap();
+}
+
 fn show(elapsed: Duration, conductor: &Conductor, logger: &Logger, usage: &Usage) {
-    println!(
+    say(format_args!(
         "{:>5.0} s: {} generations, {} records handled, {} dropped unhandled, {} signals, {} lost ({} \
          unreported), {} panics, {} forks; {} bytes allocated, {} KiB resident, {} descriptors, {} \
          threads",
@@ -942,5 +953,5 @@ fn show(elapsed: Duration, conductor: &Conductor, logger: &Logger, usage: &Usage
         usage.resident >> 10,
         usage.descriptors,
         usage.threads
-    );
+    ));
 }
