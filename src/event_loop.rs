@@ -25,12 +25,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Other pushes have nothing to do with it.
     ///
     /// Never waits. Do not call it in a signal handler. A forked child shares the descriptor with
-    /// its parent. Do not arm it there: that
-    /// could take away the parent's signal.
+    /// its parent. Do not arm it there: that could take away the parent's signal.
     ///
     /// # Errors
     ///
-    /// If the system has no more descriptors or memory.
+    /// If the system has no more descriptors or memory. The consumer goes on, and may ask again.
     pub fn event_fd(&mut self) -> std::io::Result<std::os::fd::OwnedFd> {
         self.queue.shared().parker.event_fd().get()
     }

@@ -96,8 +96,6 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 ///
 /// No method of it is for signal handlers or allocator hooks.
 ///
-/// # Examples
-///
 /// # After a fork
 ///
 /// The listener's thread stays in the parent, and handles what was pushed before. In the child,

@@ -1,10 +1,11 @@
 //! Linux: a futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
 //!
-//! `libc::syscall` sets `errno` when a call fails. A wake cannot fail, so it leaves `errno` alone,
-//! see [`Futex::wake`].
+//! `libc::syscall` sets `errno` when a call fails. A wake fails only where a sandbox forbids it.
+//! Elsewhere it leaves `errno` alone, see [`Futex::wake`].
 
 use core::ptr;
 use core::time::Duration;
+use std::io;
 
 use crate::sync::{AtomicU64, Ordering};
 
@@ -41,16 +42,27 @@ impl Futex {
         let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: both addresses are valid for the call. Whatever it returns, the caller looks
         // again.
-        unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, seen as u32, timeout) };
+        let result = unsafe {
+            libc::syscall(libc::SYS_futex, self.address(), operation, seen as u32, timeout)
+        };
+        if result != 0 && is_forbidden(&io::Error::last_os_error()) {
+            // The caller looks and comes back at once: without a nap it would spin.
+            sleep_briefly();
+        }
     }
 
-    /// Wakes up to `count` sleepers. With a valid address this cannot fail, so `errno` stays as it
-    /// is.
+    /// Wakes up to `count` sleepers. With a valid address this cannot fail, unless it is forbidden,
+    /// so `errno` stays as it is.
     pub(crate) fn wake(&self, count: i32) {
         let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
         // SAFETY: the address is valid for the call.
         unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, count) };
     }
+}
+
+/// Whether a futex failed to wait because a sandbox does not allow it.
+fn is_forbidden(error: &io::Error) -> bool {
+    !matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR | libc::ETIMEDOUT))
 }
 
 /// Orders what this thread did before with what it does after, as seen by a thread that issues a
