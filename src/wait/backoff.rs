@@ -8,13 +8,13 @@
 //!
 //! * *More threads than cores.* A yield lets others run, and a batch builds up. Such a yield takes
 //!   longer than one that changes nothing, and is not counted as futile.
-//! * *Little to do.* The last sleep was long, and so will be the next. It begins after
-//!   `FUTILE_YIELDS`.
+//! * *Little to do.* The last sleep was long, and so will be the next. It begins after a futile
+//!   yield.
 //! * *Question and answer.* The last sleep was short. If both threads sleep for each message, each
 //!   is woken for each. If one stays awake until the other has been woken, both stay awake from
-//!   then on. So a thread is *patient*, and yields for `YIELDS`, which is longer than it takes to
-//!   wake another. It goes on to be patient while that ends within `SHORT_WAIT`, and otherwise tries
-//!   again less and less often.
+//!   then on. So a thread is *patient*, and yields for longer than it takes to wake another. It goes
+//!   on to be patient while that ends within `SHORT_WAIT`, and otherwise tries again less and less
+//!   often.
 //! * *A steady stream.* The last sleep was short, and to be woken for each item costs more than the
 //!   item, most of it in the producer's call. So the consumer *rests*: for `REST`, and as long as
 //!   the system adds to that, it sleeps and nobody wakes it. It goes on to rest while it finds
@@ -48,7 +48,8 @@ impl<'a> Backoff<'a> {
     const BATCH: usize = 256;
     const PAUSES: u32 = 16;
     const FUTILE_YIELDS: u32 = 1;
-    const NOT_COUNTED: u32 = u32::MAX;
+    /// So many last for longer than it takes to wake another thread.
+    const FUTILE_YIELDS_OF_THE_PATIENT: u32 = 100;
     /// A yield that takes less has let nobody run.
     const FUTILE: Duration = Duration::from_micros(2);
     /// Yielding never goes on for longer: on a core that other work keeps busy, one yield lasts a
@@ -77,7 +78,11 @@ impl<'a> Backoff<'a> {
     fn new(capacity: usize, is_patient: bool) -> Self {
         Self {
             pauses: if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 },
-            futile_yields_left: if is_patient { Self::NOT_COUNTED } else { Self::FUTILE_YIELDS },
+            futile_yields_left: if is_patient {
+                Self::FUTILE_YIELDS_OF_THE_PATIENT
+            } else {
+                Self::FUTILE_YIELDS
+            },
             yields_start: None,
             patience: None,
         }
@@ -103,7 +108,7 @@ impl<'a> Backoff<'a> {
             return false;
         }
         thread::yield_now();
-        if self.futile_yields_left != Self::NOT_COUNTED && now.elapsed() < Self::FUTILE {
+        if now.elapsed() < Self::FUTILE {
             self.futile_yields_left -= 1;
         }
         true
@@ -143,11 +148,15 @@ impl Experience {
     pub(crate) fn time<R>(&self, sleep: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = sleep();
-        let is_long = start.elapsed() >= Self::LONG_SLEEP;
+        self.slept_for(start.elapsed());
+        result
+    }
+
+    fn slept_for(&self, duration: Duration) {
+        let is_long = duration >= Self::LONG_SLEEP;
         if is_long == self.slept_briefly() {
             self.slept_long.store(is_long, Ordering::Relaxed);
         }
-        result
     }
 
     /// Whether the last sleep was short, so that to stay awake may pay.
@@ -214,10 +223,6 @@ impl Trials {
 mod tests {
     use super::*;
 
-    fn slept(experience: &Experience, duration: Duration) {
-        experience.time(|| thread::sleep(duration));
-    }
-
     /// How many times it is not due before it is.
     fn pauses_of(trials: &Trials) -> usize {
         (0..).find(|_| trials.is_due()).expect("it is due at some time")
@@ -242,17 +247,16 @@ mod tests {
     #[test]
     fn after_a_long_sleep_a_thread_sleeps_soon() {
         let experience = Experience::new();
-        slept(&experience, Experience::LONG_SLEEP);
-        let mut backoff = Backoff::for_item(Backoff::BATCH, &experience);
-        while backoff.pause() {}
-        assert_eq!(backoff.futile_yields_left.min(Backoff::FUTILE_YIELDS), 0);
+        experience.slept_for(Experience::LONG_SLEEP);
+        let backoff = Backoff::for_item(Backoff::BATCH, &experience);
+        assert_eq!(backoff.futile_yields_left, Backoff::FUTILE_YIELDS);
         assert!(backoff.patience.is_none());
     }
 
     #[test]
     fn after_a_short_sleep_a_thread_is_patient_until_that_has_failed() {
         let experience = Experience::new();
-        experience.time(|| {});
+        experience.slept_for(Duration::ZERO);
         for is_patient in [true, false, false, false, true, false] {
             let mut backoff = Backoff::for_item(Backoff::BATCH, &experience);
             assert_eq!(backoff.patience.is_some(), is_patient);
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn a_thread_is_patient_as_long_as_that_pays() {
         let experience = Experience::new();
-        experience.time(|| {});
+        experience.slept_for(Duration::ZERO);
         for _ in 0..10 {
             assert!(Backoff::for_item(Backoff::BATCH, &experience).patience.is_some());
         }
@@ -274,21 +278,21 @@ mod tests {
         let experience = Experience::new();
         let rest = |len| experience.rest(None, 8, || len);
         assert!(!rest(3), "there was no short sleep");
-        experience.time(|| {});
+        experience.slept_for(Duration::ZERO);
         assert!((0..10).all(|_| rest(3)) && rest(4));
         for too_few_or_too_many in [2, 5] {
             assert!(rest(too_few_or_too_many));
             assert!(!rest(3));
             assert!((0..3).any(|_| rest(3)), "it tries again");
         }
-        slept(&experience, Experience::LONG_SLEEP);
+        experience.slept_for(Experience::LONG_SLEEP);
         assert!(!rest(3), "the next sleep will be long, too");
     }
 
     #[test]
     fn a_consumer_rests_only_if_there_is_time_for_it() {
         let experience = Experience::new();
-        experience.time(|| {});
+        experience.slept_for(Duration::ZERO);
         let now = Some(Instant::now());
         assert!(!experience.rest(now, 8, || 3));
         let later = now.and_then(|now| now.checked_add(Duration::from_secs(60)));
