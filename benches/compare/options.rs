@@ -19,6 +19,12 @@ Usage: cargo bench --bench compare -- [OPTIONS]
                   faster.
   --counts        Counts the instructions of calls, which no noise touches. Fails where bywash takes
                   more than is written down in benches/compare/counts/. x86-64 Linux only.
+  --run WORKLOAD QUEUE ITEMS
+                  One queue on one workload, to be watched from outside (perf, strace).
+
+Environment:
+  BYWASH_CONSUMER_PAUSES=N  How often a spinning consumer pauses after it has found nothing, as in
+                  `spin_loop`. Once, if it is not set.
 ";
 
 pub(crate) enum Command {
