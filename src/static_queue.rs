@@ -98,20 +98,26 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         if self.claimed.swap(true, Ordering::Acquire) {
             return None;
         }
+        Some(self.opened())
+    }
+
+    /// The consumer, which is claimed, of the queue, which is opened, unless a pusher has closed it.
+    fn opened(&self) -> StaticConsumer<'_, T, N, BYPASS> {
         self.shared.reopen();
         // SeqCst; pairs with `close`. If this does not see the mark, the mark comes later, and the
         // closing after it, and so after the reopening.
         if self.closed_by_pusher.load(Ordering::SeqCst) {
             self.shared.close_ring();
         }
-        Some(Consumer::new(Claimed { queue: self }))
+        Consumer::new(Claimed { queue: self })
     }
 
     /// Claims the consumer although there is one, which will never be used again: in a forked
     /// child, whose parent's thread had it; after a thread that had it was cancelled.
     ///
-    /// It opens the queue, as [`consumer`](Self::consumer) does. What is in the queue stays. Call
-    /// [`recover`](Consumer::recover) next, for what was begun.
+    /// It opens the queue, as [`consumer`](Self::consumer) does: not where it was closed by
+    /// [`close`](Self::close), and the earlier consumer has not been dropped since. What is in the
+    /// queue stays. Call [`recover`](Consumer::recover) next, for what was begun.
     ///
     /// Never waits. Not for signal handlers.
     ///
@@ -137,8 +143,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     pub unsafe fn reclaim_consumer(&self) -> StaticConsumer<'_, T, N, BYPASS> {
         self.claimed.store(true, Ordering::Relaxed);
         self.shared.node.members.unbind();
-        self.shared.reopen();
-        Consumer::new(Claimed { queue: self })
+        self.opened()
     }
 
     /// Pushes `item` if there is room. May be called anywhere, in a signal handler too, as

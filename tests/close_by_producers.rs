@@ -9,6 +9,7 @@ mod support;
 #[path = "support/signals.rs"]
 mod signals;
 
+use std::mem;
 use std::thread;
 use std::time::Duration;
 
@@ -103,6 +104,23 @@ fn closing_a_static_queue_is_for_the_next_consumer_where_there_is_none() {
     let mut next = queue.consumer().unwrap();
     queue.push(5).unwrap();
     assert!(next.try_iter().eq([5]));
+}
+
+#[test]
+fn closing_a_static_queue_is_told_to_the_consumer_that_is_reclaimed() {
+    watch();
+    let queue = StaticQueue::<_, 4, 0>::new();
+    mem::forget(queue.consumer());
+    queue.push(1).unwrap();
+    queue.close();
+    // SAFETY: the earlier one was forgotten.
+    let mut consumer = unsafe { queue.reclaim_consumer() };
+    assert_eq!(queue.push(2), Err(PushError::Closed(2)));
+    assert!(consumer.iter().eq([1]));
+    drop(consumer);
+    let mut next = queue.consumer().unwrap();
+    queue.push(3).unwrap();
+    assert!(next.try_iter().eq([3]));
 }
 
 #[test]
