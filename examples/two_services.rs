@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use bywash::Producer;
 
 const CAPACITY: usize = 4;
-const LINES: usize = 1000;
+const LINES: usize = 20_000;
 /// Where nothing has moved for so long, nothing will.
 const PATIENCE: Duration = Duration::from_secs(1);
 

@@ -303,7 +303,7 @@ fn two_services_that_report_to_each_other_get_done_on_bywash_only() {
     let ended = end(start(&mut example("two_services")));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let lines: Vec<_> = ended.out.lines().collect();
-    assert!(lines[0].starts_with("bywash: 1000 lines, "), "{ended:?}");
+    assert!(lines[0].starts_with("bywash: 20000 lines, "), "{ended:?}");
     assert!(lines[1].starts_with("std: FROZEN after "), "{ended:?}");
     assert!(lines[2].starts_with("crossbeam: FROZEN after "), "{ended:?}");
     assert_eq!(lines.len(), 3, "{ended:?}");
