@@ -235,6 +235,10 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// While a producer is stopped in the middle of a push, the slots of items that were popped
     /// ahead of its own cannot be used again.
     ///
+    /// A loop that polls is faster if it pauses for a fraction of a microsecond after `Empty`, by 64
+    /// calls of [`spin_loop`](core::hint::spin_loop), say: then it finds several items in each cache
+    /// line that it fetches.
+    ///
     /// # Errors
     ///
     /// [`Empty`](TryPopError::Empty), or [`Closed`](TryPopError::Closed) if nothing can come any
