@@ -469,7 +469,7 @@ mod at_every_step {
         });
         interrupt(push, |_, consumer| {
             let _ = consumer.borrow_mut().try_pop();
-            consumer.borrow_mut().arm();
+            let _ = consumer.borrow_mut().arm();
             // Another thread does this while the push is stopped.
             set_errno(1234);
         });

@@ -4,7 +4,6 @@
 //! `wait/mod.rs` for why no wake is lost.
 
 use alloc::collections::VecDeque;
-use core::mem;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -86,7 +85,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let backoff = Backoff::for_room(self.lanes().capacity(), &self.rare.waiters.experience);
+        let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.rare.waiters.experience);
         let item = match self.push_awake(item, deadline, backoff) {
             Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
@@ -108,7 +107,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         deadline: Deadline,
         mut backoff: Backoff<'_>,
     ) -> Result<(), PushTimeoutError<T>> {
-        while !is_over(deadline) && backoff.pause() {
+        while !is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
@@ -222,8 +221,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
         let (lanes, experience) = (self.shared.lanes(), &self.shared.parker.experience);
-        let mut backoff = Backoff::for_item(lanes.capacity(), experience);
-        let (mut may_rest, mut has_slept) = (true, false);
+        let mut backoff = Backoff::before_sleep(lanes.capacity(), experience);
+        let mut has_slept = false;
         loop {
             match tried {
                 Ok(item) => return Ok(item),
@@ -236,8 +235,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             }
             let has_spent_time = !has_slept
                 && (backoff.pause()
-                    || mem::take(&mut may_rest)
-                        && experience.rest(deadline, lanes.capacity(), || lanes.len()));
+                    || backoff.rest(deadline, lanes.capacity(), || lanes.len())
+                    || backoff.pause_patiently());
             tried = if has_spent_time {
                 self.try_pop_again()
             } else {

@@ -83,12 +83,20 @@ pub(crate) fn heavy_barrier() -> bool {
     membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
 }
 
-/// Sleeps for a moment. For signal handlers too: it is one system call, which returns its error and
-/// leaves `errno` alone.
-pub(crate) fn sleep_briefly() {
-    // On 32 bits the field may have either width.
+/// Sleeps for so long, and what the system adds. For signal handlers too: it is one system call,
+/// which returns its error and leaves `errno` alone.
+pub(crate) fn sleep_for(duration: Duration) {
+    // On 32 bits the fields may have either width.
     #[allow(clippy::useless_conversion)]
-    let moment = libc::timespec { tv_sec: 0, tv_nsec: 100_000i32.into() };
+    let time = libc::timespec {
+        tv_sec: duration.as_secs() as _,
+        tv_nsec: (duration.subsec_nanos() as i32).into(),
+    };
     // SAFETY: the address is valid for the call, and the null one asks for nothing.
-    unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &moment, ptr::null_mut()) };
+    unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, 0, &time, ptr::null_mut()) };
+}
+
+/// Sleeps for a moment. For signal handlers too.
+pub(crate) fn sleep_briefly() {
+    sleep_for(Duration::from_micros(100));
 }

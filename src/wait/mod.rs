@@ -117,7 +117,7 @@ pub(crate) use backoff::{Backoff, Experience};
 pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
-pub(crate) use system::{heavy_barrier, sleep_briefly};
+pub(crate) use system::{heavy_barrier, sleep_briefly, sleep_for};
 pub(crate) use waiters::Waiters;
 
 /// How long to sleep where the look before may have missed something.
