@@ -287,14 +287,15 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! A thread that must wait spins or yields for a moment, and then sleeps; it learns for how long that
-//! pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a futex.
-//! On other systems it polls: it naps for at most a millisecond, then looks again. While items come
-//! one by one in quick succession, the consumer takes short rests, of 20 µs and what the system adds
-//! to a sleep (about 50 µs on Linux), instead of being woken for each item. Then pushes cost no
-//! wake-up, and an item waits for the end of the rest. A consumer that must have each item sooner
-//! calls `try_pop` in a loop. In a clone of the repository, `cargo bench`
-//! measures the queue on your machine, next to others.
+//! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
+//! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
+//! futex. On other systems it polls: it naps for at most a millisecond, then looks again. In a
+//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
+//!
+//! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
+//! what the system adds to a sleep (about 50 µs on Linux), instead of being woken for each item.
+//! So pushes cost no wake-up, and an item waits for the end of the rest. A consumer that must have
+//! each item sooner calls [`try_pop`](Consumer::try_pop) in a loop.
 //!
 //! # Guarantees and their checks
 //!
