@@ -124,8 +124,8 @@ impl<'a> Backoff<'a> {
         true
     }
 
-    /// Rests, once, if a rest may pay and `REST` fits before the deadline. For a consumer; `len` is
-    /// how many items there are. Returns whether it has.
+    /// Rests, once, if a rest may pay and a long one fits before the deadline. For a consumer; `len`
+    /// is how many items there are. Returns whether it has.
     pub(crate) fn rest(
         &mut self,
         deadline: Deadline,
@@ -201,8 +201,8 @@ impl Experience {
 
     /// See [`Backoff::rest`]. Learns from how many items are there after the rest.
     fn rest(&self, deadline: Deadline, capacity: usize, len: impl Fn() -> usize) -> bool {
-        let fits =
-            deadline.is_none_or(|end| end.saturating_duration_since(Instant::now()) > Self::REST);
+        let fits = deadline
+            .is_none_or(|end| end.saturating_duration_since(Instant::now()) > Self::LONG_REST);
         let rests =
             !cfg!(any(loom, bywash_steps)) && fits && self.slept_briefly() && self.rests.is_due();
         if rests {
@@ -425,7 +425,7 @@ mod tests {
         let experience = after_a_sleep_of(Duration::ZERO);
         let now = Instant::now();
         let mut backoff = Backoff::before_sleep(1024, &experience);
-        assert!(!backoff.rest(Some(now), 8, || 3));
+        assert!(!backoff.rest(now.checked_add(Experience::LONG_REST), 8, || 3));
         let mut backoff = Backoff::before_sleep(1024, &experience);
         let later = now.checked_add(Duration::from_secs(60));
         assert!(backoff.rest(later, 8, || 3));
