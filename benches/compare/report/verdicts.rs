@@ -90,7 +90,8 @@ fn list(comparisons: &[&Comparison<'_>], with_explanations: bool) -> String {
         "| workload | bywash | best peer | | ratio (quartiles) |{}\n|---|--:|--:|---|--:|{}\n",
         why[0], why[1],
     );
-    for Comparison { results, figure, ours, peer, quartiles } in comparisons {
+    for comparison in comparisons {
+        let Comparison { results, figure, ours, peer, quartiles } = comparison;
         let [lower, median, upper] = quartiles;
         let [our_time, peer_time] = [ours, peer].map(|line| duration(line.median(*figure)));
         let what = describe(&results.workload) + figure_name(*figure, &results.workload);
@@ -100,7 +101,7 @@ fn list(comparisons: &[&Comparison<'_>], with_explanations: bool) -> String {
             peer.name(),
         );
         if with_explanations {
-            let _ = write!(text, " {} |", explanations::of(&results.workload.to_string()));
+            let _ = write!(text, " {} |", explanations::of(comparison));
         }
         text.push('\n');
     }
