@@ -153,8 +153,10 @@ impl Drop for Backoff<'_> {
 pub(crate) struct Experience {
     /// The last sleep was long, or there was none yet.
     slept_long: AtomicBool,
-    patience: Trials,
-    rests: Trials,
+    /// Pays only if the other thread is patient, too. So it is tried several times in a row.
+    patience: Trials<8, 4>,
+    /// One is long for threads that answer each other. So it is tried more rarely.
+    rests: Trials<1, 5>,
     rests_until_check: AtomicU32,
 }
 
@@ -171,10 +173,8 @@ impl Experience {
     pub(crate) const fn new() -> Self {
         Self {
             slept_long: AtomicBool::new(true),
-            // Patience pays only if the other thread is patient, too.
-            patience: Trials::of(8, 4),
-            // A rest is long for threads that answer each other.
-            rests: Trials::of(1, 5),
+            patience: Trials::new(),
+            rests: Trials::new(),
             rests_until_check: AtomicU32::new(0),
         }
     }
@@ -238,23 +238,21 @@ impl Experience {
     }
 }
 
-/// Something that may pay off. While it does not, it is tried less and less often, so many times in
-/// a row.
+/// Something that may pay off. While it does not, it is tried less and less often, each time
+/// `IN_A_ROW` times. After `MOST_FAILURES` rows it gets no rarer.
 #[derive(Debug)]
-struct Trials {
-    in_a_row: u32,
-    most_failures: u32,
+struct Trials<const IN_A_ROW: u32, const MOST_FAILURES: u32> {
     failed_in_a_row: AtomicU32,
     failures: AtomicU32,
     until_next: AtomicU32,
 }
 
-impl Trials {
+impl<const IN_A_ROW: u32, const MOST_FAILURES: u32> Trials<IN_A_ROW, MOST_FAILURES> {
     const NOISE: u32 = 16;
 
-    const fn of(in_a_row: u32, most_failures: u32) -> Self {
+    const fn new() -> Self {
         let [failed_in_a_row, failures, until_next] = [const { AtomicU32::new(0) }; 3];
-        Self { in_a_row, most_failures, failed_in_a_row, failures, until_next }
+        Self { failed_in_a_row, failures, until_next }
     }
 
     fn is_due(&self) -> bool {
@@ -280,10 +278,10 @@ impl Trials {
                 self.failed_in_a_row.store(0, Ordering::Relaxed);
                 self.failures.store(0, Ordering::Relaxed);
             }
-        } else if failed + 1 < self.in_a_row {
+        } else if failed + 1 < IN_A_ROW {
             self.failed_in_a_row.store(failed + 1, Ordering::Relaxed);
         } else {
-            let failures = (failures + 1).min(self.most_failures);
+            let failures = (failures + 1).min(MOST_FAILURES);
             self.failed_in_a_row.store(0, Ordering::Relaxed);
             self.failures.store(failures, Ordering::Relaxed);
             let until_next = 4_u32.pow(failures) - 1 + noise % Self::NOISE;
@@ -305,13 +303,13 @@ mod tests {
     }
 
     /// How many times it is not due before it is.
-    fn pauses_of(trials: &Trials) -> usize {
+    fn pauses_of<const R: u32, const F: u32>(trials: &Trials<R, F>) -> usize {
         (0..1000).find(|_| trials.is_due()).expect("it is due at some time")
     }
 
     #[test]
     fn what_fails_is_tried_less_and_less_often() {
-        let trials = Trials::of(1, 4);
+        let trials = Trials::<1, 4>::new();
         let fail = |_| {
             let pauses = pauses_of(&trials);
             trials.ended(false, 0);
@@ -327,7 +325,7 @@ mod tests {
 
     #[test]
     fn it_is_tried_several_times_in_a_row() {
-        let trials = Trials::of(3, 4);
+        let trials = Trials::<3, 4>::new();
         let fail = |_| {
             let outcome = (pauses_of(&trials), trials.is_first());
             trials.ended(false, 0);
