@@ -25,7 +25,7 @@ const PLACEMENT: &str = "The peers that take less processor time have more conte
     where the system has no choice, the difference is gone.";
 
 const SPINS: &str = "`kanal`'s consumer spins while it waits, so that a push need not wake it. It \
-    takes three to four times the processor time: see the table below.";
+    takes more than three times the processor time: see the table below.";
 
 /// Why a peer is faster, and how a reader can see that. Only what a counter or an experiment has
 /// shown.

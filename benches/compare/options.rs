@@ -23,8 +23,8 @@ Usage: cargo bench --bench compare -- [OPTIONS]
                   One queue on one workload, to be watched from outside (perf, strace).
 
 Environment:
-  BYWASH_CONSUMER_PAUSES=N  How often a spinning consumer pauses after it has found nothing, as in
-                  `spin_loop`. Once, if it is not set.
+  BYWASH_CONSUMER_PAUSES=N  How often a spinning consumer calls `spin_loop` after it has found
+                  nothing. Once, if this is not set.
 ";
 
 pub(crate) enum Command {
