@@ -44,7 +44,7 @@ impl Plan {
         paced_measurement: Duration::from_millis(4),
         bursts: 10,
         limit: Duration::from_secs(5),
-        watch: Duration::from_secs(2),
+        watch: Duration::from_millis(500),
         counted_items: 10_000,
     };
 
