@@ -44,7 +44,7 @@ mod faults {
 
     use super::support::child;
     use super::support::ledger::{self, Item, Kind, Reader};
-    use super::support::signals::{Timer, handle, pin, use_small_stack};
+    use super::support::signals::{Timer, errno, handle, pin, set_errno, use_small_stack};
 
     const SCENES: &[(&str, fn())] = &[
         ("a_process_that_is_stopped_and_continued_loses_nothing", stopped_process),
@@ -568,8 +568,14 @@ mod faults {
     type Numbered = (usize, usize);
 
     fn push_inside(producer: &Producer<Numbered>, source: usize, items: usize) {
+        const MARK: i32 = 77;
         let push = |number| {
-            producer.push((source, number)).unwrap();
+            set_errno(MARK);
+            let tried = producer.try_push((source, number));
+            assert_eq!(errno(), MARK, "a push that never waits has changed it");
+            if let Err(error) = tried {
+                producer.push(error.into_inner()).unwrap();
+            }
             if number % 1000 == 999 {
                 thread::sleep(Duration::from_millis(1));
             }

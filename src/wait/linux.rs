@@ -1,7 +1,7 @@
 //! Linux: a futex to sleep on and to wake, and `membarrier` for the sleeper's half of a fence.
 //!
-//! `libc::syscall` sets `errno` when a call fails. A wake fails only where a sandbox forbids it.
-//! Elsewhere it leaves `errno` alone, see [`Futex::wake`].
+//! `libc::syscall` sets `errno` when a call fails. A wake, which signal handlers may call, restores
+//! it: it fails where a sandbox forbids it.
 
 use core::ptr;
 use core::time::Duration;
@@ -51,12 +51,17 @@ impl Futex {
         }
     }
 
-    /// Wakes up to `count` sleepers. With a valid address this cannot fail, unless it is forbidden,
-    /// so `errno` stays as it is.
+    /// Wakes up to `count` sleepers, and leaves `errno` alone.
     pub(crate) fn wake(&self, count: i32) {
         let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
+        // SAFETY: it has no conditions.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: it is this thread's, for as long as the thread lives.
+        let before = unsafe { *errno };
         // SAFETY: the address is valid for the call.
         unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, count) };
+        // SAFETY: as above.
+        unsafe { *errno = before };
     }
 }
 
