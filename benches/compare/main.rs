@@ -2,7 +2,8 @@
 //!
 //! The rounds go through all workloads, and for each workload through all queues, so that whatever
 //! else happens on the machine meets all of them. A second process measures, and is replaced when a
-//! queue hangs. It writes `benches/RESULTS.md` and the charts in `benches/charts/`.
+//! queue hangs. It writes `benches/RESULTS.md`, the charts in
+//! `benches/charts/`, and `benches/verdicts.txt`, which the next run compares its verdicts with.
 
 #[path = "../rivals/mod.rs"]
 mod rivals;
@@ -45,13 +46,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn everything(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let verdicts = folder.join("verdicts.txt");
     let measured = report::Measured {
         machine: machine::Machine::look(),
         counts: counts::count_all(),
         results: rounds::measure(plan, "")?,
         upkeep: upkeep::Upkeep::measure(plan)?,
+        verdicts_before: fs::read_to_string(&verdicts).ok(),
     };
     fs::create_dir_all(folder.join("charts"))?;
+    if plan.verdicts {
+        fs::write(verdicts, report::verdicts::lines(&measured.results))?;
+    }
     charts::write(&measured.results, &folder.join("charts"))?;
     let path = folder.join("RESULTS.md");
     fs::write(&path, report::markdown(plan, &measured))?;

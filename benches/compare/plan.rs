@@ -11,8 +11,10 @@ pub(crate) struct Plan {
     pub(crate) rounds: usize,
     /// How long one queue runs in one round of one workload, if it has not many producers.
     pub(crate) measurement: Duration,
-    /// The same where the threads rest most of the time, and how many bursts these are at least.
-    pub(crate) paced_measurement: Duration,
+    /// The same where the threads rest most of the time, or something else has a core for many time
+    /// slices.
+    pub(crate) long_measurement: Duration,
+    /// How many bursts there are at least, where the threads rest.
     pub(crate) bursts: u64,
     /// What takes longer hangs.
     pub(crate) limit: Duration,
@@ -30,7 +32,7 @@ impl Plan {
         verdicts: true,
         rounds: 25,
         measurement: Duration::from_millis(8),
-        paced_measurement: Duration::from_millis(60),
+        long_measurement: Duration::from_millis(60),
         bursts: 40,
         limit: Duration::from_secs(10),
         watch: Duration::from_secs(10),
@@ -41,7 +43,7 @@ impl Plan {
         verdicts: false,
         rounds: 3,
         measurement: Duration::from_millis(2),
-        paced_measurement: Duration::from_millis(4),
+        long_measurement: Duration::from_millis(4),
         bursts: 10,
         limit: Duration::from_secs(5),
         watch: Duration::from_millis(500),
@@ -52,13 +54,16 @@ impl Plan {
     /// threads hardly counts.
     pub(crate) fn duration(&self, workload: &Workload) -> Duration {
         const PER_PRODUCER: Duration = Duration::from_micros(500);
-        self.measurement.max(PER_PRODUCER * workload.producers as u32)
+        match workload.kind {
+            Kind::BlockingBusy => self.long_measurement,
+            _ => self.measurement.max(PER_PRODUCER * workload.producers as u32),
+        }
     }
 
     /// How many items are sent, where that is known beforehand.
     pub(crate) fn paced_items(&self, workload: &Workload) -> Option<u64> {
         let pace = workload.kind.pace()?;
-        let bursts = (self.paced_measurement.as_nanos() / pace.period.as_nanos()) as u64;
+        let bursts = (self.long_measurement.as_nanos() / pace.period.as_nanos()) as u64;
         Some(bursts.max(self.bursts) * pace.burst * workload.producers as u64)
     }
 }

@@ -48,6 +48,16 @@ pub(crate) enum Verdict {
     Slower,
 }
 
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Faster => "faster",
+            Self::NoDifference => "no difference",
+            Self::Slower => "slower",
+        })
+    }
+}
+
 /// bywash and its best peer on one workload.
 pub(crate) struct Comparison<'a> {
     pub(crate) results: &'a Results,

@@ -115,6 +115,9 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
         measuring.turn(results, 0, Measuring::warm_up)?;
     }
     for round in 0..plan.rounds {
+        // Another process, whose stacks and heap lie elsewhere: chance is to differ within a run as
+        // it does between runs.
+        measuring.worker = Worker::start()?;
         for results in &mut all {
             let what = format!("round {} of {}, {}", round + 1, plan.rounds, results.workload);
             measuring.progress.step(&what);

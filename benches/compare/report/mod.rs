@@ -1,7 +1,7 @@
 //! The results as text.
 
 mod tables;
-mod verdicts;
+pub(crate) mod verdicts;
 
 use std::fmt::Write;
 
@@ -18,12 +18,17 @@ pub(crate) struct Measured {
     pub(crate) counts: Vec<Counts>,
     pub(crate) results: Vec<Results>,
     pub(crate) upkeep: Upkeep,
+    /// The verdicts of the run before, if there was one.
+    pub(crate) verdicts_before: Option<String>,
 }
 
 /// The whole report.
 pub(crate) fn markdown(plan: &Plan, measured: &Measured) -> String {
-    let Measured { machine, counts, results, upkeep } = measured;
-    let verdicts = if plan.verdicts { verdicts::markdown(results) } else { String::new() };
+    let Measured { machine, counts, results, upkeep, verdicts_before } = measured;
+    let verdicts = match plan.verdicts {
+        true => verdicts::markdown(results, verdicts_before.as_deref()),
+        false => String::new(),
+    };
     let sections = [
         format!("# Results\n\n{}", method(plan)),
         machine.markdown(),
@@ -66,13 +71,14 @@ pub(crate) fn print(plan: &Plan, results: &[Results]) {
 
 fn method(plan: &Plan) -> String {
     let rounds = plan.rounds;
-    let [busy, paced] = [plan.measurement, plan.paced_measurement].map(|time| time.as_millis());
+    let [short, long] = [plan.measurement, plan.long_measurement].map(|time| time.as_millis());
     let mut text = format!(
         "Written by `cargo bench --bench compare`. bywash is measured together with the queues \
          that a Rust program could use instead, its *peers*, and with a few that do less, to show \
          how fast that could be: `rtrb`, and one locked instruction (`compare_exchange`).\n\n\
          {rounds} rounds go through all workloads, and for each workload through all queues in \
-         turn, for {busy} ms each, or {paced} ms and more where threads rest. \
+         turn, for {short} ms each, or {long} ms and more where threads rest or a core is busy. \
+         Each round is a process of its own. \
          Figures are medians over the rounds, in nanoseconds per item unless it says otherwise. \
          An item is a `u64` unless it says otherwise.",
     );

@@ -1,5 +1,6 @@
 //! Where bywash is ahead, and where it is not.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::duration;
@@ -9,8 +10,41 @@ use crate::ratios::{Comparison, Figure, Verdict, averaged, comparisons, geometri
 use crate::rounds::Results;
 use crate::workloads::{Kind, Workload};
 
-pub(crate) fn markdown(results: &[Results]) -> String {
-    format!("\n## bywash and the best peer\n\n{}\n{}", summary(results), lists(results))
+pub(crate) fn markdown(results: &[Results], before: Option<&str>) -> String {
+    let repeated = before.map(|before| repeated(results, before)).unwrap_or_default();
+    let (summary, lists) = (summary(results), lists(results));
+    format!("\n## bywash and the best peer\n\n{summary}\n{repeated}{lists}")
+}
+
+/// A line for each verdict, for the next run to compare with.
+pub(crate) fn lines(results: &[Results]) -> String {
+    let line = |one: &Comparison<'_>| format!("{}\t{}\n", one.verdict(), name(one));
+    comparisons(results).iter().map(line).collect()
+}
+
+/// How the verdicts differ from those of the run before.
+fn repeated(results: &[Results], before: &str) -> String {
+    let before: HashMap<_, _> = before
+        .lines()
+        .filter_map(|line| line.split_once('\t'))
+        .map(|(v, name)| (name, v))
+        .collect();
+    let (mut same, mut changes) = (0, Vec::new());
+    for one in comparisons(results) {
+        let (now, name) = (one.verdict().to_string(), name(&one));
+        match before.get(name.as_str()) {
+            Some(before) if *before == now => same += 1,
+            Some(before) => changes.push(format!("* {name}: {before}, now {now}\n")),
+            None => {}
+        }
+    }
+    format!(
+        "The run before this one, with the same program or another one, came to the same verdict \
+         in {same} comparisons, and to another one in {}{}\n{}",
+        changes.len(),
+        if changes.is_empty() { ".\n" } else { ":\n" },
+        changes.concat(),
+    )
 }
 
 /// How often, by how much, and over what.
@@ -91,10 +125,10 @@ fn list(comparisons: &[&Comparison<'_>], with_explanations: bool) -> String {
         why[0], why[1],
     );
     for comparison in comparisons {
-        let Comparison { results, figure, ours, peer, quartiles } = comparison;
+        let Comparison { figure, ours, peer, quartiles, .. } = comparison;
         let [lower, median, upper] = quartiles;
         let [our_time, peer_time] = [ours, peer].map(|line| duration(line.median(*figure)));
-        let what = describe(&results.workload) + figure_name(*figure, &results.workload);
+        let what = name(comparison);
         let _ = write!(
             text,
             "| {what} | {our_time} | {peer_time} | {} | {median:.2} ({lower:.2}–{upper:.2}) |",
@@ -106,6 +140,11 @@ fn list(comparisons: &[&Comparison<'_>], with_explanations: bool) -> String {
         text.push('\n');
     }
     text
+}
+
+fn name(comparison: &Comparison<'_>) -> String {
+    let Comparison { results: Results { workload, .. }, figure, .. } = comparison;
+    describe(workload) + figure_name(*figure, workload)
 }
 
 /// Where a workload is judged by more than its time.
