@@ -46,8 +46,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// `false` if there is something to pop, or the queue is closed and empty, or
     /// [`event_fd`](Self::event_fd) was never called: do not wait, pop. Without `membarrier` (on a
-    /// kernel before 4.14, or in a sandbox) it is also `false` while a push has claimed a slot and
-    /// has not finished.
+    /// kernel before 4.14, in a sandbox, or the first few times in a process) it is also `false`
+    /// while a push has claimed a slot and has not finished.
     ///
     /// # Examples
     ///

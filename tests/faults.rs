@@ -58,6 +58,7 @@ mod faults {
         ("without_futex_nothing_is_lost_and_waits_are_naps", || sandbox(FUTEX)),
         ("without_both_nothing_is_lost_and_waits_are_naps", || sandbox(FUTEX_AND_MEMBARRIER)),
         ("without_clock_nanosleep_a_consumer_does_not_rest", no_rests),
+        ("a_long_wait_naps_for_some_time_and_then_sleeps", registration),
         // With 32 bits the standard library has another clock.
         #[cfg(target_pointer_width = "64")]
         ("no_wait_looks_at_a_clock_that_can_be_set", jumping_clock),
@@ -664,6 +665,30 @@ mod faults {
             }
         }
         popping.join().unwrap();
+    }
+
+    /// A process does not register for the barrier at its first wait, which would hold that up, and
+    /// not too late.
+    fn registration() {
+        let (producer, mut consumer) = bounded(1);
+        let (begun, done) = (Barrier::new(2), AtomicBool::new(false));
+        thread::scope(|scope| {
+            let pushing = scope.spawn(|| {
+                producer.push(0).unwrap();
+                begun.wait();
+                let before = naps();
+                producer.push(1).unwrap();
+                assert!(done.load(SeqCst));
+                naps() - before
+            });
+            begun.wait();
+            thread::sleep(Duration::from_millis(700));
+            done.store(true, SeqCst);
+            assert_eq!([0; 2].map(|_| consumer.pop()), [Ok(0), Ok(1)]);
+            let naps = pushing.join().unwrap();
+            println!("  slept {naps} times");
+            assert!((2..200).contains(&naps));
+        });
     }
 
     // --- clocks ---

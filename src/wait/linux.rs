@@ -4,6 +4,7 @@
 //! it: it fails where a sandbox forbids it.
 
 use core::ptr;
+use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 use std::io;
 
@@ -78,14 +79,23 @@ pub(crate) fn light_barrier() {
 }
 
 /// A sequentially consistent fence in every running thread of the process. Returns `false` if the
-/// system has none.
+/// system has none, or none yet.
+///
+/// A process registers for it. If it has several threads, that takes some 10 ms, and nothing wakes
+/// the thread meanwhile. So the first callers do without, and take a nap each (W3): a process whose
+/// waits are short is never held up.
 pub(crate) fn heavy_barrier() -> bool {
     const EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
+    const WITHOUT: u32 = 16;
+    static REFUSED: AtomicU32 = AtomicU32::new(0);
     // SAFETY: the system call takes no addresses.
     let membarrier =
         |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
-    membarrier(EXPEDITED) || (membarrier(REGISTER_EXPEDITED) && membarrier(EXPEDITED))
+    membarrier(EXPEDITED)
+        || REFUSED.fetch_add(1, Ordering::Relaxed) >= WITHOUT
+            && membarrier(REGISTER_EXPEDITED)
+            && membarrier(EXPEDITED)
 }
 
 /// Sleeps for so long, and what the system adds. For signal handlers too: it is one system call,

@@ -25,9 +25,9 @@
 //!   `registered`; both are plain accesses on most machines. So the producer pays: it registers,
 //!   announces, issues a heavy barrier and looks again. As that barrier is expensive, the producer
 //!   first takes a nap without it. Mostly it is woken from that nap.
-//! * **W3** Where the system has no heavy barrier (not Linux, or forbidden), a thread that would need
-//!   one never sleeps longer than a nap. A wake can then be late by a nap, and is never lost.
-//!   Where a sandbox forbids the futex, each sleep is a nap.
+//! * **W3** Where the system has no heavy barrier (not Linux, forbidden, or not registered for yet),
+//!   a thread that would need one never sleeps longer than a nap. A wake can then be late by a nap,
+//!   and is never lost. Where a sandbox forbids the futex, each sleep is a nap.
 //!
 //! The heavy barrier makes every running thread of the process pass a full fence, as in the
 //! asymmetric fences of folly and liburcu: `membarrier`. Rust's memory model does not know it. The
