@@ -16,6 +16,8 @@ pub(crate) struct Plan {
     pub(crate) long_measurement: Duration,
     /// How many bursts there are at least, where the threads rest.
     pub(crate) bursts: u64,
+    /// How long to wait, in all, until cores that are far apart are near again.
+    pub(crate) patience: Duration,
     /// What takes longer hangs.
     pub(crate) limit: Duration,
     /// How long blocked threads are watched.
@@ -34,6 +36,7 @@ impl Plan {
         measurement: Duration::from_millis(8),
         long_measurement: Duration::from_millis(60),
         bursts: 40,
+        patience: Duration::from_secs(120),
         limit: Duration::from_secs(10),
         watch: Duration::from_secs(10),
         counted_items: 100_000,
@@ -45,6 +48,7 @@ impl Plan {
         measurement: Duration::from_millis(2),
         long_measurement: Duration::from_millis(4),
         bursts: 10,
+        patience: Duration::ZERO,
         limit: Duration::from_secs(5),
         watch: Duration::from_millis(500),
         counted_items: 10_000,

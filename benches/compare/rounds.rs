@@ -1,6 +1,8 @@
 //! The measuring itself.
 
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal, stderr};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -9,6 +11,7 @@ use crate::plan::{Plan, workloads};
 use crate::ratios::{Figure, quantile};
 use crate::rivals::Role;
 use crate::worker::{Failure, Worker};
+use crate::workloads::threads::round_trip_between_cores;
 use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
 
 /// What came out for one workload, bywash first.
@@ -110,22 +113,88 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
     all.retain(|results| !results.lines.is_empty());
     let progress = Progress::new((plan.rounds + 1) * all.len());
     let mut measuring = Measuring { plan, worker: Worker::start()?, progress };
+    let mut cores = Cores::new(plan.patience);
     for results in &mut all {
         measuring.progress.step(&format!("warm-up, {}", results.workload));
         measuring.turn(results, 0, Measuring::warm_up)?;
+        cores.are_near();
     }
-    for round in 0..plan.rounds {
-        // Another process, whose stacks and heap lie elsewhere: chance is to differ within a run as
-        // it does between runs.
-        measuring.worker = Worker::start()?;
-        for results in &mut all {
-            let what = format!("round {} of {}, {}", round + 1, plan.rounds, results.workload);
-            measuring.progress.step(&what);
-            measuring.turn(results, round, Measuring::round)?;
+    let mut turns = Turns::new(plan.rounds, &all);
+    let mut last_round = 0;
+    while let Some((round, index)) = turns.next(&mut cores) {
+        if round > last_round {
+            // Another process, whose stacks and heap lie elsewhere: chance is to differ within a run
+            // as it does between runs.
+            measuring.worker = Worker::start()?;
+            last_round = round;
         }
+        let what = format!("round {} of {}, {}", round + 1, plan.rounds, all[index].workload);
+        measuring.progress.step(&what);
+        measuring.turn(&mut all[index], round, Measuring::round)?;
     }
     eprintln!("\nmeasured for {} s", measuring.progress.start.elapsed().as_secs());
     Ok(all)
+}
+
+/// The turns that are left: a round, and the number of a workload.
+struct Turns {
+    /// Where threads rest most of the time, cache lines are not what takes the time.
+    resting: VecDeque<(usize, usize)>,
+    busy: VecDeque<(usize, usize)>,
+}
+
+impl Turns {
+    fn new(rounds: usize, all: &[Results]) -> Self {
+        let turns = (0..rounds).flat_map(|round| (0..all.len()).map(move |index| (round, index)));
+        let (resting, busy) =
+            turns.partition(|&(_, index)| all[index].workload.kind.pace().is_some());
+        Self { resting, busy }
+    }
+
+    /// The next one for which the cores are as they should be.
+    fn next(&mut self, cores: &mut Cores) -> Option<(usize, usize)> {
+        let [preferred, other] = match cores.are_near() || self.resting.is_empty() && cores.wait() {
+            true => [&mut self.busy, &mut self.resting],
+            false => [&mut self.resting, &mut self.busy],
+        };
+        preferred.pop_front().or_else(|| other.pop_front())
+    }
+}
+
+/// How far apart the cores are. A host may move virtual ones, so that for some seconds a cache line
+/// takes many times as long from one to the other. Then this is another machine.
+struct Cores {
+    /// The shortest time there and back, in nanoseconds.
+    nearest: f64,
+    /// How long to wait, in all, until they are near.
+    patience: Duration,
+}
+
+impl Cores {
+    fn new(patience: Duration) -> Self {
+        Self { nearest: f64::INFINITY, patience }
+    }
+
+    fn are_near(&mut self) -> bool {
+        const FAR: f64 = 2.0;
+        round_trip_between_cores().is_none_or(|time| {
+            self.nearest = self.nearest.min(time);
+            time < FAR * self.nearest
+        })
+    }
+
+    /// Waits until they are near, and returns whether they are.
+    fn wait(&mut self) -> bool {
+        const PAUSE: Duration = Duration::from_millis(100);
+        while !self.are_near() {
+            if self.patience < PAUSE {
+                return false;
+            }
+            self.patience -= PAUSE;
+            thread::sleep(PAUSE);
+        }
+        true
+    }
 }
 
 type Outcome = io::Result<Result<(), Failure>>;

@@ -2,7 +2,7 @@
 
 use std::hint::spin_loop;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,43 @@ impl Seat {
         };
         run_on(&cores[position..=position]);
     }
+}
+
+/// How many nanoseconds a cache line takes from the consumer's core to the first producer's and
+/// back. `None` where threads cannot be pinned.
+pub(crate) fn round_trip_between_cores() -> Option<f64> {
+    const PARTS: usize = 5;
+    const TRIPS: u64 = 400;
+    #[repr(align(128))]
+    struct Line(AtomicU64);
+
+    let line = Line(AtomicU64::new(0));
+    let pass_on = |value: u64| {
+        while line.0.load(Ordering::Acquire) != value {
+            spin_loop();
+        }
+        line.0.store(value + 1, Ordering::Release);
+    };
+    let measure = || {
+        Seat::Consumer.pin();
+        let mut trips = (0..).map(|trip| pass_on(2 * trip));
+        trips.next();
+        let parts = [(); PARTS].map(|()| {
+            let start = Instant::now();
+            trips.by_ref().take(TRIPS as usize).for_each(drop);
+            start.elapsed().as_nanos() as f64 / TRIPS as f64
+        });
+        parts.into_iter().fold(f64::INFINITY, f64::min)
+    };
+    can_pin_apart().then(|| {
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                Seat::Producer(0).pin();
+                (0..=PARTS as u64 * TRIPS).for_each(|trip| pass_on(2 * trip + 1));
+            });
+            scope.spawn(measure).join().expect("nothing panics")
+        })
+    })
 }
 
 /// Lets the calling thread run on any core again.
