@@ -9,9 +9,8 @@ const POLLING: &str = "A consumer that tries again at once takes each item as so
     line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
 
 const PARTLY_POLLING: &str = "In part: a consumer that tries again at once fetches a cache line for \
-    each item, as soon as that is published. With `BYWASH_CONSUMER_PAUSES=64` bywash takes 14 ns \
-    instead of 34 with 64 bytes, and 8 instead of 12 with capacity 65536, and the best peer, \
-    `crossfire`, 10 and 7. There is no explanation yet for the rest.";
+    each item, as soon as that is published. With `BYWASH_CONSUMER_PAUSES=64` the best peer is less \
+    far ahead. There is no explanation yet for the rest.";
 
 const FULL_OR_EMPTY: &str = "In a ring that is full or empty all the time, a push reads the head for \
     each item, where `crossbeam-channel` reads the slot that it is about to write. At capacity 1024 \
@@ -30,7 +29,7 @@ const SPINS: &str = "`kanal`'s consumer spins while it waits, so that a push nee
     takes more than three times the processor time: see the table below.";
 
 const LUCKIEST: &str = "Most peers are alike here, and bywash lies among them: see the table below. The \
-    best of eight is the luckiest of eight, too: another run names another one.";
+    best of eight is the luckiest of eight, too: another run mostly names another one.";
 
 /// How many peers are behind bywash.
 fn slower_peers(comparison: &Comparison<'_>) -> usize {

@@ -2,8 +2,8 @@
 //!
 //! The rounds go through all workloads, and for each workload through all queues, so that whatever
 //! else happens on the machine meets all of them. A second process measures, and is replaced when a
-//! queue hangs. It writes `benches/RESULTS.md`, the charts in
-//! `benches/charts/`, and `benches/verdicts.txt`, which the next run compares its verdicts with.
+//! queue hangs. It writes `benches/RESULTS.md`, the charts in `benches/charts/`, and
+//! `benches/verdicts.txt`, which the next run compares its verdicts with.
 
 #[path = "../rivals/mod.rs"]
 mod rivals;

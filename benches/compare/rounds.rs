@@ -117,7 +117,7 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
     for results in &mut all {
         measuring.progress.step(&format!("warm-up, {}", results.workload));
         measuring.turn(results, 0, Measuring::warm_up)?;
-        cores.are_near();
+        cores.look();
     }
     let mut turns = Turns::new(plan.rounds, &all);
     let mut last_round = 0;
@@ -153,7 +153,7 @@ impl Turns {
 
     /// The next one for which the cores are as they should be.
     fn next(&mut self, cores: &mut Cores) -> Option<(usize, usize)> {
-        let [preferred, other] = match cores.are_near() || self.resting.is_empty() && cores.wait() {
+        let [preferred, other] = match cores.look() || self.resting.is_empty() && cores.wait() {
             true => [&mut self.busy, &mut self.resting],
             false => [&mut self.resting, &mut self.busy],
         };
@@ -175,7 +175,8 @@ impl Cores {
         Self { nearest: f64::INFINITY, patience }
     }
 
-    fn are_near(&mut self) -> bool {
+    /// Looks how far apart they are, and returns whether they are near.
+    fn look(&mut self) -> bool {
         const FAR: f64 = 2.0;
         round_trip_between_cores().is_none_or(|time| {
             self.nearest = self.nearest.min(time);
@@ -186,7 +187,7 @@ impl Cores {
     /// Waits until they are near, and returns whether they are.
     fn wait(&mut self) -> bool {
         const PAUSE: Duration = Duration::from_millis(100);
-        while !self.are_near() {
+        while !self.look() {
             if self.patience < PAUSE {
                 return false;
             }

@@ -82,18 +82,18 @@ pub(crate) fn light_barrier() {
 /// system has none, or none yet.
 ///
 /// A process registers for it. If it has several threads, that takes some 10 ms, and nothing wakes
-/// the thread meanwhile. So the first callers do without, and take a nap each (W3): a process whose
-/// waits are short is never held up.
+/// the thread meanwhile. So the first callers do without, and take a nap each (W3). The next one,
+/// in a process that has waited often or for long, is held up once.
 pub(crate) fn heavy_barrier() -> bool {
     const EXPEDITED: libc::c_int = 1 << 3;
     const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
-    const WITHOUT: u32 = 16;
+    const CALLERS_WITHOUT: u32 = 16;
     static REFUSED: AtomicU32 = AtomicU32::new(0);
     // SAFETY: the system call takes no addresses.
     let membarrier =
         |command: libc::c_int| unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) } == 0;
     membarrier(EXPEDITED)
-        || REFUSED.fetch_add(1, Ordering::Relaxed) >= WITHOUT
+        || REFUSED.fetch_add(1, Ordering::Relaxed) >= CALLERS_WITHOUT
             && membarrier(REGISTER_EXPEDITED)
             && membarrier(EXPEDITED)
 }

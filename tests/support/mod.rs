@@ -1,6 +1,9 @@
 //! What the test files share.
 #![allow(dead_code, reason = "each test file uses its own part of it")]
 
+#[cfg(target_os = "linux")]
+mod barriers;
+
 use std::sync::{Mutex, Once};
 use std::time::Duration;
 
@@ -41,10 +44,7 @@ impl SleepWatch {
     pub(crate) fn begin(&self) {
         #[cfg(target_os = "linux")]
         {
-            // As a process that has waited before: else the first waits are rows of naps.
-            const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
-            // SAFETY: it takes no addresses. Where it fails, it fails for the queue, too.
-            unsafe { libc::syscall(libc::SYS_membarrier, REGISTER_EXPEDITED, 0, 0) };
+            barriers::register();
             // SAFETY: it has no preconditions.
             self.0.store(unsafe { libc::gettid() }, std::sync::atomic::Ordering::SeqCst);
         }

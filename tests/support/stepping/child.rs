@@ -1,5 +1,8 @@
 //! A process of its own for each try, so that a hang or a crash is a result.
 
+#[path = "../barriers.rs"]
+mod barriers;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -27,16 +30,9 @@ pub(crate) fn fork() -> libc::pid_t {
     assert!(child >= 0, "fork failed");
     if child == 0 {
         watch();
-        register_for_barriers();
+        barriers::register();
     }
     child
-}
-
-/// As a process that has waited before: else its first waits are rows of naps.
-fn register_for_barriers() {
-    const REGISTER_EXPEDITED: libc::c_int = 1 << 4;
-    // SAFETY: it takes no addresses. Where it fails, it fails for the queue, too.
-    unsafe { libc::syscall(libc::SYS_membarrier, REGISTER_EXPEDITED, 0, 0) };
 }
 
 /// Kills this process when the time is over, unless the process calls this again before.
