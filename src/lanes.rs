@@ -167,6 +167,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
         self.ring.is_empty() && self.bypass.is_empty()
     }
 
+    /// How many items have left the ring.
+    #[cfg(feature = "std")]
+    pub(crate) fn popped(self) -> u64 {
+        self.ring.head.index()
+    }
+
     /// How many items have gone through the bypass.
     pub(crate) fn bypassed(self) -> u64 {
         self.bypass.claimed()

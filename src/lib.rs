@@ -294,8 +294,11 @@
 //!
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
 //! what the system adds to a sleep (about 50 µs on Linux), instead of being woken for each item.
-//! So pushes cost no wake-up, and an item waits for the end of the rest. A consumer that must have
-//! each item sooner calls [`try_pop`](Consumer::try_pop) in a loop.
+//! So pushes cost no wake-up, and an item waits for the end of the rest. In a fast stream, of more
+//! than ten million items a second, a consumer that has taken all may not look for some 4 µs, so that
+//! a batch builds up: to look more often delays the producers. It does so if it has measured that
+//! more items pass. A consumer that must have each item sooner calls
+//! [`try_pop`](Consumer::try_pop) in a loop.
 //!
 //! # Guarantees and their checks
 //!

@@ -27,6 +27,8 @@ use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, const_fn};
 
 use crate::cycles;
+#[cfg(feature = "std")]
+use crate::wait::Learned;
 use crate::wait::{Parker, Waiters};
 
 #[cfg(feature = "alloc")]
@@ -37,8 +39,8 @@ use crate::sync::Ordering;
 const CONSUMER_GONE: u64 = 1 << 63;
 
 /// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a cache line that
-/// producers write, one that the consumer writes, one that both mostly read, and one for what is
-/// off the fast path.
+/// producers write, one that the consumer writes, two that both mostly read, one for what is off the
+/// fast path, and one for what each side has learned.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
@@ -47,6 +49,8 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
     pub(crate) parker: Parker,
     producers: AtomicU64,
     rare: CachePadded<Rare<B>>,
+    #[cfg(feature = "std")]
+    learned: Learned,
 }
 
 /// What the fast path of a push does not touch.
@@ -79,6 +83,8 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                     #[cfg(feature = "alloc")]
                     looks: AtomicU64::new(0),
                 }),
+                #[cfg(feature = "std")]
+                learned: Learned::new(),
             }
         }
     }

@@ -85,7 +85,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.rare.waiters.experience);
+        let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
         let item = match self.push_awake(item, deadline, backoff) {
             Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
@@ -157,12 +157,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 Answer::AskAgain => may_sleep_unbounded = false,
                 Answer::Ends => {}
             }
-            was_notified = waiters.wait(key, deadline, may_sleep_unbounded);
+            let sleep = || waiters.wait(key, deadline, may_sleep_unbounded);
+            was_notified = self.learned.producers.time(sleep);
             wait.withdraw();
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
             if was_notified {
-                let backoff = Backoff::after_sleep(&waiters.experience);
+                let backoff = Backoff::after_sleep(&self.learned.producers);
                 match self.push_awake(item, deadline, backoff) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
@@ -220,8 +221,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
-        let (lanes, experience) = (self.shared.lanes(), &self.shared.parker.experience);
-        let mut backoff = Backoff::before_sleep(lanes.capacity(), experience);
+        let (lanes, learned) = (self.shared.lanes(), &self.shared.learned);
+        let (capacity, len) = (lanes.capacity(), || lanes.len());
+        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
         let mut has_slept = false;
         loop {
             match tried {
@@ -235,9 +237,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             }
             let has_spent_time = !has_slept
                 && (backoff.pause()
-                    || backoff.rest(deadline, lanes.capacity(), || lanes.len())
+                    || backoff.rest(&learned.stream, deadline, capacity, len)
                     || backoff.pause_patiently());
             tried = if has_spent_time {
+                backoff.gather(&learned.stream, capacity, lanes.popped(), len);
                 self.try_pop_again()
             } else {
                 let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept);
@@ -264,7 +267,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news() {
-                parker.wait(key, deadline, may_sleep_unbounded);
+                let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
+                self.shared.learned.consumer.time(sleep);
             }
         }
         parker.cancel_wait(key);

@@ -3,8 +3,8 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Experience`] is what it
-//! has learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
+//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Learned`] is what it has
+//! learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
 //! (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
@@ -96,11 +96,15 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use crossbeam_utils::CachePadded;
+
 mod backoff;
 #[cfg(not(loom))]
 mod changes;
 mod event_count;
 mod parker;
+mod stream;
+mod trials;
 mod waiters;
 
 #[cfg_attr(loom, path = "model.rs")]
@@ -112,11 +116,13 @@ cfg_event_fd! {
     mod event_fd;
 }
 
-pub(crate) use backoff::{Backoff, Experience};
+pub(crate) use backoff::Backoff;
+use backoff::Experience;
 #[cfg(not(loom))]
 pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
+use stream::Stream;
 pub(crate) use system::{heavy_barrier, sleep_briefly, sleep_for};
 pub(crate) use waiters::Waiters;
 
@@ -125,6 +131,25 @@ const NAP: Duration = Duration::from_millis(1);
 
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// What each side of a queue has learned from its waits. It is written while others push and pop, so
+/// it has lines of its own.
+#[derive(Debug)]
+pub(crate) struct Learned {
+    pub(crate) producers: CachePadded<Experience>,
+    pub(crate) consumer: Experience,
+    pub(crate) stream: Stream,
+}
+
+impl Learned {
+    pub(crate) const fn new() -> Self {
+        Self {
+            producers: CachePadded::new(Experience::new()),
+            consumer: Experience::new(),
+            stream: Stream::new(),
+        }
+    }
+}
 
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;

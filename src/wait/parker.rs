@@ -1,19 +1,18 @@
 //! Where the consumer sleeps.
 
 use super::system::light_barrier;
-use super::{Deadline, EventCount, Experience};
+use super::{Deadline, EventCount};
 use crate::sync::const_fn;
 
 cfg_event_fd! {
     use super::event_fd::EventFd;
 }
 
-/// The consumer's eventcount, its event descriptor, and what it has learned from its waits.
+/// The consumer's eventcount, and its event descriptor.
 #[derive(Debug)]
 pub(crate) struct Parker {
     events: EventCount,
     event_fd: EventFd,
-    pub(crate) experience: Experience,
 }
 
 cfg_no_event_fd! {
@@ -33,11 +32,7 @@ cfg_no_event_fd! {
 impl Parker {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self {
-                events: EventCount::new(),
-                event_fd: EventFd::new(),
-                experience: Experience::new(),
-            }
+            Self { events: EventCount::new(), event_fd: EventFd::new() }
         }
     }
 
@@ -54,7 +49,7 @@ impl Parker {
 
     /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
     pub(crate) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) {
-        self.experience.time(|| self.events.wait(key, deadline, may_sleep_unbounded));
+        self.events.wait(key, deadline, may_sleep_unbounded);
     }
 
     /// Forgets whether the consumer sleeps, or was armed: it does not, and is not.

@@ -3,26 +3,21 @@
 use std::time::Instant;
 
 use super::system::light_barrier;
-use super::{Deadline, EventCount, Experience, LONGEST_SLEEP};
+use super::{Deadline, EventCount, LONGEST_SLEEP};
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
-/// The producers' eventcount, how many they are, and what they have learned from their waits.
+/// The producers' eventcount, and how many they are.
 #[derive(Debug)]
 pub(crate) struct Waiters {
     /// How many producers sleep, are about to, or were woken and have not left yet.
     registered: AtomicU64,
     events: EventCount,
-    pub(crate) experience: Experience,
 }
 
 impl Waiters {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self {
-                registered: AtomicU64::new(0),
-                events: EventCount::new(),
-                experience: Experience::new(),
-            }
+            Self { registered: AtomicU64::new(0), events: EventCount::new() }
         }
     }
 
@@ -54,7 +49,7 @@ impl Waiters {
     pub(crate) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
         let longest = Instant::now().checked_add(LONGEST_SLEEP);
         let end = deadline.into_iter().chain(longest).min();
-        self.experience.time(|| self.events.wait(key, end, may_sleep_unbounded))
+        self.events.wait(key, end, may_sleep_unbounded)
     }
 
     /// Wakes a producer, if any sleeps and none is on its way already, after a slot was freed.
