@@ -39,8 +39,9 @@
 //! # Invariants
 //!
 //! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of
-//!   a look, and withdraws it after the sleep, before it tries again. So a thread that has got what
-//!   it waited for has no edge, even if it is stopped right there.
+//!   a look. It withdraws the edge after the sleep, once the edge holds no more, and before it tries
+//!   again. So a thread that has got what it waited for has no edge, even if it is stopped right
+//!   there. And a thread that wakes up only to look again has one all the time.
 //!   (An *end* edge may outlast its wait until its thread runs again. So a handler may be told
 //!   `Never` just after a flush without a timeout was served.)
 //! * **G2** *One at a time.* A thread looks only while it holds `looking_process`, a lock that
@@ -64,9 +65,10 @@
 //!   first executes a fence (`[free:F]`), and waits while `looking_at` is the queue's address. One
 //!   of the two fences comes first: either the look sees the withdrawal, or the thread that frees
 //!   the queue sees the look.
-//! * **G6** *Only the last thread is told.* A thread that is told `Never` publishes and withdraws
-//!   its edge within one look, so no other thread sees the edge. Only the thread whose push would
-//!   close the cycle is told, and the others wait for it.
+//! * **G6** *One thread is told.* A thread that is told `Never` withdraws its edge before it ends
+//!   the look, so no other thread sees the cycle. Mostly this is the thread whose push would close
+//!   the cycle. (While the graph was changing, it may have been told `AskAgain`, and another thread
+//!   looks first.) The others wait for it.
 //!
 //! # A thread that is stopped during a look
 //!
@@ -114,8 +116,32 @@ pub(crate) enum Until {
     End,
 }
 
-/// In place of a capacity: the edge holds whether the ring is full or not.
-const END: u64 = 0;
+impl Until {
+    /// In place of a capacity: the edge holds whether the ring is full or not.
+    const END: u64 = 0;
+
+    /// As a number, for the fields of an edge.
+    fn capacity(self) -> u64 {
+        match self {
+            Self::Room { capacity } => capacity,
+            Self::End => Self::END,
+        }
+    }
+
+    fn of_capacity(capacity: u64) -> Self {
+        if capacity == Self::END { Self::End } else { Self::Room { capacity } }
+    }
+
+    /// Whether a wait for this goes on.
+    fn holds(self, node: &Node) -> bool {
+        match self {
+            Self::Room { capacity } => {
+                node.tail.is_full(&node.head, capacity) && !node.tail.is_closed()
+            }
+            Self::End => true,
+        }
+    }
+}
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,17 +224,19 @@ impl<'a> Wait<'a> {
         }
     }
 
+    /// Whether there is an edge, and it holds.
+    pub(crate) fn holds(&self) -> bool {
+        self.edge.is_some() && self.until.holds(self.node)
+    }
+
     /// After a sleep, and before the thread takes what it has waited for, G1.
     pub(crate) fn withdraw(&mut self) {
         self.edge = None;
     }
 
     fn publish(&self, process: u64) -> Option<Edge> {
-        let capacity = match self.until {
-            Until::Room { capacity } => capacity,
-            Until::End => END,
-        };
         let target = ptr::from_ref(self.node).cast();
+        let capacity = self.until.capacity();
         Edge::publish(Fields { thread: self.thread, target, capacity }, process)
     }
 
@@ -301,7 +329,8 @@ impl Look {
             return None;
         }
         // SAFETY: G5: the edge was published after `looking_at` was set.
-        Some(SeenEdge { node: unsafe { &*node }, thread: thread as usize, capacity })
+        let node = unsafe { &*node };
+        Some(SeenEdge { node, thread: thread as usize, until: Until::of_capacity(capacity) })
     }
 
     /// Whether the path from `start` to `last` is as it was seen, G4.
@@ -331,13 +360,12 @@ impl Look {
 struct SeenEdge<'a> {
     node: &'a Node,
     thread: usize,
-    capacity: u64,
+    until: Until,
 }
 
 impl SeenEdge<'_> {
     fn holds(&self) -> bool {
-        let Node { tail, head, .. } = self.node;
-        self.capacity == END || (tail.is_full(head, self.capacity) && !tail.is_closed())
+        self.until.holds(self.node)
     }
 }
 

@@ -131,9 +131,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
             let mut may_sleep_unbounded = !was_notified && heavy_barrier();
-            match self.push_now(item) {
-                Err(PushTimeoutError::Timeout(back)) => item = back,
-                result => return result,
+            // G1: while its edge holds, there is nothing to try.
+            if !wait.holds() {
+                wait.withdraw();
+                match self.push_now(item) {
+                    Err(PushTimeoutError::Timeout(back)) => item = back,
+                    result => return result,
+                }
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
@@ -159,10 +163,10 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             }
             let sleep = || waiters.wait(key, deadline, may_sleep_unbounded);
             was_notified = self.learned.producers.time(sleep);
-            wait.withdraw();
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
             if was_notified {
+                wait.withdraw();
                 let backoff = Backoff::after_sleep(&self.learned.producers);
                 match self.push_awake(item, deadline, backoff) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
