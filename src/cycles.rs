@@ -38,10 +38,10 @@
 //!
 //! # Invariants
 //!
-//! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge at the beginning of
-//!   a look. It withdraws the edge after the sleep, once the edge holds no more, and before it tries
+//! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge, and then looks. It
+//!   withdraws the edge when it was woken, or when the edge holds no more, and only then tries
 //!   again. So a thread that has got what it waited for has no edge, even if it is stopped right
-//!   there. And a thread that wakes up only to look again has one all the time.
+//!   there. And a thread that only looks again has one all the time.
 //!   (An *end* edge may outlast its wait until its thread runs again. So a handler may be told
 //!   `Never` just after a flush without a timeout was served.)
 //! * **G2** *One at a time.* A thread looks only while it holds `looking_process`, a lock that
@@ -67,8 +67,7 @@
 //!   the queue sees the look.
 //! * **G6** *One thread is told.* A thread that is told `Never` withdraws its edge before it ends
 //!   the look, so no other thread sees the cycle. Mostly this is the thread whose push would close
-//!   the cycle. (While the graph was changing, it may have been told `AskAgain`, and another thread
-//!   looks first.) The others wait for it.
+//!   the cycle. (If it was told `AskAgain`, another thread may look first.) The others wait for it.
 //!
 //! # A thread that is stopped during a look
 //!
@@ -189,7 +188,7 @@ pub(crate) struct Wait<'a> {
     node: &'a Node,
     until: Until,
     has_deadline: bool,
-    /// `None` while the thread does not sleep, and where the wait has a deadline.
+    /// `None` before the first look and after a wake-up, and if the wait has a deadline.
     edge: Option<Edge>,
 }
 
@@ -205,13 +204,17 @@ impl<'a> Wait<'a> {
         if self.thread == 0 {
             return Answer::Ends;
         }
-        let Some(look) = Look::begin() else {
+        let process = process();
+        // G1. An edge that was published before a fork counts for the parent only.
+        let is_published = self.edge.as_ref().is_some_and(|edge| edge.is_of(process));
+        if !is_published && !self.has_deadline {
+            // First, as the record is used again.
+            self.withdraw();
+            self.edge = self.publish(process);
+        }
+        let Some(look) = Look::begin(process) else {
             return Answer::AskAgain;
         };
-        // G1
-        if self.edge.is_none() && !self.has_deadline {
-            self.edge = self.publish(look.process);
-        }
         match look.follow(self.node, self.thread) {
             Answer::Never => {
                 // G6: before the next thread looks.
@@ -253,8 +256,7 @@ struct Look {
 }
 
 impl Look {
-    fn begin() -> Option<Self> {
-        let process = process();
+    fn begin(process: u64) -> Option<Self> {
         let mut holder = 0;
         loop {
             // [look:A] Acquire; pairs with [look:R]

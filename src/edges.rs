@@ -183,6 +183,11 @@ impl Edge {
         Some(edge)
     }
 
+    /// Whether it was published in this process.
+    pub(crate) fn is_of(&self, process: u64) -> bool {
+        self.record.published(process).is_some()
+    }
+
     fn advance(&self) {
         let generation = self.record.generation.load(Ordering::Relaxed);
         // [edge:S] Release; pairs with [edge:L]

@@ -179,9 +179,9 @@
 //!
 //! The ring has as many slots as its capacity, rounded up to a power of two. Each slot takes the
 //! size of an item plus 8 bytes. Each slot of the bypass takes the size of an item plus 16 bytes.
-//! The rest of a queue takes less than 1 KiB. All memory is allocated, zeroed, when the queue is
-//! built. For a large queue, the system provides each page only when an item is first written to
-//! it, so an unused bypass costs address space, but no memory.
+//! The rest of a queue takes 1 KiB. All memory is allocated, zeroed, when the queue is built. For
+//! a large queue, the system provides each page only when an item is first written to it, so an
+//! unused bypass costs address space, but no memory.
 //!
 //! # Closing
 //!
@@ -295,9 +295,9 @@
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
 //! what the system adds to a sleep (about 50 µs on Linux), instead of being woken for each item.
 //! So pushes cost no wake-up, and an item waits for the end of the rest. In a fast stream, of more
-//! than ten million items a second, a consumer that has taken all may not look for some 4 µs, so that
-//! a batch builds up: to look more often delays the producers. It does so if it has measured that
-//! more items pass. A consumer that must have each item sooner calls
+//! than ten million items a second, a consumer that has taken all may not look for up to 4 µs, so
+//! that a batch builds up: to look more often delays the producers. It does so if it has measured
+//! that more items pass. A consumer that must have each item sooner calls
 //! [`try_pop`](Consumer::try_pop) in a loop.
 //!
 //! # Guarantees and their checks

@@ -13,7 +13,7 @@ use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -387,6 +387,8 @@ mod in_a_handler {
 
     static CHILD: AtomicI32 = AtomicI32::new(0);
     static IS_CHILD: AtomicBool = AtomicBool::new(false);
+    /// What else is done in the child.
+    static IN_CHILD: Mutex<fn()> = Mutex::new(|| {});
 
     extern "C" fn fork(_signal: libc::c_int) {
         // SAFETY: what it interrupted is a system call.
@@ -394,6 +396,7 @@ mod in_a_handler {
             0 => {
                 limit_time();
                 IS_CHILD.store(true, Ordering::Relaxed);
+                IN_CHILD.lock().unwrap()();
             }
             child => CHILD.store(child, Ordering::Release),
         }
@@ -443,6 +446,37 @@ mod in_a_handler {
             },
             || assert_eq!((consumer.pop(), consumer.pop()), (0, 1)),
         );
+    }
+
+    /// A waits in a push for room in the queue of B, which begins only in the child. When A looks
+    /// again, its wait is one of the child's.
+    #[test]
+    fn a_push_that_sleeps_on_in_the_child_is_in_the_way_of_one_that_closes_a_cycle_there() {
+        static TO_A: OnceLock<Producer<u32>> = OnceLock::new();
+        static TO_B: StaticQueue<u32, 1, 0> = StaticQueue::new();
+        TO_B.try_push(0).unwrap();
+        let a = || {
+            let (producer, mut consumer) = Builder::new(1).bypass(0).build();
+            consumer.bind();
+            producer.push(0).unwrap();
+            TO_A.set(producer).unwrap();
+            TO_B.push(1) == Ok(())
+        };
+        fn b() {
+            // SAFETY: nobody has the consumer.
+            let mut consumer = unsafe { TO_B.reclaim_consumer() };
+            consumer.bind();
+            // Until A has looked again.
+            thread::sleep(Duration::from_millis(1500));
+            let result = TO_A.get().unwrap().push_timeout(2, Duration::from_secs(10));
+            assert_eq!(result, Err(PushTimeoutError::WouldDeadlock(2)));
+        }
+        *IN_CHILD.lock().unwrap() = || _ = thread::spawn(|| end_with(b));
+        interrupt(a, || {
+            let mut consumer = TO_B.consumer().unwrap();
+            assert_eq!((consumer.pop(), consumer.pop()), (Ok(0), Ok(1)));
+        });
+        *IN_CHILD.lock().unwrap() = || {};
     }
 
     #[test]

@@ -272,7 +272,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news() {
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                self.shared.learned.consumer.time(sleep);
+                self.shared.learned.time_consumer(sleep);
             }
         }
         parker.cancel_wait(key);

@@ -149,6 +149,15 @@ impl Learned {
             stream: Stream::new(),
         }
     }
+
+    /// Calls `sleep`, for the consumer, and learns how long it takes.
+    pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
+        let start = Instant::now();
+        sleep();
+        let time = start.elapsed();
+        self.consumer.slept_for(time);
+        self.stream.slept_for(time);
+    }
 }
 
 /// When to give up waiting; `None` is never.

@@ -35,10 +35,11 @@ impl Stream {
     /// The time between two items of a fast stream. To look for each delays the producer about as
     /// long.
     const QUICK: Duration = Duration::from_nanos(100);
+    /// From the first yield on.
     const LONGEST_BATCH: Duration = Duration::from_micros(4);
-    /// How often the ring is filled while a row is measured: more often than threads that answer
-    /// each other begin anew.
-    const ROW: u64 = 16;
+    /// How many times the capacity is measured at once. Threads that answer each other wait for
+    /// answers several times meanwhile, and their waiting counts.
+    const LAPS_PER_ROW: u64 = 16;
     const REST: Duration = Duration::from_micros(20);
     /// If the system adds more to a rest, it is none.
     const LONG_REST: Duration = Duration::from_micros(200);
@@ -53,7 +54,8 @@ impl Stream {
     }
 
     /// Waits for a batch, if batches pay, and if items have come in quick succession since `start`,
-    /// when there were none. `popped` is how many have left the ring, `len` how many there are.
+    /// when none was ready. `popped` is how many have left the ring, `len` how many slots are in
+    /// use.
     pub(super) fn gather(
         &self,
         start: Instant,
@@ -61,8 +63,12 @@ impl Stream {
         popped: u64,
         len: impl FnOnce() -> usize,
     ) {
-        let row = Self::ROW.saturating_mul(capacity as u64);
-        if !self.batches.is_due(popped, row, SystemTime::now) {
+        // There is a batch only if several items make up a quarter of the ring.
+        if capacity / 4 < Self::SEVERAL {
+            return;
+        }
+        let items_per_row = Self::LAPS_PER_ROW.saturating_mul(capacity as u64);
+        if !self.batches.is_due(popped, items_per_row, SystemTime::now) {
             return;
         }
         let (len, elapsed) = (len(), start.elapsed());
@@ -99,8 +105,14 @@ impl Stream {
             sleep_for(Self::REST);
             let has_paid = Self::has_rest_paid(start.elapsed(), len(), capacity);
             self.rests.ended(has_paid && self.goes_on(len), 0);
+            self.slept_for(start.elapsed());
         }
         rests
+    }
+
+    /// While the consumer sleeps, nothing can be faster.
+    pub(super) fn slept_for(&self, time: Duration) {
+        self.batches.leave_out(time);
     }
 
     fn has_rest_paid(took: Duration, len: usize, capacity: usize) -> bool {

@@ -1,14 +1,15 @@
 //! Learning whether something pays off.
 //!
 //! Nothing but time depends on what was learned. So all accesses are Relaxed, and of several
-//! threads one may overwrite what another has learned. While it pays off, nothing is stored. The
-//! atomics are `core`'s in the models too.
+//! threads one may overwrite what another has learned. The atomics are `core`'s in the models too.
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Something that may pay off. While it does not, it is tried less and less often, each time
-/// `IN_A_ROW` times. After `MOST_FAILURES` rows it gets no rarer.
+/// `IN_A_ROW` times. After `MOST_FAILURES` rows it gets no rarer. While it pays off, nothing is
+/// stored.
 #[derive(Debug)]
 pub(super) struct Trials<const IN_A_ROW: u32, const MOST_FAILURES: u32> {
     failed_in_a_row: AtomicU32,
@@ -59,8 +60,8 @@ impl<const IN_A_ROW: u32, const MOST_FAILURES: u32> Trials<IN_A_ROW, MOST_FAILUR
     }
 }
 
-/// Something that may let more items pass. To find out takes measuring: every now and then it is done
-/// and left out, for a row of items each.
+/// Something that may let more items pass. To find out takes measuring: every now and then it is
+/// done and left out, for a row of items each.
 #[derive(Debug)]
 pub(super) struct Comparison {
     is_done: AtomicBool,
@@ -89,20 +90,30 @@ impl Comparison {
         }
     }
 
-    /// Whether to do it now. `passed` is how many items have passed so far, `row` how many make a
-    /// row.
-    pub(super) fn is_due(&self, passed: u64, row: u64, now: impl FnOnce() -> SystemTime) -> bool {
+    /// Whether to do it now. `passed` is how many items have passed so far.
+    pub(super) fn is_due(
+        &self,
+        passed: u64,
+        items_per_row: u64,
+        now: impl FnOnce() -> SystemTime,
+    ) -> bool {
         let items = passed.saturating_sub(self.passed.load(Ordering::Relaxed));
-        if items >= row {
+        if items >= items_per_row {
             self.passed.store(passed, Ordering::Relaxed);
             self.row_ends(items, now());
         }
         self.is_done.load(Ordering::Relaxed)
     }
 
+    /// Leaves this time out of the row: nobody wanted to be faster.
+    pub(super) fn leave_out(&self, time: Duration) {
+        let start = self.start.load(Ordering::Relaxed);
+        self.start.store(start.saturating_add(time.as_nanos() as u64), Ordering::Relaxed);
+    }
+
     #[cold]
     fn row_ends(&self, items: u64, now: SystemTime) {
-        // If somebody sets this clock, one measurement is wrong. `Instant` is not for atomics.
+        // If the clock is set, one measurement is wrong. An `Instant` does not fit into an atomic.
         let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
         let nanos = now.saturating_sub(self.start.swap(now, Ordering::Relaxed));
         let this = nanos.saturating_mul(1000) / items;
@@ -127,8 +138,6 @@ impl Comparison {
 
 #[cfg(all(test, not(any(loom, bywash_steps))))]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     /// How many times it is not due before it is.
