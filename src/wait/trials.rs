@@ -180,7 +180,7 @@ mod tests {
     }
 
     /// For how many of 256 rows something is done that lets an item pass in so many nanoseconds,
-    /// instead of 100.
+    /// instead of 100. In some rows there is a sleep.
     fn rows_done(nanos: u64) -> usize {
         let comparison = Comparison::new();
         let (mut now, mut passed) = (UNIX_EPOCH, 0);
@@ -193,6 +193,9 @@ mod tests {
             passed += 1;
             let is_due = comparison.is_due(passed, 10, || now);
             now += Duration::from_nanos(10 * if is_due { nanos } else { 100 });
+            let sleep = Duration::from_micros(if passed % 30 == 0 { 50 } else { 0 });
+            now += sleep;
+            comparison.leave_out(sleep);
             is_due
         };
         (0..1000).for_each(|row| _ = next_row(&row));
