@@ -153,10 +153,8 @@ impl Learned {
     /// Calls `sleep`, for the consumer, and learns how long it takes.
     pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
         let start = Instant::now();
-        sleep();
-        let time = start.elapsed();
-        self.consumer.slept_for(time);
-        self.stream.slept_for(time);
+        self.consumer.time(sleep);
+        self.stream.slept_for(start.elapsed());
     }
 }
 
