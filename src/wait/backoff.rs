@@ -188,7 +188,7 @@ impl Experience {
         result
     }
 
-    fn slept_for(&self, duration: Duration) {
+    pub(super) fn slept_for(&self, duration: Duration) {
         let is_long = duration >= Self::LONG_SLEEP;
         if is_long == self.slept_briefly() {
             self.slept_long.store(is_long, Ordering::Relaxed);

@@ -153,8 +153,10 @@ impl Learned {
     /// Calls `sleep`, for the consumer, and learns how long it takes.
     pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
         let start = Instant::now();
-        self.consumer.time(sleep);
-        self.stream.slept_for(start.elapsed());
+        sleep();
+        let slept = start.elapsed();
+        self.consumer.slept_for(slept);
+        self.stream.slept_for(slept);
     }
 }
 

@@ -40,6 +40,8 @@ impl Stream {
     /// How many times the capacity is measured at once. Threads that answer each other wait for
     /// answers several times meanwhile, and their waiting counts.
     const LAPS_PER_ROW: u64 = 16;
+    /// To send so many items takes longer than several batches, so what a batch adds hardly counts.
+    const LARGE: usize = 4096;
     const REST: Duration = Duration::from_micros(20);
     /// If the system adds more to a rest, it is none.
     const LONG_REST: Duration = Duration::from_micros(200);
@@ -67,7 +69,7 @@ impl Stream {
         if capacity / 4 < Self::SEVERAL {
             return;
         }
-        let items_per_row = Self::LAPS_PER_ROW.saturating_mul(capacity as u64);
+        let items_per_row = Self::LAPS_PER_ROW * capacity.min(Self::LARGE) as u64;
         if !self.batches.is_due(popped, items_per_row, SystemTime::now) {
             return;
         }
