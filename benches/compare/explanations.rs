@@ -8,13 +8,14 @@ const POLLING: &str = "A consumer that tries again at once takes each item as so
     published, and then fetches a cache line for each. One that tries less often finds several in a \
     line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
 
-const PARTLY_POLLING: &str = "In part: a consumer that tries again at once fetches a cache line for \
-    each item, as soon as that is published. With `BYWASH_CONSUMER_PAUSES=64` the best peer is less \
-    far ahead. There is no explanation yet for the rest.";
+const POLLING_A_SMALL_RING: &str = "A consumer that tries again at once fetches the cache lines that \
+    producers are about to write. With `BYWASH_CONSUMER_PAUSES=3` no peer is ahead.";
 
-const FULL_OR_EMPTY: &str = "In a ring that is full or empty all the time, a push reads the head for \
-    each item, where `crossbeam-channel` reads the slot that it is about to write. At capacity 1024 \
-    the head is read once for many items, and `crossbeam-channel` is not ahead.";
+const PARTLY_POLLING: &str = "A consumer that tries again at once fetches a cache line for each item, \
+    as soon as that is published. The peers that are ahead pause inside of a call, also until a push \
+    that has begun is over (`start_recv` in std's `mpmc/array.rs`, `_read` in `crossfire`'s \
+    `array_queue_mpsc.rs`). No call of bywash does: it may have interrupted that push. With \
+    `BYWASH_CONSUMER_PAUSES=64` the best peer is less far ahead.";
 
 const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds both \
     indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as no pop \
@@ -27,6 +28,14 @@ const MOVES: &str = "An item of more than 16 bytes goes through memory into the 
 
 const SPINS: &str = "`kanal`'s consumer spins while it waits, so that a push need not wake it. It \
     takes more than three times the processor time: see the table below.";
+
+const PREEMPTS: &str = "The peer's consumer runs on the core of the thread that pushes, before the push \
+    returns. So the item is there a little sooner, and the push takes more than twice as long: see the \
+    calls under latencies.";
+
+const YIELDS: &str = "Before a consumer of bywash sleeps it yields once, as a burst may have begun. \
+    With `was_futile: true` in `Backoff::new` (`src/wait/backoff.rs`) it does not, and is level with \
+    its peers here. But then bursts of 20 items take half as much processor time again.";
 
 const LUCKIEST: &str = "Most peers are alike here, and bywash lies among them: see the table below. The \
     best of eight is the luckiest of eight, too: another run mostly names another one.";
@@ -41,13 +50,13 @@ fn slower_peers(comparison: &Comparison<'_>) -> usize {
 /// Why a peer is faster, and how a reader can see that. Only what a counter or an experiment has
 /// shown.
 pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
-    let Comparison { results: Results { workload, .. }, figure, peer, .. } = comparison;
+    let Comparison { results: Results { workload, .. }, figure, ours, peer, .. } = comparison;
     let is_call = matches!(figure, Figure::Call50 | Figure::Call99);
     match workload.kind {
         Kind::Try | Kind::Blocking if workload.capacity == 1 && peer.name() == "crossfire" => {
             ANOTHER_QUEUE
         }
-        Kind::Try | Kind::Blocking if workload.capacity == 8 => FULL_OR_EMPTY,
+        Kind::Try if workload.capacity == 8 => POLLING_A_SMALL_RING,
         Kind::Try if workload.payload == Payload::Bytes64 || workload.capacity > 1024 => {
             PARTLY_POLLING
         }
@@ -59,6 +68,10 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
         {
             LUCKIEST
         }
+        Kind::Paced(pace) if *figure == Figure::Time && pace.burst == 1 && !workload.pinned => {
+            YIELDS
+        }
+        Kind::WakeUp if peer.median(Figure::Call50) > 2.0 * ours.median(Figure::Call50) => PREEMPTS,
         _ => "no explanation yet",
     }
 }

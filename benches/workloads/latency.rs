@@ -54,25 +54,29 @@ pub(super) fn wake_up<Q: Queue, T: Item>(workload: &Workload, items: u64) -> Sam
     let (epoch, received) = (Instant::now(), AtomicU64::new(0));
     let mut histogram = new_histogram();
     let now = || epoch.elapsed().as_nanos() as u64;
-    thread::scope(|scope| {
-        scope.spawn(|| {
+    let call = thread::scope(|scope| {
+        let producer = scope.spawn(|| {
             workload.seat(Seat::Producer(0));
             sleep_exactly();
+            let mut calls = new_histogram();
             for i in 0..items {
                 while received.load(Ordering::Relaxed) < i {
                     thread::yield_now();
                 }
                 thread::sleep(UNTIL_ASLEEP);
-                senders[0].put(T::with_number(now()));
+                let start = now();
+                senders[0].put(T::with_number(start));
+                calls += now() - start;
             }
+            calls
         });
         for i in 1..=items {
             let pushed = receiver.take().number();
             histogram += now() - pushed;
             received.store(i, Ordering::Relaxed);
         }
+        producer.join().expect("no rival panics")
     });
-    let mut sample = Sample::new(histogram.value_at_quantile(0.5) as f64);
-    sample.delivery = histogram;
-    sample
+    let sample = Sample::new(histogram.value_at_quantile(0.5) as f64);
+    Sample { call, delivery: histogram, ..sample }
 }

@@ -93,15 +93,13 @@ pub(crate) fn paced(results: &[Results]) -> String {
 }
 
 fn paced_table(results: &Results) -> String {
-    let columns = |what| PERCENTILES.map(|(_, name)| format!("{what}, {name}")).join(" | ");
     let mut text = format!(
         "\n{}: context switches per item, nanoseconds in the call that pushes, and nanoseconds \
          from the push to the moment at which the consumer begins its work on the item.\n\n\
-         | `{}` | switches | {} | {} |\n|---|{}\n",
+         | `{}` | switches | {} |\n|---|{}\n",
         capitalised(&describe(&results.workload)),
         results.workload,
-        columns("call"),
-        columns("to consumer"),
+        ["call", "to consumer"].map(columns).join(" | "),
         "--:|".repeat(1 + 2 * PERCENTILES.len()),
     );
     for line in &results.lines {
@@ -112,8 +110,13 @@ fn paced_table(results: &Results) -> String {
     text
 }
 
+/// The heads of the columns with percentiles of this.
+fn columns(what: &str) -> String {
+    PERCENTILES.map(|(_, name)| format!("{what}, {name}")).join(" | ")
+}
+
 /// Something that the reader opens.
-fn folded(title: &str, content: &str) -> String {
+pub(super) fn folded(title: &str, content: &str) -> String {
     format!("\n<details><summary>{title}</summary>\n{content}\n</details>\n")
 }
 
@@ -132,6 +135,9 @@ fn capitalised(text: &str) -> String {
     chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
 }
 
+/// How long something took.
+type Times = fn(&Line) -> &Histogram<u64>;
+
 /// Of round trips and wake-ups.
 pub(crate) fn latencies(results: &[Results]) -> String {
     let timed = results.iter().filter(|results| {
@@ -143,13 +149,27 @@ pub(crate) fn latencies(results: &[Results]) -> String {
     }
     let mut tables = String::new();
     for results in timed {
-        let names = PERCENTILES.map(|(_, name)| name).join(" | ");
-        let _ = writeln!(tables, "\n| {} | {names} |\n|---|--:|--:|--:|--:|", results.workload);
+        let parts: &[(&str, Times)] = match results.workload.kind {
+            Kind::WakeUp => &[("call", |line| &line.call), ("to consumer", |line| &line.delivery)],
+            _ => &[("round trip", |line| &line.delivery)],
+        };
+        let heads: Vec<_> = parts.iter().map(|(what, _)| columns(what)).collect();
+        let alignment = "--:|".repeat(parts.len() * PERCENTILES.len());
+        let _ = writeln!(
+            tables,
+            "\n| {} | {} |\n|---|{alignment}",
+            results.workload,
+            heads.join(" | ")
+        );
         for line in &results.lines {
-            let _ = writeln!(tables, "| {} | {} |", line.name(), percentiles(&line.delivery));
+            let cells: Vec<_> = parts.iter().map(|(_, of)| percentiles(of(line))).collect();
+            let _ = writeln!(tables, "| {} | {} |", line.name(), cells.join(" | "));
         }
     }
-    String::from("\n## Latencies in nanoseconds\n") + &folded("Percentiles", &tables)
+    String::from(
+        "\n## Latencies in nanoseconds\n\n\
+         Of a wake-up: the call that pushes, and from its start to the return of the pop.\n",
+    ) + &folded("Percentiles", &tables)
 }
 
 pub(crate) fn counts(counts: &[Counts]) -> String {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use super::duration;
+use super::tables::folded;
 use crate::explanations;
 use crate::plan::describe;
 use crate::ratios::{Comparison, Figure, Verdict, averaged, comparisons, geometric_mean};
@@ -29,21 +30,28 @@ fn repeated(results: &[Results], before: &str) -> String {
         .filter_map(|line| line.split_once('\t'))
         .map(|(v, name)| (name, v))
         .collect();
-    let (mut same, mut changes) = (0, Vec::new());
+    let no_difference = Verdict::NoDifference.to_string();
+    let (mut same, mut opposite, mut close) = (0, Vec::new(), Vec::new());
     for one in comparisons(results) {
         let (now, name) = (one.verdict().to_string(), name(&one));
-        match before.get(name.as_str()) {
-            Some(before) if *before == now => same += 1,
-            Some(before) => changes.push(format!("* {name}: {before}, now {now}\n")),
-            None => {}
+        let Some(&before) = before.get(name.as_str()) else { continue };
+        let change = format!("* {name}: {before}, now {now}\n");
+        if before == now {
+            same += 1;
+        } else if before == no_difference || now == no_difference {
+            close.push(change);
+        } else {
+            opposite.push(change);
         }
     }
     format!(
         "The run before this one, with the same program or another one, came to the same verdict \
-         in {same} comparisons, and to another one in {}{}\n{}",
-        changes.len(),
-        if changes.is_empty() { ".\n" } else { ":\n" },
-        changes.concat(),
+         in {same} comparisons, and to the opposite one in {}. In {} one of the two runs shows a \
+         difference, and the other does not.\n\n{}{}",
+        opposite.len(),
+        close.len(),
+        opposite.concat(),
+        folded("A difference in one of the two", &format!("\n{}", close.concat())),
     )
 }
 
