@@ -26,7 +26,9 @@
 //!   item: then no earlier push has finished. On the fast path, the item at the head of the ring is
 //!   published, and the consumer only has to look whether the bypass is empty, after it has read
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
-//!   which the slow path last left the bypass empty.
+//!   which the slow path last left the bypass empty. The same word tells a consumer that polls that
+//!   there is nothing: if the tail of the ring is at the head, and that of the bypass is at this
+//!   word, then both were empty when the first of the two was read, as tails only grow.
 //!
 //! # How large a bypass is never full
 //!
@@ -219,6 +221,17 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         let bypass = self.bypass.ring();
         // B3, for the fast path.
         self.ring.ready_slot(|| bypass.tail_word())
+    }
+
+    /// As `try_pop_slow`, for a consumer that polls and mostly finds nothing, B3.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn poll_slow(&mut self) -> Result<T, TryPopError> {
+        let bypass = self.bypass.ring();
+        if self.ring.is_plainly_empty(|| bypass.tail_word()) {
+            return Err(TryPopError::Empty);
+        }
+        self.try_pop_slow()
     }
 
     /// Takes the next item in order, of those whose push has finished.

@@ -136,8 +136,9 @@
 //! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty` and the
 //!   mark TAKEN: only the consumer writes and reads them, and moving the consumer to another thread
 //!   establishes happens-before.
-//! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
-//!   pop began is visible by happens-before, and the scan need not find any other.
+//! * The tail that the consumer reads to bound a scan (`claimed`), or to find nothing
+//!   (`is_plainly_empty`): a push that returned before the pop began is visible by happens-before,
+//!   and the pop need not find any other.
 //! * The tail of the bypass on the fast path (`tail_word`): see B3 in `lanes.rs`. The stamp was
 //!   read before it with Acquire, so each push into the bypass that returned before the push of
 //!   that stamp began is visible. `tail_word_if_empty` compares it with a head that is the
@@ -552,6 +553,11 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         let slot = self.ring.slots.slot(index);
         let is_ready = slot.has_item_of(index) && self.is_on_fast_path(bypass_tail);
         is_ready.then_some(ReadySlot { index, slot, head: self.ring.head })
+    }
+
+    /// Whether nothing is claimed, the ring is open, and `bypass_tail` says that the bypass is empty.
+    pub(crate) fn is_plainly_empty(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
+        self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }
 
     #[inline]

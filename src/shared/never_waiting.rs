@@ -112,12 +112,21 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     #[inline]
     pub(crate) fn try_pop(self) -> Result<T, TryPopError> {
         self.pop_or(|mut consumer| {
-            let result = consumer.try_pop_slow();
+            let result = consumer.poll_slow();
             if let Err(TryPopError::Empty) = result {
                 consumer.pass_wake_on();
             }
             result
         })
+    }
+
+    /// Pops the next item off the fast path, for a consumer that mostly finds nothing.
+    fn poll_slow(&mut self) -> Result<T, TryPopError> {
+        let result = self.lanes().poll_slow();
+        if result.is_ok() {
+            self.shared.rare.waiters.notify();
+        }
+        result
     }
 
     /// Pops the next item, for a consumer that comes back when nothing is left.
