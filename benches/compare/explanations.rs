@@ -1,5 +1,7 @@
 //! What is known about the workloads on which a peer is faster.
 
+use std::time::Duration;
+
 use crate::ratios::{Comparison, Figure};
 use crate::rounds::Results;
 use crate::workloads::{Kind, Payload};
@@ -68,7 +70,12 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
         {
             LUCKIEST
         }
-        Kind::Paced(pace) if *figure == Figure::Time && pace.burst == 1 && !workload.pinned => {
+        Kind::Paced(pace)
+            if *figure == Figure::Time
+                && pace.burst == 1
+                && pace.period < Duration::from_millis(1)
+                && !workload.pinned =>
+        {
             YIELDS
         }
         Kind::WakeUp if peer.median(Figure::Call50) > 2.0 * ours.median(Figure::Call50) => PREEMPTS,

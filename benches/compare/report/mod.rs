@@ -78,7 +78,9 @@ fn method(plan: &Plan) -> String {
          how fast that could be: `rtrb`, and one locked instruction (`compare_exchange`).\n\n\
          {rounds} rounds go through all workloads, and for each workload through all queues in \
          turn, for {short} ms each, or {long} ms and more where threads rest or a core is busy. \
-         Each round is a process of its own. \
+         Each round is a process of its own. How fast a queue is depends on the program that it is \
+         compiled into, too: `concurrent-queue` and `crossbeam-channel` were much slower in some \
+         builds of this one than in others. \
          Figures are medians over the rounds, in nanoseconds per item unless it says otherwise. \
          An item is a `u64` unless it says otherwise.",
     );
