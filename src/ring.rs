@@ -120,8 +120,9 @@
 //! | [stamp:L] | looking for an item | load of the stamp, Acquire | [publish:S] | the same | `two_pushes_and_a_pop_lose_nothing`, `batches_lose_nothing_and_keep_order`, `order_holds_around_a_stopped_push_in_4` |
 //! | [head:S] | popping | store of the head, Release | [limit:H], [empty:H] | that the slot is empty | `a_slot_is_used_again` |
 //! | [empty:H] | `is_empty`, `len` | load of the head, Acquire, before the tail | [head:S] | the claim of what was popped | `empty_is_true` |
-//! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; `memory_model`: `closing_wakes_a_pop` |
+//! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L], [reopen:A]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; `memory_model`: `closing_wakes_a_pop` |
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
+//! | [reopen:A] | `reopen` | AND into the tail, Acquire | [close:C] | that a pusher has closed what is being opened | `memory_model`: `a_close_is_not_lost_on_the_next_consumer` |
 //!
 //! Loom treats sequentially consistent accesses as Acquire and Release. `[claim:C]` and
 //! `[notify:L]` are sequentially consistent so that a push and a consumer that falls asleep cannot
@@ -136,9 +137,9 @@
 //! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty` and the
 //!   mark TAKEN: only the consumer writes and reads them, and moving the consumer to another thread
 //!   establishes happens-before.
-//! * The tail that the consumer reads to bound a scan (`claimed`), or to find nothing
-//!   (`is_plainly_empty`): a push that returned before the pop began is visible by happens-before,
-//!   and the pop need not find any other.
+//! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
+//!   pop began is visible by happens-before, and the scan need not find any other. The same goes for
+//!   the two tails of a poll (`is_plainly_empty`).
 //! * The tail of the bypass on the fast path (`tail_word`): see B3 in `lanes.rs`. The stamp was
 //!   read before it with Acquire, so each push into the bypass that returned before the push of
 //!   that stamp began is visible. `tail_word_if_empty` compares it with a head that is the
@@ -146,7 +147,6 @@
 //! * `is_taken`: no data is read because of its answer. Once a slot holds the stamp of `index`, it
 //!   only ever gets TAKEN or the stamp of a later lap, and the head only grows. So the answer
 //!   `true` is always correct.
-//! * `reopen`: the next consumer is claimed with Acquire, after the old one was given back.
 
 use core::hint;
 use core::iter;
@@ -435,13 +435,14 @@ impl<'a, S: Slots> Ring<'a, S> {
 
     /// Refuses every claim from now on.
     pub(crate) fn close(self) {
-        // [close:C] SeqCst; pairs with [closed:L], [tail:L], [sleep:F]
+        // [close:C] SeqCst; pairs with [closed:L], [tail:L], [reopen:A], [sleep:F]
         self.tail.index.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
     /// Takes `close` back.
     pub(crate) fn reopen(self) {
-        self.tail.index.fetch_and(!CLOSED, Ordering::Relaxed);
+        // [reopen:A] Acquire; pairs with [close:C]
+        self.tail.index.fetch_and(!CLOSED, Ordering::Acquire);
     }
 }
 
@@ -555,7 +556,8 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         is_ready.then_some(ReadySlot { index, slot, head: self.ring.head })
     }
 
-    /// Whether nothing is claimed, the ring is open, and `bypass_tail` says that the bypass is empty.
+    /// Whether no slot is in use, the ring is open, and `bypass_tail` says that the bypass is empty.
+    /// May say no where that is so.
     pub(crate) fn is_plainly_empty(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }

@@ -104,8 +104,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// The consumer, which is claimed, of the queue, which is opened, unless a pusher has closed it.
     fn opened(&self) -> StaticConsumer<'_, T, N, BYPASS> {
         self.shared.reopen();
-        // SeqCst; pairs with `close`. If this does not see the mark, the mark comes later, and the
-        // closing after it, and so after the reopening.
+        // SeqCst; pairs with `close`. If this does not see the mark, the reopening has not seen the
+        // closing after it, [reopen:A]: so the queue is closed later.
         if self.closed_by_pusher.load(Ordering::SeqCst) {
             self.shared.close_ring();
         }

@@ -58,10 +58,11 @@ pub(crate) enum Place {
     Room,
     Descriptor,
     Tickets,
+    ClosedByPusher,
 }
 
 impl Place {
-    pub(crate) const COUNT: usize = Self::Tickets as usize + 1;
+    pub(crate) const COUNT: usize = Self::ClosedByPusher as usize + 1;
 }
 
 /// `core`'s orderings.

@@ -35,10 +35,17 @@ pub(crate) struct RingOrders {
     pub(crate) failed_claim: Ordering,
     /// [close:C]
     pub(crate) close: Ordering,
+    /// [reopen:A]
+    pub(crate) reopen: Ordering,
 }
 
-pub(crate) const RING: RingOrders =
-    RingOrders { tail: Acquire, claim: SeqCst, failed_claim: Acquire, close: SeqCst };
+pub(crate) const RING: RingOrders = RingOrders {
+    tail: Acquire,
+    claim: SeqCst,
+    failed_claim: Acquire,
+    close: SeqCst,
+    reopen: Acquire,
+};
 
 /// Whether the last push or pop ended in this way.
 pub(crate) fn ended(how: Word) -> Expr {
@@ -92,6 +99,11 @@ pub(crate) fn publish() -> Code {
 pub(crate) fn close(orders: RingOrders) -> Code {
     let closed = of([Tail], |[tail]| tail | CLOSED);
     exchange(Tail, Place::Tail, closed, orders.close).labelled("[close:C]")
+}
+
+/// Takes that back. The next consumer does, while nobody claims.
+pub(crate) fn reopen(orders: RingOrders) -> Code {
+    exchange(Tail, Place::Tail, 0, orders.reopen).labelled("[reopen:A]")
 }
 
 /// Whether nothing is claimed that was not released: for `Head` and `Tail`.
@@ -149,6 +161,15 @@ pub(crate) fn try_pop() -> Code {
                 ),
             ]),
         ),
+    ])
+}
+
+/// The same, for a consumer that polls. It looks at a stamp first, which only keeps more in order.
+pub(crate) fn poll() -> Code {
+    seq([
+        load(Head, Place::Head, Relaxed),
+        load(Tail, Place::Tail, Relaxed).labelled("tail"),
+        when_else(is([Head, Tail], |[head, tail]| head == tail), set(Result, EMPTY), try_pop()),
     ])
 }
 

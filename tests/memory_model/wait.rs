@@ -16,7 +16,7 @@ use crate::program::{
 };
 use crate::ring::{
     CLOSED, EMPTY, FULL, POPPED, PUSHED, RING, RingOrders, claim, claim_alone, close, ended,
-    is_empty, publish, read_both, try_pop,
+    is_empty, poll, publish, read_both, try_pop,
 };
 
 const STATE: Word = 0b11;
@@ -260,8 +260,8 @@ pub(crate) fn flush(ticket: Ordering, orders: Orders) -> Code {
     wake_after(fetch_add(Found, Tickets, 1, ticket).labelled("ticket"), orders)
 }
 
-/// An event loop that pops one item: when there is nothing, it arms; when that says so, it polls,
-/// up to `polls` times.
+/// An event loop that pops one item: when there is nothing, it arms; when that says so, it waits
+/// for its descriptor, up to `polls` times.
 pub(crate) fn event_loop(polls: Word, orders: Orders) -> Code {
     let arm = seq([
         exchange(Found, Descriptor, 0, orders.descriptor).labelled("clear"),
@@ -270,10 +270,10 @@ pub(crate) fn event_loop(polls: Word, orders: Orders) -> Code {
         when_else(is_empty(), nothing(), heavy_barrier(orders)),
         try_pop(),
     ]);
-    let poll = seq([sleep(Descriptor, 0), stop_after(polls)]);
+    let wait = seq([sleep(Descriptor, 0), stop_after(polls)]);
     repeat(seq([
-        try_pop(),
-        when(ended(EMPTY), seq([arm, when_else(ended(EMPTY), poll, cancel_wait())])),
+        poll(),
+        when(ended(EMPTY), seq([arm, when_else(ended(EMPTY), wait, cancel_wait())])),
         when(ended(POPPED), stop()),
     ]))
 }
