@@ -67,8 +67,8 @@
 //!   the queue sees the look.
 //! * **G6** *One thread is told.* A thread that is told `Never` withdraws its edge before it ends
 //!   the look, so no other thread sees the cycle. Mostly this is the thread whose push would close
-//!   the cycle. (Another one may be told that looks again after this thread has published its edge,
-//!   and before it looks.) The others wait for it.
+//!   the cycle. (If another thread of the cycle looks again after this thread has published its
+//!   edge, and before this thread finds the cycle, that one is told.) The others wait for it.
 //!
 //! # A thread that is stopped during a look
 //!

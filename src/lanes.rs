@@ -26,9 +26,10 @@
 //!   item: then no earlier push has finished. On the fast path, the item at the head of the ring is
 //!   published, and the consumer only has to look whether the bypass is empty, after it has read
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
-//!   which the slow path last left the bypass empty. The same word tells a consumer that polls that
-//!   there is nothing: if the tail of the ring is at the head, and that of the bypass is at this
-//!   word, then both were empty when the first of the two was read, as tails only grow.
+//!   which the slow path last left the bypass empty. A consumer that polls, and mostly finds
+//!   nothing, needs two loads: if the ring is open and its tail is at the head, and the tail word of
+//!   the bypass is `bypass_tail_when_empty`, then both were empty when the first of the two tails
+//!   was read, whichever that was, as tail indices only grow.
 //!
 //! # How large a bypass is never full
 //!
@@ -223,7 +224,7 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         self.ring.ready_slot(|| bypass.tail_word())
     }
 
-    /// As `try_pop_slow`, for a consumer that polls and mostly finds nothing, B3.
+    /// As `try_pop_slow`, but looks first whether both lanes are plainly empty, B3.
     #[cold]
     #[inline(never)]
     pub(crate) fn poll_slow(&mut self) -> Result<T, TryPopError> {

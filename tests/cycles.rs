@@ -168,7 +168,7 @@ fn the_push_that_closes_a_cycle_takes_the_bypass() {
 fn the_push_that_closes_a_cycle_of_many_is_refused() {
     watch();
     for count in 3..=8 {
-        // G6: an earlier one that looks again just then may be the one that is refused.
+        // G6: an earlier one that looks again meanwhile may be the one that is refused.
         assert!((0..5).any(|_| the_last_of_a_cycle_is_refused(count)), "a cycle of {count}");
     }
 }

@@ -7,40 +7,44 @@ use crate::rounds::Results;
 use crate::workloads::{Kind, Payload};
 
 const POLLING: &str = "A consumer that tries again at once takes each item as soon as it is \
-    published, and then fetches a cache line for each. One that tries less often finds several in a \
-    line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
+    published, and then fetches a cache line for each. One that tries less often finds several in \
+    a line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
 
-const POLLING_A_SMALL_RING: &str = "A consumer that tries again at once fetches the cache lines that \
-    producers are about to write. With `BYWASH_CONSUMER_PAUSES=3` no peer is ahead.";
+const POLLING_A_SMALL_RING: &str = "A consumer that tries again at once fetches the cache lines \
+    that producers are about to write. With `BYWASH_CONSUMER_PAUSES=3` no peer is ahead.";
 
-const PARTLY_POLLING: &str = "A consumer that tries again at once fetches a cache line for each item, \
-    as soon as that is published. The peers that are ahead pause inside of a call, also until a push \
-    that has begun is over (`start_recv` in std's `mpmc/array.rs`, `_read` in `crossfire`'s \
-    `array_queue_mpsc.rs`). No call of bywash does: it may have interrupted that push. With \
-    `BYWASH_CONSUMER_PAUSES=64` the best peer is less far ahead.";
+const PARTLY_POLLING: &str = "In part: a consumer that tries again at once fetches a cache line \
+    for each item, as soon as that is published. With `BYWASH_CONSUMER_PAUSES=64` the best peer \
+    is less far ahead. (The peers that are ahead pause inside of a call, also until a push that \
+    has begun is over: `start_recv` in std's `mpmc/array.rs`, `_read` in `crossfire`'s \
+    `array_queue_mpsc.rs`. No call of bywash does, as it may have interrupted that push.) There \
+    is no experiment yet for the rest.";
 
-const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds both \
-    indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as no pop \
-    of bywash may. With more room it is a ring, too, and no longer twice as fast: see capacity 8.";
+const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds \
+    both indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as \
+    no pop of bywash may. With more room it is a ring, too, and no longer twice as fast: see \
+    capacity 8.";
 
-const MOVES: &str = "An item of more than 16 bytes goes through memory into the call, into the error \
-    and out again. In this loop a `String` is moved seven times with bywash, and five times with \
-    `tokio`: `perf record` and `perf annotate` of `--run full/try_push/string,capacity_1024 bywash \
-    100000000` show that nearly all of the time goes into that.";
+const MOVES: &str = "An item of more than 16 bytes goes through memory into the call, into the \
+    error and out again. In this loop a `String` is moved seven times with bywash, and five times \
+    with `tokio`: `perf record` and `perf annotate` of `--run full/try_push/string,capacity_1024 \
+    bywash 100000000` show that nearly all of the time goes into that.";
 
 const SPINS: &str = "`kanal`'s consumer spins while it waits, so that a push need not wake it. It \
     takes more than three times the processor time: see the table below.";
 
-const PREEMPTS: &str = "The peer's consumer runs on the core of the thread that pushes, before the push \
-    returns. So the item is there a little sooner, and the push takes more than twice as long: see the \
-    calls under latencies.";
+const PREEMPTS: &str = "`crossfire`'s consumer runs on the core of the thread that pushes, before \
+    the push returns. So the item is there a little sooner, and the push takes more than twice as \
+    long: see the calls under latencies.";
 
-const YIELDS: &str = "Before a consumer of bywash sleeps it yields once, as a burst may have begun. \
-    With `was_futile: true` in `Backoff::new` (`src/wait/backoff.rs`) it does not, and is level with \
-    its peers here. But then bursts of 20 items take half as much processor time again.";
+const YIELDS: &str = "Before a consumer of bywash sleeps it yields once, as a burst may have \
+    begun. With `was_futile: true` in `Backoff::new` (`src/wait/backoff.rs`) it does not, and is \
+    level with its peers here. But then bursts of 20 items take half as much processor time \
+    again.";
 
-const LUCKIEST: &str = "Most peers are alike here, and bywash lies among them: see the table below. The \
-    best of eight is the luckiest of eight, too: another run mostly names another one.";
+const LUCKIEST: &str = "Most peers are alike here, and bywash lies among them: see the table \
+    below. The best of eight is the luckiest of eight, too: another run mostly names another \
+    one.";
 
 /// How many peers are behind bywash.
 fn slower_peers(comparison: &Comparison<'_>) -> usize {
@@ -78,7 +82,13 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
         {
             YIELDS
         }
-        Kind::WakeUp if peer.median(Figure::Call50) > 2.0 * ours.median(Figure::Call50) => PREEMPTS,
+        Kind::WakeUp
+            if peer.name() == "crossfire"
+                && !workload.pinned
+                && peer.median(Figure::Call50) > 2.0 * ours.median(Figure::Call50) =>
+        {
+            PREEMPTS
+        }
         _ => "no explanation yet",
     }
 }

@@ -120,7 +120,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         })
     }
 
-    /// Pops the next item off the fast path, for a consumer that mostly finds nothing.
+    /// Pops the next item off the fast path, and knows sooner if there is none.
     fn poll_slow(&mut self) -> Result<T, TryPopError> {
         let result = self.lanes().poll_slow();
         if result.is_ok() {

@@ -40,7 +40,8 @@ impl Stream {
     /// How many times the capacity is measured at once. Threads that answer each other wait for
     /// answers several times meanwhile, and their waiting counts.
     const LAPS_PER_ROW: u64 = 16;
-    /// To send so many items takes longer than several batches, so what a batch adds hardly counts.
+    /// For a larger queue, rows get no longer, or it would learn too late. Threads that send more
+    /// than a row before they wait are not compared well, but to them 4 µs are little.
     const LARGE: usize = 4096;
     const REST: Duration = Duration::from_micros(20);
     /// If the system adds more to a rest, it is none.

@@ -44,14 +44,18 @@ fn repeated(results: &[Results], before: &str) -> String {
             opposite.push(change);
         }
     }
+    let list = |title, changes: &[String]| match changes {
+        [] => String::new(),
+        changes => folded(title, &format!("\n{}", changes.concat())),
+    };
     format!(
         "The run before this one, with the same program or another one, came to the same verdict \
          in {same} comparisons, and to the opposite one in {}. In {} one of the two runs shows a \
-         difference, and the other does not.\n\n{}{}",
+         difference, and the other does not.\n{}{}",
         opposite.len(),
         close.len(),
-        opposite.concat(),
-        folded("A difference in one of the two", &format!("\n{}", close.concat())),
+        list("The opposite", &opposite),
+        list("A difference in one of the two", &close),
     )
 }
 
