@@ -27,7 +27,7 @@
 //!   published, and the consumer only has to look whether the bypass is empty, after it has read
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
 //!   which the slow path last left the bypass empty. A consumer that polls, and mostly finds
-//!   nothing, needs two loads: if the ring is open and its tail is at the head, and the tail word of
+//!   nothing, looks at the two tails first: if the ring is open and its tail is at the head, and the tail word of
 //!   the bypass is `bypass_tail_when_empty`, then both were empty when the first of the two tails
 //!   was read, whichever that was, as tail indices only grow.
 //!

@@ -173,7 +173,7 @@ fn the_push_that_closes_a_cycle_of_many_is_refused() {
     }
 }
 
-/// Or another one.
+/// Whether it is the last one that is refused, and not an earlier one.
 fn the_last_of_a_cycle_is_refused(count: usize) -> bool {
     let owners: Vec<_> = (0..count).map(|_| Owner::new()).collect();
     for i in 0..count - 1 {

@@ -154,9 +154,9 @@ impl Learned {
     pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
         let start = Instant::now();
         sleep();
-        let slept = start.elapsed();
-        self.consumer.slept_for(slept);
-        self.stream.slept_for(slept);
+        let time = start.elapsed();
+        self.consumer.slept_for(time);
+        self.stream.slept_for(time);
     }
 }
 

@@ -56,7 +56,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use crate::machine::{Event, Kind, Machine};
+use crate::machine::{Event, Kind, MACHINES, Machine};
 use crate::program::{Action, Code, Expr, Future, Op, Ordering, Place, Reg, Word, futures};
 
 /// How many branches a thread may have guessed and not seen decided.
@@ -165,12 +165,33 @@ impl Model {
         self
     }
 
-    /// Looks for an execution that ends as `is_wanted` says, and tells it, one line for each step.
-    pub(crate) fn explore(
+    /// Asserts that on these machines, and on no other, an execution ends as `is_wanted` says.
+    pub(crate) fn assert_seen(
+        &self,
+        machines: &[Machine],
+        what: &str,
+        is_wanted: impl Fn(&End) -> bool,
+    ) {
+        for machine in MACHINES {
+            self.assert_seen_on(machine, machines.contains(&machine), what, &is_wanted);
+        }
+    }
+
+    /// The same for one machine.
+    pub(crate) fn assert_seen_on(
         &self,
         machine: Machine,
+        is_seen: bool,
+        what: &str,
         is_wanted: impl Fn(&End) -> bool,
-    ) -> Option<String> {
+    ) {
+        let execution = self.explore(machine, is_wanted);
+        let is_right = execution.is_some() == is_seen;
+        assert!(is_right, "{what} on {machine:?}: {}", execution.unwrap_or("never".into()));
+    }
+
+    /// Looks for an execution that ends as `is_wanted` says, and tells it, one line for each step.
+    fn explore(&self, machine: Machine, is_wanted: impl Fn(&End) -> bool) -> Option<String> {
         let futures = self.threads.iter().map(|(_, code)| futures(code)).collect();
         let mut search = Search {
             runner: Runner { model: self, machine, futures },

@@ -1,7 +1,6 @@
 //! `Full` is true: a push is told so only if the ring was full at some moment of the push.
 
-use crate::explorer::{End, Model};
-use crate::machine::MACHINES;
+use crate::explorer::Model;
 use crate::machine::Machine::{self, Arm, Language};
 use crate::program::Ordering::Relaxed;
 use crate::program::{Reg, seq};
@@ -15,12 +14,7 @@ fn never_full(orders: RingOrders) -> Model {
 }
 
 fn told_full(machines: &[Machine], what: &str, model: Model) {
-    for machine in MACHINES {
-        let is_told = |end: &End| end.register(1, Reg::Result) == FULL;
-        let execution = model.explore(machine, is_told);
-        let is_right = execution.is_some() == machines.contains(&machine);
-        assert!(is_right, "{what} on {machine:?}: {}", execution.unwrap_or("never".into()));
-    }
+    model.assert_seen(machines, what, |end| end.register(1, Reg::Result) == FULL);
 }
 
 /// A verdict that compares two words needs the second one to be no older than what the first one

@@ -19,15 +19,11 @@ use crate::wait::{
 
 /// Asserts that somebody may sleep for ever on those machines, and on no other.
 fn sleeps_for_ever(on: &[Machine], what: &str, model: Model) {
-    for machine in MACHINES {
-        sleeps_for_ever_on(machine, on.contains(&machine), what, &model);
-    }
+    model.assert_seen(on, what, |end| end.someone_sleeps());
 }
 
 fn sleeps_for_ever_on(machine: Machine, does: bool, what: &str, model: &Model) {
-    let execution = model.explore(machine, |end| end.someone_sleeps());
-    let is_right = execution.is_some() == does;
-    assert!(is_right, "{what}, {machine:?}: {}", execution.unwrap_or("nobody".to_string()));
+    model.assert_seen_on(machine, does, what, |end| end.someone_sleeps());
 }
 
 const NOWHERE: &[Machine] = &[];

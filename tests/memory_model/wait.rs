@@ -261,8 +261,8 @@ pub(crate) fn flush(ticket: Ordering, orders: Orders) -> Code {
 }
 
 /// An event loop that pops one item: when there is nothing, it arms; when that says so, it waits
-/// for its descriptor, up to `polls` times.
-pub(crate) fn event_loop(polls: Word, orders: Orders) -> Code {
+/// for its descriptor, up to `waits` times.
+pub(crate) fn event_loop(waits: Word, orders: Orders) -> Code {
     let arm = seq([
         exchange(Found, Descriptor, 0, orders.descriptor).labelled("clear"),
         prepare_wait(Asleep, ARMED, orders),
@@ -270,7 +270,7 @@ pub(crate) fn event_loop(polls: Word, orders: Orders) -> Code {
         when_else(is_empty(), nothing(), heavy_barrier(orders)),
         try_pop(),
     ]);
-    let wait = seq([sleep(Descriptor, 0), stop_after(polls)]);
+    let wait = seq([sleep(Descriptor, 0), stop_after(waits)]);
     repeat(seq([
         poll(),
         when(ended(EMPTY), seq([arm, when_else(ended(EMPTY), wait, cancel_wait())])),
