@@ -1,9 +1,9 @@
 //! The two lanes of a queue, ring and bypass, and the one order over both.
 //!
 //! While the ring is full, a push on the consumer's thread or in its domain goes into the bypass.
-//! `domain.rs` says which threads these are. A consumer may move to another thread while its old thread is
-//! inside such a push, so several threads may push into the bypass at once. So the bypass is a ring
-//! of the same kind.
+//! `domain.rs` says which threads these are. A consumer may move to another thread while its old
+//! thread is inside such a push, so several threads may push into the bypass at once. So the bypass
+//! is a ring of the same kind.
 //!
 //! # Order
 //!
@@ -14,11 +14,11 @@
 //!   began, its index is below the `after` that the second push read.
 //! * **B2** *Bypass, then ring.* If a push into the bypass returned before a push into the ring
 //!   began, the second push claims an index not below that `after`.
-//! * Within each lane the index decides. Of two entries of the bypass, the one with the larger index
-//!   may carry the smaller `after`: it read its `after` before the other one claimed. The ring's
-//!   indices between the two were claimed after that read, by pushes that run beside both. So any
-//!   place among those indices will do for the second entry, and the place right behind the first
-//!   entry is as good as any.
+//! * Within each lane the index decides. Of two entries of the bypass, the one with the larger
+//!   index may carry the smaller `after`: it read its `after` before the other one claimed. The
+//!   ring's indices between the two were claimed after that read, by pushes that run beside both.
+//!   So any place among those indices will do for the second entry, and the place right behind the
+//!   first entry is as good as any.
 //! * **B3** *Look again.* The consumer sees only what is published. When it has found an item, an
 //!   earlier one may have been published meanwhile, by a push that returned before the push of the
 //!   found item began. But that push is visible once the stamp of the found item was read with
@@ -27,9 +27,9 @@
 //!   published, and the consumer only has to look whether the bypass is empty, after it has read
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
 //!   which the slow path last left the bypass empty. A consumer that polls, and mostly finds
-//!   nothing, looks at the two tails first: if the ring is open and its tail is at the head, and the tail word of
-//!   the bypass is `bypass_tail_when_empty`, then both were empty when the first of the two tails
-//!   was read, whichever that was, as tail indices only grow.
+//!   nothing, looks at the two tails first: if the ring is open and its tail is at the head, and
+//!   the tail word of the bypass is `bypass_tail_when_empty`, then both were empty when the first
+//!   of the two tails was read, whichever that was, as tail indices only grow.
 //!
 //! # How large a bypass is never full
 //!
@@ -55,17 +55,17 @@
 //!    popped after `e` was pushed. Items popped from the bypass were own ones, for which nothing is
 //!    pushed. So all entries were pushed for the item of `e` and for those of (2).
 //!
-//! These are `capacity + 1` items, with `y` among them, and at most `k` pushes each. So this push is
-//! one of at most `k * (capacity + 1)` that are in the bypass after it: there is a slot. And no slot
-//! in use is without an entry, because the entries are popped in a row.
+//! These are `capacity + 1` items, with `y` among them, and at most `k` pushes each. So this push
+//! is one of at most `k * (capacity + 1)` that are in the bypass after it: there is a slot. And no
+//! slot in use is without an entry, because the entries are popped in a row.
 //!
 //! It takes no less: in a ring that others fill again after each pop, the first item's pushes go
 //! into the bypass, then those of the `capacity` items that were behind it, and only then comes the
 //! first entry out. A stopped producer changes nothing: it keeps the ring full with fewer items in
 //! it.
 //!
-//! If the consumer pops up to `m` items at once and handles them then, up to `m - 1` of those popped
-//! before `e` was pushed are handled after it: `k * (capacity + m)`.
+//! If the consumer pops up to `m` items at once and handles them then, up to `m - 1` of those
+//! popped before `e` was pushed are handled after it: `k * (capacity + m)`.
 //!
 //! # Closing
 //!
@@ -170,7 +170,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
         self.ring.is_empty() && self.bypass.is_empty()
     }
 
-    /// How many items have left the ring.
+    /// How many items have left the ring. Those popped ahead of a stopped push do not count yet.
     #[cfg(feature = "std")]
     pub(crate) fn popped(self) -> u64 {
         self.ring.head.index()

@@ -83,7 +83,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[cold]
     fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
         if self.node.members.must_not_wait() {
-            return Err(PushTimeoutError::WouldDeadlock(item));
+            // `try_push` may not have known.
+            return self.push_without_waiting(item);
         }
         let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
         let item = match self.push_awake(item, deadline, backoff) {
@@ -107,7 +108,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         deadline: Deadline,
         mut backoff: Backoff<'_>,
     ) -> Result<(), PushTimeoutError<T>> {
-        while !is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
+        while !backoff.is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
@@ -146,8 +147,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             if self.node.members.consumer_is_gone() {
                 return Err(PushTimeoutError::WouldDeadlock(item));
             }
-            // A wait without a deadline looks before each sleep, G3. With one, what counts is whether
-            // it closed a cycle when it began.
+            // A wait without a deadline looks before each sleep, G3. With one, what counts is
+            // whether it closed a cycle when it began.
             if deadline.is_none() || answer == Answer::AskAgain {
                 answer = wait.look();
             }
@@ -227,13 +228,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         let deadline = deadline();
         let (lanes, learned) = (self.shared.lanes(), &self.shared.learned);
         let (capacity, len) = (lanes.capacity(), || lanes.len());
-        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
+        let mut backoff = Backoff::of_consumer(capacity, &learned.consumer, &learned.stream);
         let mut has_slept = false;
         loop {
             match tried {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) if is_over(deadline) || has_news() => {
+                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news() => {
                     self.pass_wake_on();
                     return Err(PopTimeoutError::Timeout);
                 }
@@ -272,7 +273,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news() {
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                self.shared.learned.time_consumer(sleep);
+                self.shared.learned.time_consumer(self.shared.lanes().popped(), sleep);
             }
         }
         parker.cancel_wait(key);
@@ -308,5 +309,33 @@ cfg_event_fd! {
             }
             is_armed
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, bywash_steps))))]
+mod tests {
+    use core::time::Duration;
+    use std::sync::mpsc;
+    use std::thread;
+
+    #[test]
+    fn a_consumer_knows_a_trickle() {
+        let (producer, mut consumer) = crate::bounded(8);
+        let (asks, asked) = mpsc::channel::<()>();
+        let producing = thread::spawn(move || {
+            for () in asked {
+                thread::sleep(Duration::from_millis(1));
+                producer.push(()).unwrap();
+            }
+        });
+        // On a machine with much to do, an item may come before the consumer sleeps.
+        let is_trickle = |_| {
+            asks.send(()).unwrap();
+            consumer.pop().unwrap();
+            consumer.queue.shared.learned.stream.is_trickle()
+        };
+        assert!((0..1000).any(is_trickle));
+        drop(asks);
+        producing.join().unwrap();
     }
 }

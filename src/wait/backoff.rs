@@ -9,13 +9,14 @@
 //! * *More threads than cores.* A yield lets others run, and a batch builds up. A yield that has
 //!   let nobody run is *futile*, and it is time for the next step.
 //! * *Little to do.* The last sleep was long, and so will be the next. The thread sleeps after one
-//!   futile yield.
+//!   futile yield, as a burst may have begun; a consumer sleeps at once if its items *trickle* in
+//!   (`stream.rs`).
 //! * *A stream.* Items come although none is popped: the consumer gathers a batch, or rests
 //!   (`stream.rs`).
 //! * *Question and answer.* The last sleep was short. If both threads sleep for each message, each
-//!   is woken for each message. So a thread is *patient*: it yields for longer than it takes to wake
-//!   the other, and then for `SHORT_WAIT` each time, so that the other finds it awake. It stays
-//!   patient as long as its waits are that short.
+//!   is woken for each message. So a thread is *patient*: it yields for longer than it takes to
+//!   wake the other, and then for `SHORT_WAIT` each time, so that the other finds it awake. It
+//!   stays patient as long as its waits are that short.
 //!
 //! What does not pay is tried again less and less often (`trials.rs`).
 
@@ -26,9 +27,9 @@ use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use super::Deadline;
 use super::stream::Stream;
 use super::trials::Trials;
+use super::{Deadline, is_over};
 
 /// The time before a thread sleeps, or sleeps again: it spins, then it yields.
 pub(crate) struct Backoff<'a> {
@@ -41,6 +42,7 @@ pub(crate) struct Backoff<'a> {
     experience: &'a Experience,
     /// Whether the experience is told at the end of the wait what patience has brought.
     is_trial: bool,
+    gave_up: bool,
 }
 
 impl<'a> Backoff<'a> {
@@ -52,10 +54,11 @@ impl<'a> Backoff<'a> {
     /// Yielding never goes on for longer: on a core that other work keeps busy, one yield lasts a
     /// time slice, while a sleeper is woken soon.
     const LONGEST: Duration = Duration::from_micros(100);
-    /// To yield for so long costs about as much as to sleep and be woken, for both threads together.
+    /// To yield for so long costs about as much as to sleep and be woken, for both threads
+    /// together.
     const SHORT_WAIT: Duration = Duration::from_micros(15);
 
-    /// Before a producer or consumer sleeps.
+    /// Before a producer sleeps, or a consumer.
     pub(crate) fn before_sleep(capacity: usize, experience: &'a Experience) -> Self {
         let trials = &experience.patience;
         let is_patient = experience.slept_briefly() && trials.is_due();
@@ -66,6 +69,20 @@ impl<'a> Backoff<'a> {
         };
         let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
         Self { is_trial: is_patient, ..Self::new(pauses, patience, experience) }
+    }
+
+    /// Before a consumer sleeps.
+    pub(crate) fn of_consumer(
+        capacity: usize,
+        experience: &'a Experience,
+        stream: &Stream,
+    ) -> Self {
+        if experience.slept_briefly() || !stream.is_trickle() {
+            return Self::before_sleep(capacity, experience);
+        }
+        // It neither spins nor yields.
+        let backoff = Self::new(Self::PAUSES + 1, Duration::ZERO, experience);
+        Self { was_futile: true, ..backoff }
     }
 
     /// For a producer that was woken, and may get what it waits for at once.
@@ -83,7 +100,14 @@ impl<'a> Backoff<'a> {
             may_rest: true,
             experience,
             is_trial: false,
+            gave_up: false,
         }
+    }
+
+    /// Whether it is time to give up. Then patience has brought nothing.
+    pub(crate) fn is_over(&mut self, deadline: Deadline) -> bool {
+        self.gave_up = is_over(deadline);
+        self.gave_up
     }
 
     /// Spends a moment, or returns `false` once it is time for something else. In a model there is
@@ -158,7 +182,8 @@ impl Drop for Backoff<'_> {
     fn drop(&mut self) {
         if let (true, Some(start)) = (self.is_trial, self.yields_start) {
             let passed = start.elapsed();
-            self.experience.patience.ended(passed < Self::SHORT_WAIT, passed.subsec_nanos());
+            let has_paid = passed < Self::SHORT_WAIT && !self.gave_up;
+            self.experience.patience.ended(has_paid, passed.subsec_nanos());
         }
     }
 }
@@ -188,15 +213,17 @@ impl Experience {
         result
     }
 
-    pub(super) fn slept_for(&self, duration: Duration) {
+    /// Returns whether that is long.
+    pub(super) fn slept_for(&self, duration: Duration) -> bool {
         let is_long = duration >= Self::LONG_SLEEP;
         if is_long == self.slept_briefly() {
             self.slept_long.store(is_long, Ordering::Relaxed);
         }
+        is_long
     }
 
     /// Whether the last sleep was short, so that there may be something better.
-    fn slept_briefly(&self) -> bool {
+    pub(super) fn slept_briefly(&self) -> bool {
         !self.slept_long.load(Ordering::Relaxed)
     }
 }
@@ -253,6 +280,35 @@ mod tests {
         let took_long = backoff.yields_start.unwrap().elapsed() >= Backoff::LONGEST;
         assert!(backoff.was_futile || took_long);
         assert!(!backoff.pause_patiently());
+    }
+
+    #[test]
+    fn patience_until_the_deadline_has_brought_nothing() {
+        let experience = after_a_sleep_of(Duration::ZERO);
+        let is_patient = |_| {
+            let mut backoff = Backoff::before_sleep(1024, &experience);
+            assert!(!backoff.is_over(None));
+            let is_patient = backoff.pause() && backoff.is_trial;
+            assert!(backoff.is_over(Some(Instant::now())));
+            is_patient
+        };
+        assert_eq!((0..100).position(|wait| !is_patient(wait)), Some(8));
+    }
+
+    #[test]
+    fn a_consumer_sleeps_at_once_only_after_a_long_sleep_and_in_a_trickle() {
+        let (bursts, trickle) = (Stream::new(), Stream::new());
+        (0..9).for_each(|popped| trickle.slept_long(popped));
+        let (briefly, long) = (after_a_sleep_of(Duration::ZERO), Experience::new());
+        for capacity in [8, 1024] {
+            let spends_time = |experience, stream| {
+                let mut backoff = Backoff::of_consumer(capacity, experience, stream);
+                backoff.pause() || backoff.pause_patiently()
+            };
+            assert!(spends_time(&long, &bursts));
+            assert!(spends_time(&briefly, &trickle));
+            assert!(!spends_time(&long, &trickle));
+        }
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Learned`] is what it has
-//! learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
+//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Learned`] is what it
+//! has learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
 //! (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
@@ -15,19 +15,19 @@
 //! The fast paths have no fence:
 //!
 //! * **W1** *A push, and the consumer that falls asleep.* The push claims and then reads the
-//!   announcement, both sequentially consistent (`[claim:C]`, `[notify:L]`). The consumer announces,
-//!   fences (`[sleep:F]`) and reads the tail. If the tail shows nothing but what was popped, each
-//!   later push will see the announcement. If it shows a claim that is not published, the producer
-//!   may have looked for the announcement already, while its publication is on its way. So the
-//!   consumer issues a heavy barrier and looks again. From then on, either it sees the publication,
-//!   or the push will look after the announcement.
+//!   announcement, both sequentially consistent (`[claim:C]`, `[notify:L]`). The consumer
+//!   announces, fences (`[sleep:F]`) and reads the tail. If the tail shows nothing but what was
+//!   popped, each later push will see the announcement. If it shows a claim that is not published,
+//!   the producer may have looked for the announcement already, while its publication is on its
+//!   way. So the consumer issues a heavy barrier and looks again. From then on, either it sees the
+//!   publication, or the push will look after the announcement.
 //! * **W2** *A pop, and the producer that falls asleep.* The pop moves the head and reads
 //!   `registered`; both are plain accesses on most machines. So the producer pays: it registers,
 //!   announces, issues a heavy barrier and looks again. As that barrier is expensive, the producer
 //!   first takes a nap without it. Mostly it is woken from that nap.
-//! * **W3** Where the system has no heavy barrier (not Linux, forbidden, or not registered for yet),
-//!   a thread that would need one never sleeps longer than a nap. A wake can then be late by a nap,
-//!   and is never lost. Where a sandbox forbids the futex, each sleep is a nap.
+//! * **W3** Where the system has no heavy barrier (not Linux, forbidden, or not registered for
+//!   yet), a thread that would need one never sleeps longer than a nap. A wake can then be late by
+//!   a nap, and is never lost. Where a sandbox forbids the futex, each sleep is a nap.
 //!
 //! The heavy barrier makes every running thread of the process pass a full fence, as in the
 //! asymmetric fences of folly and liburcu: `membarrier`. Rust's memory model does not know it. The
@@ -54,24 +54,23 @@
 //! If each freed slot woke a producer, 16 producers would fight for every slot. So one wake is on
 //! its way at most: a pop finds WANTED and wakes one producer, and the pops after it find IDLE. A
 //! producer that leaves the sleep while others are registered announces again for them, looks, and
-//! wakes the next one if there is room. So the wake is passed on while there is room, and a consumer
-//! that pops once and never again has let one producer in. A producer that finds the room taken
-//! tries on for a moment, registered and not announced. Meanwhile no pop wakes those who sleep,
-//! except by W7. It announces again before it sleeps, and when it leaves.
+//! wakes the next one if there is room. So the wake is passed on while there is room, and a
+//! consumer that pops once and never again has let one producer in. A producer that finds the room
+//! taken tries on for a moment, registered and not announced. Meanwhile no pop wakes those who
+//! sleep, except by W7. It announces again before it sleeps, and when it leaves.
 //!
-//! * **W6** While a producer is registered, each pop has a fence, `[pop:F]`. It pairs with the fence
-//!   in the announcement of the producer that leaves: that producer sees the free slot, or the pop
-//!   sees the announcement.
+//! * **W6** While a producer is registered, each pop has a fence, `[pop:F]`. It pairs with the
+//!   fence in the announcement of the producer that leaves: that producer sees the free slot, or
+//!   the pop sees the announcement.
 //! * **W7** The producer that was woken may be stopped before it passes the wake on. So a consumer
 //!   that finds nothing wakes one more, whatever the word says. Before it sleeps it takes a nap
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
-//!
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
 //!   now, which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
 //!
-//! Closing wakes all without looking: it changes the word, and then makes the system call, which is a
-//! full fence. A producer that announced before finds the word changed, or is woken. One that
+//! Closing wakes all without looking: it changes the word, and then makes the system call, which is
+//! a full fence. A producer that announced before finds the word changed, or is woken. One that
 //! announces after that sees the queue closed by the time it may sleep without bound.
 //!
 //! # Orderings
@@ -85,13 +84,13 @@
 //! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push` |
 //! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `memory_model`: `a_wake_is_passed_on_while_there_is_room` |
 //!
-//! Under loom the barriers are fences, and sequentially consistent accesses no more than Acquire and
-//! Release. `tests/memory_model/` has the real ones, `membarrier` included, on x86-TSO, on ARMv8 and
-//! on a machine that keeps no more than Rust promises. It shows that a thread sleeps forever without
-//! each of them, and that none does with all.
+//! Under loom the barriers are fences, and sequentially consistent accesses no more than Acquire
+//! and Release. `tests/memory_model/` has the real ones, `membarrier` included, on x86-TSO, on
+//! ARMv8 and on a machine that keeps no more than Rust promises. It shows that a thread sleeps
+//! forever without each of them, and that none does with all.
 //!
-//! All other accesses to a word are Relaxed: what a thread waits for is published elsewhere, and the
-//! exchanges only decide who makes the system call.
+//! All other accesses to a word are Relaxed: what a thread waits for is published elsewhere, and
+//! the exchanges only decide who makes the system call.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -132,8 +131,8 @@ const NAP: Duration = Duration::from_millis(1);
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// What each side of a queue has learned from its waits. It is written while others push and pop, so
-/// it has lines of its own.
+/// What each side of a queue has learned from its waits. It is written while others push and pop,
+/// so it has lines of its own.
 #[derive(Debug)]
 pub(crate) struct Learned {
     pub(crate) producers: CachePadded<Experience>,
@@ -150,13 +149,16 @@ impl Learned {
         }
     }
 
-    /// Calls `sleep`, for the consumer, and learns how long it takes.
-    pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
+    /// Calls `sleep`, for the consumer, and learns how long it takes. `popped` is how many items
+    /// have left the ring.
+    pub(crate) fn time_consumer(&self, popped: u64, sleep: impl FnOnce()) {
         let start = Instant::now();
         sleep();
         let time = start.elapsed();
-        self.consumer.slept_for(time);
         self.stream.slept_for(time);
+        if self.consumer.slept_for(time) {
+            self.stream.slept_long(popped);
+        }
     }
 }
 
@@ -165,4 +167,26 @@ pub(crate) type Deadline = Option<Instant>;
 
 pub(crate) fn is_over(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+#[cfg(all(test, not(any(loom, bywash_steps))))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_consumer_learns_how_long_it_sleeps() {
+        let learned = Learned::new();
+        learned.time_consumer(0, || thread::sleep(NAP));
+        assert!(!learned.consumer.slept_briefly());
+        // A machine with much to do may make a brief sleep long.
+        let is_brief = |_| {
+            learned.time_consumer(0, || ());
+            learned.consumer.slept_briefly()
+        };
+        assert!((0..1000).any(is_brief));
+        (1..9).for_each(|popped| learned.time_consumer(popped, || thread::sleep(NAP)));
+        assert!(learned.stream.is_trickle());
+    }
 }
