@@ -1,12 +1,15 @@
-//! Which threads must not wait for a consumer: its own, and those in its domain. (A push has two more
-//! reasons not to wait: a cycle of waits, `cycles.rs`, and a consumer that stayed in the parent of a
-//! fork, `fork.rs`.)
+//! Which threads must not wait for a consumer: its own, and those in its domain. (A push has two
+//! more reasons not to wait: a cycle of waits, `cycles.rs`, and a consumer that stayed in the
+//! parent of a fork, `fork.rs`.)
 //!
 //! The domain of a consumer is a list of thread numbers. The list only grows, so a handler on any
 //! thread may walk it at any instruction. Places that were left are used again.
 //!
-//! All accesses are Relaxed but those that publish the list and its places: Release and Acquire. What matters is what a thread reads of its own binding and of its own guards, and
-//! program order takes care of that.
+//! What matters is mostly what a thread reads of its own binding and of its own guards, and program
+//! order takes care of that: those accesses are Relaxed. The list and its places are published with
+//! Release and read with Acquire. So is the number of the consumer's thread (`[bind:R]`,
+//! `[bound:A]`): whoever asks where that thread is must not see the number without the process in
+//! which it was bound, or it would take the thread for one of another process.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -46,12 +49,15 @@ impl Members {
     /// Makes the calling thread the consumer's, and returns its number.
     #[cold]
     pub(crate) fn bind(&self) -> usize {
-        let number = identity::register();
-        fork::watch();
-        self.process.store(fork::process(), Ordering::Relaxed);
-        self.token.store(identity::token(), Ordering::Relaxed);
-        self.consumer.store(number, Ordering::Relaxed);
-        number
+        identity::joining(|| {
+            let number = identity::register();
+            fork::watch();
+            self.process.store(fork::process(), Ordering::Relaxed);
+            self.token.store(identity::token(), Ordering::Relaxed);
+            // [bind:R] Release; pairs with [bound:A]
+            self.consumer.store(number, Ordering::Release);
+            number
+        })
     }
 
     /// Leaves the consumer without a thread.
@@ -69,7 +75,8 @@ impl Members {
     /// Whether the consumer is bound to a thread that is not in this process: F3. Asks the system
     /// for the process. For signal handlers too.
     pub(crate) fn consumer_is_gone(&self) -> bool {
-        let number = || self.consumer.load(Ordering::Relaxed);
+        // [bound:A] Acquire; pairs with [bind:R]
+        let number = || self.consumer.load(Ordering::Acquire);
         number() != 0 && fork::is_gone(|| (number(), self.process.load(Ordering::Relaxed)))
     }
 
@@ -91,10 +98,10 @@ impl Members {
         self.may_be_member() && self.contains(identity::number())
     }
 
-    /// As [`is_member`](Self::is_member), and right to the very end of a thread, I2. Not for signal
-    /// handlers.
+    /// As [`is_member`](Self::is_member), and right to the very end of a thread, I2, and from the
+    /// beginning, I5. Not for signal handlers.
     pub(crate) fn must_not_wait(&self) -> bool {
-        self.contains(identity::own_number())
+        identity::is_joining() || self.contains(identity::own_number())
     }
 
     pub(crate) fn contains(&self, number: usize) -> bool {
@@ -247,8 +254,8 @@ impl Domain {
     /// If the system has no thread-specific key left, on the first use in a process.
     #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
     pub fn enter(&self) -> DomainGuard {
-        let place = ptr::from_ref(self.threads.enter(identity::register()));
-        DomainGuard { domain: self.clone(), place, _not_send: PhantomData }
+        let place = identity::joining(|| self.threads.enter(identity::register()));
+        DomainGuard { domain: self.clone(), place: ptr::from_ref(place), _not_send: PhantomData }
     }
 }
 

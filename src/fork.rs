@@ -31,8 +31,9 @@
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
 //!
-//! All accesses are Relaxed but those of the flag that says that forks are counted: the handler
-//! runs in the only thread, and the child starts others afterwards. A consumer that binds while another thread asks may be seen bound or not.
+//! All accesses here are Relaxed but those of the flag that says that forks are counted: the
+//! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
+//! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `domain.rs`).
 
 pub(crate) use system::{process, watch};
 

@@ -1,19 +1,22 @@
 //! Who is the calling thread? A push that finds the ring full asks, maybe in a signal handler.
 //!
-//! * **I1** Every thread that was ever bound or entered a domain has a number of its own. Normal code
-//!   gives it out, once, and never again (on 32 bits: not before 2^32 such threads). So a thread
-//!   that comes later at the same address has another number, and a guard that was forgotten names
-//!   no other thread.
-//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor locks,
-//!   also where this crate is in a library that was loaded at run time. (POSIX does not list it for
-//!   handlers; glibc, musl and the BSDs read an array.) In such a library, a thread-local is
+//! * **I1** Every thread that was ever bound or entered a domain has a number of its own. Normal
+//!   code gives it out, once, and never again (on 32 bits: not before 2^32 such threads). So a
+//!   thread that comes later at the same address has another number, and a guard that was forgotten
+//!   names no other thread.
+//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor
+//!   locks, also where this crate is in a library that was loaded at run time. (POSIX does not list
+//!   it for handlers; glibc, musl and the BSDs read an array.) In such a library, a thread-local is
 //!   allocated when a thread first accesses it, which may be inside the handler. The key has no
-//!   destructor, which an unloaded library would leave behind. So at the very end of a thread, while
-//!   its specific data is being destroyed, the number may be gone already. Before a push waits, it
-//!   asks the thread-local too.
-//! * **I3** A token is cheaper to read than the number, and tells apart all threads that live at the
-//!   same time: the thread pointer. Only a thread with the right token has to read its number.
+//!   destructor, which an unloaded library would leave behind. So at the very end of a thread,
+//!   while its specific data is being destroyed, the number may be gone already. Before a push
+//!   waits, it asks the thread-local too.
+//! * **I3** A token is cheaper to read than the number, and tells apart all threads that live at
+//!   the same time: the thread pointer. Only a thread with the right token has to read its number.
 //! * **I4** A pop compares the number on every call, so it reads a thread-local; no handler does.
+//! * **I5** To become a member of a queue a thread may have to allocate, and an allocator hook may
+//!   push meanwhile. That push could wait for the consumer that this thread is about to become, or
+//!   that waits for this thread. So a thread that is *joining* waits for no consumer.
 //!
 //! Numbers are Relaxed: a thread compares its own number with what it, or a thread before it in
 //! happens-before, has written. The key is published with Release and read with Acquire.
@@ -31,9 +34,14 @@ std::thread_local! {
 std::thread_local! {
     static HAS_NUMBER: HasNumber = const { HasNumber };
 }
+#[cfg(not(loom))]
+std::thread_local! {
+    static IS_JOINING: Cell<bool> = const { Cell::new(false) };
+}
 #[cfg(loom)]
 loom::thread_local! {
     static NUMBER: Cell<usize> = Cell::new(0);
+    static IS_JOINING: Cell<bool> = Cell::new(false);
 }
 
 /// Of a thread with a number. Dropped at its end.
@@ -71,6 +79,25 @@ pub(crate) fn register() -> usize {
         NUMBER.with(|own| own.set(number));
     }
     NUMBER.with(Cell::get)
+}
+
+/// Calls `join`, which makes the calling thread a member of a queue, I5.
+pub(crate) fn joining<R>(join: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IS_JOINING.with(|is_joining| is_joining.set(self.0));
+        }
+    }
+
+    let _restore = Restore(IS_JOINING.with(|is_joining| is_joining.replace(true)));
+    join()
+}
+
+/// Whether the calling thread is about to become a member of a queue, I5. Not for signal handlers.
+pub(crate) fn is_joining() -> bool {
+    IS_JOINING.with(Cell::get)
 }
 
 pub(crate) use handler::{number, token};

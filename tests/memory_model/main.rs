@@ -5,11 +5,12 @@
 //! nothing is missed. [`machine`] says what each machine keeps in order, [`program`] what programs
 //! are made of. [`litmus`] shows that the verdicts of the explorer are those of the literature.
 //! [`wait`] and [`ring`] are the protocols of `src/`, operation by operation, under the labels of
-//! their ordering tables; `sleeping`, `full` and `reopening` say what must never happen to them, and
-//! what does as soon as an ordering is weakened. Each checks its protocol by itself: a change of an
-//! atomic operation in `src/` changes it here, too.
+//! their ordering tables; `sleeping`, `full` and `reopening` say what must never happen to them,
+//! and what does as soon as an ordering is weakened. `binding` is small, and has its protocol with
+//! it. A change of an atomic operation in `src/` changes it here, too.
 #![cfg(not(any(loom, bywash_steps)))]
 
+mod binding;
 mod explorer;
 mod full;
 mod litmus;

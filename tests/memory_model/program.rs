@@ -59,10 +59,14 @@ pub(crate) enum Place {
     Descriptor,
     Tickets,
     ClosedByPusher,
+    /// The number of the consumer's thread.
+    Consumer,
+    /// The process in which it was bound.
+    Process,
 }
 
 impl Place {
-    pub(crate) const COUNT: usize = Self::ClosedByPusher as usize + 1;
+    pub(crate) const COUNT: usize = Self::Process as usize + 1;
 }
 
 /// `core`'s orderings.
