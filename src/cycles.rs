@@ -95,8 +95,9 @@
 //!
 //! Where correctness depends on a step, and not on its ordering, `tests/cycles.rs` runs the code
 //! step by step. `two_queues_in_a_circle_do_not_deadlock` and
-//! `three_queues_in_a_circle_do_not_deadlock` fail if the looks are removed. The marks of a look
-//! are Relaxed, because the lock orders them.
+//! `three_queues_in_a_circle_do_not_deadlock` fail if the looks are removed, and
+//! `nothing_is_refused_for_two_waits_that_were_never_there_together` if the second pass is, G4. The
+//! marks of a look are Relaxed, because the lock orders them.
 
 use core::ptr;
 use std::thread;

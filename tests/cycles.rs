@@ -834,6 +834,31 @@ mod stopped {
         }
     }
 
+    /// G4: a look is stopped at each step, and meanwhile a wait that it may have seen ends, and the
+    /// next one begins. Both are on the way back to the thread that looks, but never at once.
+    #[test]
+    fn nothing_is_refused_for_two_waits_that_were_never_there_together() {
+        watch();
+        for at in 0..STEPS {
+            let (a, b, c) = (Owner::new(), Owner::new(), Owner::new());
+            a.begin_push(&b, 1);
+            let (c_is_there, c_goes_on) = begin_push_stopped_at(&c, &a, at);
+            let _ = c_is_there.recv_timeout(Duration::from_millis(20));
+            b.begin_pop();
+            assert_eq!((b.result(), a.result()), (Done::Popped(0), Done::Pushed));
+            b.begin_push(&c, 2);
+            assert!(b.is_waiting());
+            let _ = c_goes_on.send(());
+            // Time for it to be refused.
+            thread::sleep(Duration::from_millis(2));
+            a.begin_pop();
+            let results = (a.result(), c.result());
+            assert_eq!(results, (Done::Popped(0), Done::Pushed), "stopped before step {at}");
+            c.begin_pop();
+            assert_eq!((c.result(), b.result()), (Done::Popped(0), Done::Pushed));
+        }
+    }
+
     /// G5: a look is stopped at each step, and meanwhile the queue that it reads is dropped. Memory
     /// that is gone cannot be read without a crash.
     #[test]
