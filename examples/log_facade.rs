@@ -150,11 +150,8 @@ fn log_burst(listener: &Listener) -> Result<(), ListenerError> {
     Ok(())
 }
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
-    let argument = env::args_os().nth(1);
-    let is_burst = argument.as_deref() == Some(OsStr::new("--burst"));
-    let path = argument.as_deref().filter(|_| !is_burst);
-    let logger = Logger::install(sink(path)?, LevelFilter::Info)?;
+/// What the program does.
+fn run(logger: &Logger, is_burst: bool) -> Result<(), Box<dyn Error>> {
     info!("ready");
     debug!("not shown at this level");
     info!("{}", "-".repeat(2 * LONGEST));
@@ -167,5 +164,17 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
         log_burst(&logger.listener)?;
     }
     error!("done");
-    Ok(if logger.stop() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
+}
+
+fn main() -> Result<ExitCode, Box<dyn Error>> {
+    let argument = env::args_os().nth(1);
+    let is_burst = argument.as_deref() == Some(OsStr::new("--burst"));
+    let path = argument.as_deref().filter(|_| !is_burst);
+    let logger = Logger::install(sink(path)?, LevelFilter::Info)?;
+    let result = run(logger, is_burst);
+    // Also after an error: what is still in the queue would be lost.
+    let is_written = logger.stop();
+    result?;
+    Ok(if is_written { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -131,9 +131,10 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Producers of threads that are gone are never dropped, so the last one does not close the
     /// queue: [close](Self::close) it. A consumer that was armed for an event loop is not any more.
     ///
-    /// Never waits, allocates nothing, runs no code of the items'. Called again, or on an empty
-    /// queue, it finds nothing to give up; it works on a closed queue, too. Not for signal
-    /// handlers.
+    /// Never waits, and runs no code of the items'. May allocate, if the thread has never been
+    /// bound: to avoid that in a child, [bind](Self::bind) in the parent before it forks. Called
+    /// again, or on an empty queue, it finds nothing to give up; it works on a closed queue, too.
+    /// Not for signal handlers.
     ///
     /// # Returns
     ///
@@ -177,13 +178,15 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.unbound().recover()
     }
 
-    /// Leaves the consumer without a thread, until the next pop or [`bind`](Self::bind). Until then,
-    /// a push on the thread that it had waits for room, as on any other thread.
+    /// Leaves the consumer without a thread, until the next pop or [`bind`](Self::bind). Until
+    /// then, a push on the thread that it had waits for room, as on any other thread.
     ///
     /// It is for executors with several workers, where a task that awaits may go on in another
     /// thread. Meanwhile its worker runs other tasks, which can wait, and which must neither fill
     /// the bypass nor get `WouldDeadlock`. So a task calls it before it awaits, at least after each
     /// pop that found nothing. A thread that is in the consumer's [`Domain`] stays in it.
+    ///
+    /// In a [forked](crate#forked-children) child, pushes wait for an unbound consumer, too.
     ///
     /// Never waits. Not for signal handlers.
     ///
@@ -235,9 +238,9 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// While a producer is stopped in the middle of a push, the slots of items that were popped
     /// ahead of its own cannot be used again.
     ///
-    /// A loop that polls is faster if it pauses for a fraction of a microsecond after `Empty`, by 64
-    /// calls of [`spin_loop`](core::hint::spin_loop), say: then it finds several items in each cache
-    /// line that it fetches.
+    /// A loop that polls is faster if it pauses for a fraction of a microsecond after `Empty`, by
+    /// 64 calls of [`spin_loop`](core::hint::spin_loop), say: then it finds several items in each
+    /// cache line that it fetches.
     ///
     /// # Errors
     ///

@@ -60,7 +60,7 @@
 //! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
-//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
+//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
 //! | [`Listener::len`], [`Listener::is_empty`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
@@ -69,7 +69,7 @@
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind), [`unbind`](Consumer::unbind), `arm` | never, not for a stopped producer either | the first on a thread may |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) (5), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), `arm` | never, not for a stopped producer either | the first on a thread may |
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
@@ -88,6 +88,9 @@
 //!    [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many). In a signal
 //!    handler, use `try_push`.
 //! 4. Not in allocator hooks.
+//! 5. An allocator hook may run inside it, and push before the thread is the consumer's or in the
+//!    domain. That push does not wait either. But a thread allocates before it comes so far, and a
+//!    `push` then waits as on any thread: in allocator hooks, prefer `try_push`.
 //!
 //! # Full, bypass, refusal
 //!
@@ -212,6 +215,8 @@
 //! producer to drop, so a loop over its items ends only when a thread that pushes
 //! [closes](StaticQueue::close) the queue, or the consumer does.
 //!
+//! With the crate `libc` as a dependency:
+//!
 //! ```
 //! # #[cfg(unix)] {
 //! use bywash::StaticQueue;
@@ -244,7 +249,9 @@
 //! the child that would sleep returns [`WouldDeadlock`](PushError::WouldDeadlock) instead.
 //! [`Listener::flush`], [`Listener::stop`] and dropping a [`Listener`] end at once, with
 //! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the consumer's thread is the
-//! one that forked, its copy in the child goes on as the consumer there.
+//! one that forked, its copy in the child goes on as the consumer there. If the consumer had no
+//! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
+//! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there.
 //!
 //! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
 //! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread
@@ -287,13 +294,15 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
-//! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
-//! futex. On other systems it polls: it naps for at most a millisecond, then looks again. In a
-//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
+//! A thread that must wait spins or yields for a moment, if that has paid before, and then sleeps.
+//! It learns for how long it pays. A wake-up costs something only if a thread sleeps. On Linux, the
+//! thread sleeps on a futex. On other systems it polls: it naps for at most a millisecond, then
+//! looks again. In a clone of the repository, `cargo bench` measures the queue on your machine,
+//! next to others.
 //!
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
-//! what the system adds to a sleep (about 50 µs on Linux), instead of being woken for each item.
+//! what the system adds to a sleep (on Linux 50 µs, the thread's timer slack), instead of being
+//! woken for each item.
 //! So pushes cost no wake-up, and an item waits for the end of the rest. In a fast stream, of more
 //! than ten million items a second, a consumer that has taken all may not look for up to 4 µs, so
 //! that a batch builds up: to look more often delays the producers. It does so if it has measured
