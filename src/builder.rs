@@ -6,8 +6,8 @@ use crate::slots::{Boxed, BoxedExact};
 use crate::sync::Arc;
 use crate::{Consumer, Producer};
 
-/// A queue on the heap, with a ring for `capacity` items and a bypass for one more, or for 16 if that
-/// is more.
+/// A queue on the heap, with a ring for `capacity` items and a bypass for one more, or for 16 if
+/// that is more.
 ///
 /// The capacity is exact. Ring and bypass are allocated here, once, as memory that the system has
 /// zeroed: slots that are never used take no memory if the queue is large.
@@ -77,11 +77,11 @@ impl Builder {
     /// pushed. So while producers keep the ring full, the bypass collects what the consumer pushes
     /// while it handles `capacity` items and one more.
     ///
-    /// A consumer that pushes at most *k* items for each item from outside, and none for its own, is
-    /// never refused with a bypass of *k* × (capacity + 1) slots. With one slot less it may be. If
-    /// it pops up to *m* items at once, as with [`try_pop_many`](Consumer::try_pop_many), and then
-    /// handles them, it takes *k* × (capacity + *m*). What it pushes without having popped comes on
-    /// top.
+    /// A consumer that pushes at most *k* items for each item from outside, and none for its own,
+    /// is never refused with a bypass of *k* × (capacity + 1) slots. With one slot less it may be.
+    /// If it pops up to *m* items at once, as with [`try_pop_many`](Consumer::try_pop_many), and
+    /// then handles them, it takes *k* × (capacity + *m*). What it pushes without having popped
+    /// comes on top.
     ///
     /// No size is enough if the consumer's own items push items without end. What does not fit is
     /// refused, and never lost.

@@ -272,7 +272,8 @@ pub(crate) fn without_timeout<T>(
 
 // Where one error widens to another: what it says remains true, and there is more that the other
 // could have said. So `Full` does not become `Timeout` or `WouldDeadlock`, as it says neither which
-// of the two it would have been nor that anybody waited. `Empty` does not become `Timeout` likewise.
+// of the two it would have been nor that anybody waited. `Empty` does not become `Timeout`
+// likewise.
 
 impl<T> From<PushError<T>> for PushTimeoutError<T> {
     fn from(error: PushError<T>) -> Self {

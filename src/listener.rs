@@ -29,9 +29,9 @@
 //! * **L5** *Closing.* A listener that has left its queue must not close it: a static one may have
 //!   another consumer by then. A thread that closes raises `closers` and reads `has_left`. The
 //!   listener's thread sets `has_left` and reads `closers`. All of that is sequentially consistent.
-//!   So the one that closes sees that the thread has left, or the thread sees it, and waits until it
-//!   has closed before it drops the consumer. In a child there is no waiting: a thread closes there
-//!   only if the listener's thread is gone, or if it is the listener's thread itself.
+//!   So the one that closes sees that the thread has left, or the thread sees it, and waits until
+//!   it has closed before it drops the consumer. In a child there is no waiting: a thread closes
+//!   there only if the listener's thread is gone, or if it is the listener's thread itself.
 //!
 //! # What was lost
 //!
@@ -240,8 +240,8 @@ impl Listener {
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
     /// [`Closed`](ListenerError::Closed) if the listener has given up after a panic, and dropped
-    /// items. [`Forked`](ListenerError::Forked), at once, in a child of the process that started the
-    /// listener.
+    /// items. [`Forked`](ListenerError::Forked), at once, in a child of the process that started
+    /// the listener.
     ///
     /// # Examples
     ///

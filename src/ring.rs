@@ -138,8 +138,8 @@
 //!   mark TAKEN: only the consumer writes and reads them, and moving the consumer to another thread
 //!   establishes happens-before.
 //! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
-//!   pop began is visible by happens-before, and the scan need not find any other. The same goes for
-//!   the two tails of a poll (`is_plainly_empty`).
+//!   pop began is visible by happens-before, and the scan need not find any other. The same goes
+//!   for the two tails of a poll (`is_plainly_empty`).
 //! * The tail of the bypass on the fast path (`tail_word`): see B3 in `lanes.rs`. The stamp was
 //!   read before it with Acquire, so each push into the bypass that returned before the push of
 //!   that stamp began is visible. `tail_word_if_empty` compares it with a head that is the
@@ -556,8 +556,8 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         is_ready.then_some(ReadySlot { index, slot, head: self.ring.head })
     }
 
-    /// Whether no slot is in use, the ring is open, and `bypass_tail` says that the bypass is empty.
-    /// May say no where that is so.
+    /// Whether no slot is in use, the ring is open, and `bypass_tail` says that the bypass is
+    /// empty. May say no where that is so.
     pub(crate) fn is_plainly_empty(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }

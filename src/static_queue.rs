@@ -101,7 +101,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         Some(self.opened())
     }
 
-    /// The consumer, which is claimed, of the queue, which is opened, unless a pusher has closed it.
+    /// The consumer, which is claimed, of the queue, which is opened, unless a pusher has closed
+    /// it.
     fn opened(&self) -> StaticConsumer<'_, T, N, BYPASS> {
         self.shared.reopen();
         // SeqCst; pairs with `close`. If this does not see the mark, the reopening has not seen the
@@ -280,9 +281,9 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
-    /// Refuses every push from now on, and wakes all who wait: the consumer, which pops what is left
-    /// and then is told [`Closed`](crate::TryPopError::Closed), and the pushers, which get their
-    /// items back.
+    /// Refuses every push from now on, and wakes all who wait: the consumer, which pops what is
+    /// left and then is told [`Closed`](crate::TryPopError::Closed), and the pushers, which get
+    /// their items back.
     ///
     /// It is meant for one consumer: the one that there is, or, where there is none, the next to be
     /// claimed, so that a shutdown is not lost on a thread that has yet to claim it. The consumer

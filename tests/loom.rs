@@ -315,8 +315,8 @@ fn the_bypass_keeps_order_with_another_producer() {
     });
 }
 
-/// [publish:S] [stamp:L] of batches: one claim for as many as fit, one release for all that lie in a
-/// row.
+/// [publish:S] [stamp:L] of batches: one claim for as many as fit, one release for all that lie in
+/// a row.
 #[test]
 fn batches_lose_nothing_and_keep_order() {
     model(2, || {

@@ -123,8 +123,8 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
     let mut last_round = 0;
     while let Some((round, index)) = turns.next(&mut cores) {
         if round > last_round {
-            // Another process, whose stacks and heap lie elsewhere: chance is to differ within a run
-            // as it does between runs.
+            // Another process, whose stacks and heap lie elsewhere: chance is to differ within a
+            // run as it does between runs.
             measuring.worker = Worker::start()?;
             last_round = round;
         }

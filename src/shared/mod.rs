@@ -39,8 +39,8 @@ use crate::sync::Ordering;
 const CONSUMER_GONE: u64 = 1 << 63;
 
 /// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a cache line that
-/// producers write, one that the consumer writes, two that both mostly read, one for what is off the
-/// fast path, and one for what each side has learned from its waits.
+/// producers write, one that the consumer writes, two that both mostly read, one for what is off
+/// the fast path, and one for what each side has learned from its waits.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
