@@ -238,9 +238,10 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// While a producer is stopped in the middle of a push, the slots of items that were popped
     /// ahead of its own cannot be used again.
     ///
-    /// A loop that polls is faster if it pauses for a fraction of a microsecond after `Empty`, by
-    /// 64 calls of [`spin_loop`](core::hint::spin_loop), say: then it finds several items in each
-    /// cache line that it fetches.
+    /// If the push of the next item is under way, and several items have been popped since the last
+    /// call that found none ready, it pauses once for some 0.1 µs: six calls of
+    /// [`spin_loop`](core::hint::spin_loop) at most. The push mostly ends meanwhile, and others do.
+    /// To look again at once would only delay them.
     ///
     /// # Errors
     ///

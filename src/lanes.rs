@@ -78,6 +78,8 @@
 //! consumer closes the bypass when it finds the ring closed and empty, and then looks at the bypass
 //! once more.
 
+use core::hint;
+
 use crate::TryPopError;
 use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
 
@@ -224,13 +226,27 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         self.ring.ready_slot(|| bypass.tail_word())
     }
 
-    /// As `try_pop_slow`, but looks first whether both lanes are plainly empty, B3.
+    /// As `try_pop_slow`, but looks first whether both lanes are plainly empty, B3; and pauses
+    /// close behind a push, once.
     #[cold]
     #[inline(never)]
     pub(crate) fn poll_slow(&mut self) -> Result<T, TryPopError> {
+        /// Fewer items since the last poll are no stream: a thread may wait for an answer to each.
+        const SEVERAL: u64 = 2;
+        /// Some 0.1 µs, in which producers finish several items; less if there is not as much room.
+        const MOST_PAUSES: u64 = 6;
+
         let bypass = self.bypass.ring();
+        let popped = self.ring.popped_since_poll();
         if self.ring.is_plainly_empty(|| bypass.tail_word()) {
             return Err(TryPopError::Empty);
+        }
+        if popped >= SEVERAL && !cfg!(any(loom, bywash_steps)) {
+            let pauses = MOST_PAUSES.min(self.ring.ring().capacity() / 2);
+            (0..pauses).for_each(|_| hint::spin_loop());
+            if let Some(ready) = self.ready_slot() {
+                return ready.take();
+            }
         }
         self.try_pop_slow()
     }

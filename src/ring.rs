@@ -18,6 +18,8 @@
 //!                                        and this index are taken
 //!                                  bypass_tail_when_empty: says whether a
 //!                                        pop may take the fast path
+//!                                  polled_at: the head at the last poll
+//!                                        that did not take it
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^63 pushes, one each nanosecond, take 292 years.
@@ -100,6 +102,12 @@
 //! stopped producer costs the same for each item. With several stopped producers, a scan also walks
 //! over the items that were taken behind the second.
 //!
+//! A poll that has come close behind the producers pauses before that: it finds the head claimed
+//! and not published, and several items were popped since the last poll off the fast path. To look
+//! at once, and at the slots behind it, would fetch the cache lines that producers are writing, and
+//! delay them. After the pause, which has a fixed length, it mostly finds several items. While the
+//! head stays where it is, there is no further pause.
+//!
 //! A stopped producer keeps its own slot and those behind it in use. The consumer pops the items
 //! behind it. The slots become free once the producer has continued and its own item was popped.
 //!
@@ -134,9 +142,9 @@
 //!
 //! Relaxed is enough for the rest:
 //!
-//! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty` and the
-//!   mark TAKEN: only the consumer writes and reads them, and moving the consumer to another thread
-//!   establishes happens-before.
+//! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty`,
+//!   `polled_at` and the mark TAKEN: only the consumer writes and reads them, and moving the
+//!   consumer to another thread establishes happens-before.
 //! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
 //!   pop began is visible by happens-before, and the scan need not find any other. The same goes
 //!   for the two tails of a poll (`is_plainly_empty`).
@@ -274,6 +282,7 @@ pub(crate) struct Head {
     taken_ahead: AtomicU64,
     scan_start: AtomicU64,
     bypass_tail_when_empty: AtomicU64,
+    polled_at: AtomicU64,
 }
 
 impl Head {
@@ -284,6 +293,7 @@ impl Head {
                 taken_ahead: AtomicU64::new(0),
                 scan_start: AtomicU64::new(0),
                 bypass_tail_when_empty: AtomicU64::new(0),
+                polled_at: AtomicU64::new(0),
             }
         }
     }
@@ -560,6 +570,17 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     /// empty. May say no where that is so.
     pub(crate) fn is_plainly_empty(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
+    }
+
+    /// How far the head has come since the last call.
+    pub(crate) fn popped_since_poll(&self) -> u64 {
+        let (head, polled_at) = (self.head(), &self.ring.head.polled_at);
+        let popped = head.wrapping_sub(polled_at.load(Ordering::Relaxed));
+        if popped != 0 {
+            // Not at each poll: producers read this line.
+            polled_at.store(head, Ordering::Relaxed);
+        }
+        popped
     }
 
     #[inline]
