@@ -228,7 +228,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         let deadline = deadline();
         let (lanes, learned) = (self.shared.lanes(), &self.shared.learned);
         let (capacity, len) = (lanes.capacity(), || lanes.len());
-        let mut backoff = Backoff::of_consumer(capacity, &learned.consumer, &learned.stream);
+        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
         let mut has_slept = false;
         loop {
             match tried {
@@ -273,7 +273,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news() {
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                self.shared.learned.time_consumer(self.shared.lanes().popped(), sleep);
+                self.shared.learned.time_consumer(sleep);
             }
         }
         parker.cancel_wait(key);
@@ -309,33 +309,5 @@ cfg_event_fd! {
             }
             is_armed
         }
-    }
-}
-
-#[cfg(all(test, not(any(loom, bywash_steps))))]
-mod tests {
-    use core::time::Duration;
-    use std::sync::mpsc;
-    use std::thread;
-
-    #[test]
-    fn a_consumer_knows_a_trickle() {
-        let (producer, mut consumer) = crate::bounded(8);
-        let (asks, asked) = mpsc::channel::<()>();
-        let producing = thread::spawn(move || {
-            for () in asked {
-                thread::sleep(Duration::from_millis(1));
-                producer.push(()).unwrap();
-            }
-        });
-        // On a machine with much to do, an item may come before the consumer sleeps.
-        let is_trickle = |_| {
-            asks.send(()).unwrap();
-            consumer.pop().unwrap();
-            consumer.queue.shared.learned.stream.is_trickle()
-        };
-        assert!((0..1000).any(is_trickle));
-        drop(asks);
-        producing.join().unwrap();
     }
 }

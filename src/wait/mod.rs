@@ -149,16 +149,13 @@ impl Learned {
         }
     }
 
-    /// Calls `sleep`, for the consumer, and learns how long it takes. `popped` is how many items
-    /// have left the ring.
-    pub(crate) fn time_consumer(&self, popped: u64, sleep: impl FnOnce()) {
+    /// Calls `sleep`, for the consumer, and learns how long it takes.
+    pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
         let start = Instant::now();
         sleep();
         let time = start.elapsed();
+        self.consumer.slept_for(time);
         self.stream.slept_for(time);
-        if self.consumer.slept_for(time) {
-            self.stream.slept_long(popped);
-        }
     }
 }
 
@@ -178,15 +175,13 @@ mod tests {
     #[test]
     fn a_consumer_learns_how_long_it_sleeps() {
         let learned = Learned::new();
-        learned.time_consumer(0, || thread::sleep(NAP));
-        assert!(!learned.consumer.slept_briefly());
         // A machine with much to do may make a brief sleep long.
         let is_brief = |_| {
-            learned.time_consumer(0, || ());
+            learned.time_consumer(|| ());
             learned.consumer.slept_briefly()
         };
         assert!((0..1000).any(is_brief));
-        (1..9).for_each(|popped| learned.time_consumer(popped, || thread::sleep(NAP)));
-        assert!(learned.stream.is_trickle());
+        learned.time_consumer(|| thread::sleep(NAP));
+        assert!(!learned.consumer.slept_briefly());
     }
 }

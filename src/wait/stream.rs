@@ -1,5 +1,4 @@
-//! What a consumer does while items come in a stream (more of them without a pop between), or in a
-//! trickle.
+//! What a consumer does while items come in a stream: more of them without a pop between.
 //!
 //! * *A fast one.* A consumer that takes each item as soon as it is published fetches the cache
 //!   lines that producers are about to write, and delays them. So if several items have come in
@@ -13,13 +12,9 @@
 //!   afterwards, and more come if it rests on: a thread that sends several and then waits for the
 //!   answers would wait for the end of each rest. Network drivers do the same, and call it
 //!   interrupt moderation.
-//! * *A trickle.* Between each of its last long sleeps and the next, the consumer popped an item or
-//!   two. Then it sleeps *at once*: to yield and look again costs more than it finds. (In bursts it
-//!   would cost more: the consumer would be woken for the first items of each, one after the
-//!   other.) Now and then it yields again, as a batch may build up if there is much else to do.
 
 use core::hint;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use std::time::{Instant, SystemTime};
 
@@ -32,10 +27,6 @@ pub(crate) struct Stream {
     batches: Comparison,
     rests: Trials<1, 5>,
     rests_until_check: AtomicU32,
-    /// How many items had left the ring when the last long sleep began.
-    popped: AtomicU64,
-    /// How many long sleeps in a row had an item before them, but not several.
-    lone_sleeps: AtomicU32,
 }
 
 impl Stream {
@@ -56,18 +47,12 @@ impl Stream {
     /// If the system adds more to a rest, it is none.
     const LONG_REST: Duration = Duration::from_micros(200);
     const RESTS_UNTIL_CHECK: u32 = 64;
-    /// So many lone sleeps in a row are a trickle,
-    const TRICKLE: u32 = 4;
-    /// and after so many it has to show that once more.
-    const UNTIL_CHECK: u32 = 64;
 
     pub(crate) const fn new() -> Self {
         Self {
             batches: Comparison::new(),
             rests: Trials::new(),
             rests_until_check: AtomicU32::new(0),
-            popped: AtomicU64::new(0),
-            lone_sleeps: AtomicU32::new(0),
         }
     }
 
@@ -133,24 +118,6 @@ impl Stream {
         self.batches.leave_out(time);
     }
 
-    /// After a long sleep. `popped` is how many items had left the ring when it began.
-    pub(super) fn slept_long(&self, popped: u64) {
-        let items = popped.saturating_sub(self.popped.load(Ordering::Relaxed));
-        if items == 0 {
-            // It slept on, or the items are in the bypass or ahead of a stopped push.
-            return;
-        }
-        let is_lone = items < Self::SEVERAL as u64;
-        let before = if is_lone { self.lone_sleeps.load(Ordering::Relaxed) + 1 } else { 0 };
-        self.popped.store(popped, Ordering::Relaxed);
-        self.lone_sleeps.store(before % Self::UNTIL_CHECK, Ordering::Relaxed);
-    }
-
-    /// Whether items come one or two at a time, with long sleeps between.
-    pub(crate) fn is_trickle(&self) -> bool {
-        self.lone_sleeps.load(Ordering::Relaxed) >= Self::TRICKLE
-    }
-
     fn has_rest_paid(took: Duration, len: usize, capacity: usize) -> bool {
         // In a ring that is nearly full, producers were about to wait.
         took < Self::LONG_REST && (Self::SEVERAL..=capacity / 2).contains(&len)
@@ -201,24 +168,6 @@ mod tests {
         assert_eq!(times(usize::MAX, Duration::MAX, usize::MAX), 0);
         assert_eq!(times(usize::MAX, nanos(0), usize::MAX), 0);
         assert_eq!(times(3, nanos(0), 1024), 170);
-    }
-
-    #[test]
-    fn several_items_between_long_sleeps_are_no_trickle() {
-        let stream = Stream::new();
-        let mut popped = 0;
-        let mut is_trickle_after = |items: u64| {
-            popped += items;
-            stream.slept_long(popped);
-            stream.is_trickle()
-        };
-        let few_at_once = [1, 2, 0, 2, 1, 0, 1];
-        let after_four = [false, false, false, false, true, true, true];
-        assert_eq!(few_at_once.map(&mut is_trickle_after), after_four);
-        assert!(!is_trickle_after(3));
-        assert_eq!(few_at_once.map(&mut is_trickle_after), after_four);
-        let checks = (0..640).filter(|_| !is_trickle_after(1)).count();
-        assert_eq!(checks, 40, "it has to show it again");
     }
 
     #[test]
