@@ -8,16 +8,6 @@ const POLLING: &str = "A consumer that tries again at once takes each item as so
     published, and then fetches a cache line for each. One that tries less often finds several in \
     a line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
 
-const POLLING_A_SMALL_RING: &str = "A consumer that tries again at once fetches the cache lines \
-    that producers are about to write. With `BYWASH_CONSUMER_PAUSES=3` no peer is ahead.";
-
-const PARTLY_POLLING: &str = "In part: a consumer that tries again at once fetches a cache line \
-    for each item, as soon as that is published. With `BYWASH_CONSUMER_PAUSES=64` the best peer \
-    is less far ahead. (The peers that are ahead pause inside of a call, also until a push that \
-    has begun is over: `start_recv` in std's `mpmc/array.rs`, `_read` in `crossfire`'s \
-    `array_queue_mpsc.rs`. No call of bywash does, as it may have interrupted that push.) There \
-    is no experiment yet for the rest.";
-
 const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds \
     both indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as \
     no pop of bywash may. With more room it is a ring, too, and no longer twice as fast: see \
@@ -61,11 +51,7 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
         Kind::Try | Kind::Blocking if workload.capacity == 1 && peer.name() == "crossfire" => {
             ANOTHER_QUEUE
         }
-        Kind::Try if workload.capacity == 8 => POLLING_A_SMALL_RING,
-        Kind::Try if workload.payload == Payload::Bytes64 || workload.capacity > 1024 => {
-            PARTLY_POLLING
-        }
-        Kind::Try if workload.capacity == 1024 && workload.payload != Payload::String => POLLING,
+        Kind::Try if workload.capacity >= 1024 && workload.payload != Payload::String => POLLING,
         Kind::Full if workload.payload != Payload::U64 => MOVES,
         Kind::Paced(_) | Kind::Signals(_) if is_call && peer.name() == "kanal" => SPINS,
         Kind::Paced(_) | Kind::Signals(_)
