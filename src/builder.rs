@@ -81,7 +81,7 @@ impl Builder {
     /// is never refused with a bypass of *k* × (capacity + 1) slots. With one slot less it may be.
     /// If it pops up to *m* items at once, as with [`try_pop_many`](Consumer::try_pop_many), and
     /// then handles them, it takes *k* × (capacity + *m*). What it pushes without having popped
-    /// comes on top.
+    /// comes on top, and so do pushes of other threads that would close a cycle of waits.
     ///
     /// No size is enough if the consumer's own items push items without end. What does not fit is
     /// refused, and never lost.

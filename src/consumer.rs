@@ -238,10 +238,10 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// While a producer is stopped in the middle of a push, the slots of items that were popped
     /// ahead of its own cannot be used again.
     ///
-    /// If the push of the next item is under way, and several items have been popped since the last
-    /// call that found none ready, it pauses once for some 0.1 µs: six calls of
-    /// [`spin_loop`](core::hint::spin_loop) at most. The push mostly ends meanwhile, and others do.
-    /// To look again at once would only delay them.
+    /// If the next item is not ready, though the queue is not plainly empty, and several items have
+    /// been popped since this was so before, it pauses once for a fraction of a microsecond: six
+    /// calls of [`spin_loop`](core::hint::spin_loop) at most. Mostly a push is under way, and ends
+    /// meanwhile, and so do others. To look again at once would only delay them.
     ///
     /// # Errors
     ///

@@ -7,9 +7,12 @@
 //!
 //! What matters is mostly what a thread reads of its own binding and of its own guards, and program
 //! order takes care of that: those accesses are Relaxed. The list and its places are published with
-//! Release and read with Acquire. So is the number of the consumer's thread (`[bind:R]`,
-//! `[bound:A]`): whoever asks where that thread is must not see the number without the process in
-//! which it was bound, or it would take the thread for one of another process.
+//! Release and read with Acquire. So is the number of the consumer's thread:
+//!
+//! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
+//! |---|---|---|---|---|---|
+//! | [bind:R] | binding | store of the number, Release | [bound:A] | the process in which the thread was bound: without it, it would be taken for a thread of another process | `memory_model`: `a_thread_that_binds_is_in_this_process` |
+//! | [bound:A] | asking where the thread is | load of the number, Acquire | [bind:R] | the same | the same |
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -18,7 +21,7 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-// Not those of `sync`: what is here orders nothing else, and is no part of the models.
+// Not those of `sync`: what is here orders nothing else, and is no part of loom's models.
 use alloc::sync::Arc;
 
 use crate::{fork, identity};

@@ -37,13 +37,13 @@
 
 pub(crate) use system::{process, watch};
 
-/// Whether a thread is not in this process, F2. `read` says what its number is, and the name of the
-/// process in which it was bound.
+/// Whether a thread is not in this process, F2. `read` says what its number is, or 0 if there is
+/// none by now, and the name of the process in which it was bound.
 pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
     loop {
         let here = process();
         let (thread, its_process) = read();
-        if its_process == here || system::forked(here) == Some(thread) {
+        if thread == 0 || its_process == here || system::forked(here) == Some(thread) {
             return false;
         }
         // F4: a handler that forked meanwhile may have let a thread of the child bind.

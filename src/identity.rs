@@ -16,7 +16,8 @@
 //! * **I4** A pop compares the number on every call, so it reads a thread-local; no handler does.
 //! * **I5** To become a member of a queue a thread may have to allocate, and an allocator hook may
 //!   push meanwhile. That push could wait for the consumer that this thread is about to become, or
-//!   that waits for this thread. So a thread that is *joining* waits for no consumer.
+//!   that waits for this thread. So a thread that is *joining* waits for no consumer: its `push` is
+//!   refused.
 //!
 //! Numbers are Relaxed: a thread compares its own number with what it, or a thread before it in
 //! happens-before, has written. The key is published with Release and read with Acquire.

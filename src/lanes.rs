@@ -37,8 +37,10 @@
 //! none. Then a bypass of `k * (capacity + 1)` slots refuses no push.*
 //!
 //! Own items are those that were pushed by members: on the consumer's thread or in its domain. The
-//! others, from outside, are in the ring. The consumer handles an item at a time: it pops, and what
-//! the members push for that item returns before the next pop, whether into ring or bypass.
+//! others, from outside, are in the ring. (A push from outside that would close a cycle of waits,
+//! `cycles.rs`, takes a slot of the bypass on top.) The consumer handles an item at a time: it
+//! pops, and what the members push for that item returns before the next pop, whether into ring or
+//! bypass.
 //!
 //! Look at the moment when the bypass is tried for an item `y` that is being handled. If the bypass
 //! is empty, there is room. Otherwise let `e` be the oldest entry in it, and `t` its `after`.
@@ -233,7 +235,8 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
     pub(crate) fn poll_slow(&mut self) -> Result<T, TryPopError> {
         /// Fewer items since the last poll are no stream: a thread may wait for an answer to each.
         const SEVERAL: u64 = 2;
-        /// Some 0.1 µs, in which producers finish several items; less if there is not as much room.
+        /// 0.1 to 0.3 µs, in which producers finish several items; less if there is not as much
+        /// room.
         const MOST_PAUSES: u64 = 6;
 
         let bypass = self.bypass.ring();

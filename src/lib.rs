@@ -89,8 +89,9 @@
 //!    handler, use `try_push`.
 //! 4. Not in allocator hooks.
 //! 5. An allocator hook may run inside it, and push before the thread is the consumer's or in the
-//!    domain. That push does not wait either. But a thread allocates before it comes so far, and a
-//!    `push` then waits as on any thread: in allocator hooks, prefer `try_push`.
+//!    domain. A `push` there waits for no queue's consumer: it is refused. But a thread allocates
+//!    before it comes so far, and then a `push` waits as on any thread: in allocator hooks, prefer
+//!    `try_push`.
 //!
 //! # Full, bypass, refusal
 //!
@@ -294,19 +295,17 @@
 //! assert_eq!(batch, [0, 1, 2, 3, 4, 5]);
 //! ```
 //!
-//! A thread that must wait spins or yields for a moment, if that has paid before, and then sleeps.
-//! It learns for how long it pays. A wake-up costs something only if a thread sleeps. On Linux, the
-//! thread sleeps on a futex. On other systems it polls: it naps for at most a millisecond, then
-//! looks again. In a clone of the repository, `cargo bench` measures the queue on your machine,
-//! next to others.
+//! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
+//! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
+//! futex. On other systems it polls: it naps for at most a millisecond, then looks again. In a
+//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
 //!
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
 //! what the system adds to a sleep (on Linux 50 µs, the thread's timer slack), instead of being
-//! woken for each item.
-//! So pushes cost no wake-up, and an item waits for the end of the rest. In a fast stream, of more
-//! than ten million items a second, a consumer that has taken all may not look for up to 4 µs, so
-//! that a batch builds up: to look more often delays the producers. It does so if it has measured
-//! that more items pass. A consumer that must have each item sooner calls
+//! woken for each item. So pushes cost no wake-up, and an item waits for the end of the rest. In a
+//! fast stream, of more than ten million items a second, a consumer that has taken all may not look
+//! for up to 4 µs, so that a batch builds up: to look more often delays the producers. It does so
+//! if it has measured that more items pass. A consumer that must have each item sooner calls
 //! [`try_pop`](Consumer::try_pop) in a loop.
 //!
 //! # Guarantees and their checks

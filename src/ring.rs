@@ -102,11 +102,11 @@
 //! stopped producer costs the same for each item. With several stopped producers, a scan also walks
 //! over the items that were taken behind the second.
 //!
-//! A poll that has come close behind the producers pauses before that: it finds the head claimed
-//! and not published, and several items were popped since the last poll off the fast path. To look
-//! at once, and at the slots behind it, would fetch the cache lines that producers are writing, and
-//! delay them. After the pause, which has a fixed length, it mostly finds several items. While the
-//! head stays where it is, there is no further pause.
+//! A poll that has come close behind the producers pauses before that: several items were popped
+//! since the last poll off the fast path, and the item at the head is not ready, mostly because it
+//! is not published yet. To look at once, and at the slots behind it, would fetch the cache lines
+//! that producers are writing, and delay them. After the pause, a few spin hints, the poll mostly
+//! finds several items. While the head stays where it is, there is no further pause.
 //!
 //! A stopped producer keeps its own slot and those behind it in use. The consumer pops the items
 //! behind it. The slots become free once the producer has continued and its own item was popped.

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::thread;
 
-use bywash::{PushError, StaticQueue};
+use bywash::{PushError, StaticQueue, bounded};
 
 type Pushed = Result<(), PushError<&'static str>>;
 
@@ -47,17 +47,29 @@ fn with_hook<R>(item: &'static str, join: impl FnOnce() -> R) -> (R, Pushed) {
     (result, PUSHED.take().expect("no allocation"))
 }
 
-/// Each is the first of its thread, which allocates.
+/// To get a number allocates, and so does a place in the domain, as long as nobody has left one.
 #[test]
-fn a_push_inside_bind_or_enter_takes_the_bypass_or_is_refused() {
+fn a_push_inside_bind_or_enter_is_refused() {
     support::watch();
     let mut consumer = QUEUE.consumer().unwrap();
     let domain = consumer.domain();
     QUEUE.push("a").unwrap();
     QUEUE.push("b").unwrap();
+    let refused = |item| Err(PushError::WouldDeadlock(item));
     let ((), pushed) = with_hook("in bind", || consumer.bind());
-    assert_eq!(pushed, Ok(()));
-    let helper = thread::spawn(move || with_hook("in enter", || domain.enter()).1);
-    assert_eq!(helper.join().unwrap(), Err(PushError::WouldDeadlock("in enter")));
-    assert_eq!(consumer.try_iter().collect::<Vec<_>>(), ["a", "b", "in bind"]);
+    assert_eq!(pushed, refused("in bind"));
+    thread::scope(|scope| {
+        let helper = scope.spawn(|| {
+            let (_inside, pushed) = with_hook("in enter", || domain.enter());
+            assert_eq!(pushed, refused("in enter"));
+            let with_number = scope.spawn(|| {
+                bounded::<()>(1).1.bind();
+                assert_eq!(with_hook("in enter", || domain.enter()).1, refused("in enter"));
+            });
+            with_number.join().unwrap();
+        });
+        helper.join().unwrap();
+    });
+    assert_eq!(QUEUE.push("in the bypass"), Ok(()));
+    assert_eq!(consumer.try_iter().collect::<Vec<_>>(), ["a", "b", "in the bypass"]);
 }

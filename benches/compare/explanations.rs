@@ -4,10 +4,6 @@ use crate::ratios::{Comparison, Figure};
 use crate::rounds::Results;
 use crate::workloads::{Kind, Payload};
 
-const POLLING: &str = "A consumer that tries again at once takes each item as soon as it is \
-    published, and then fetches a cache line for each. One that tries less often finds several in \
-    a line. With `BYWASH_CONSUMER_PAUSES=64` no peer is ahead.";
-
 const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds \
     both indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as \
     no pop of bywash may. With more room it is a ring, too, and no longer twice as fast: see \
@@ -51,7 +47,6 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> &'static str {
         Kind::Try | Kind::Blocking if workload.capacity == 1 && peer.name() == "crossfire" => {
             ANOTHER_QUEUE
         }
-        Kind::Try if workload.capacity >= 1024 && workload.payload != Payload::String => POLLING,
         Kind::Full if workload.payload != Payload::U64 => MOVES,
         Kind::Paced(_) | Kind::Signals(_) if is_call && peer.name() == "kanal" => SPINS,
         Kind::Paced(_) | Kind::Signals(_)

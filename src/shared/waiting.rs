@@ -83,8 +83,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     #[cold]
     fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
         if self.node.members.must_not_wait() {
-            // `try_push` may not have known.
-            return self.push_without_waiting(item);
+            return Err(PushTimeoutError::WouldDeadlock(item));
         }
         let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
         let item = match self.push_awake(item, deadline, backoff) {

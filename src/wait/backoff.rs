@@ -10,7 +10,7 @@
 //!   let nobody run is *futile*, and it is time for the next step.
 //! * *Little to do.* The last sleep was long, and so will be the next. The thread sleeps after one
 //!   futile yield: a burst may have begun. And on Linux, consumers that went to sleep without a
-//!   yield were seen to preempt the thread whose push woke them, so that it took 2.5 times as long.
+//!   yield were seen to preempt the thread whose push woke them: the push took 2.5 times as long.
 //! * *A stream.* Items come although none is popped: the consumer gathers a batch, or rests
 //!   (`stream.rs`).
 //! * *Question and answer.* The last sleep was short. If both threads sleep for each message, each
