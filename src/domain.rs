@@ -78,9 +78,11 @@ impl Members {
     /// Whether the consumer is bound to a thread that is not in this process: F3. Asks the system
     /// for the process. For signal handlers too.
     pub(crate) fn consumer_is_gone(&self) -> bool {
-        // [bound:A] Acquire; pairs with [bind:R]
-        let number = || self.consumer.load(Ordering::Acquire);
-        number() != 0 && fork::is_gone(|| (number(), self.process.load(Ordering::Relaxed)))
+        fork::is_gone(|| {
+            // [bound:A] Acquire; pairs with [bind:R]
+            let number = self.consumer.load(Ordering::Acquire);
+            (number, self.process.load(Ordering::Relaxed))
+        })
     }
 
     /// Whether the consumer is bound to the thread of this number.
@@ -101,8 +103,8 @@ impl Members {
         self.may_be_member() && self.contains(identity::number())
     }
 
-    /// As [`is_member`](Self::is_member), and right to the very end of a thread, I2, and from the
-    /// beginning, I5. Not for signal handlers.
+    /// As [`is_member`](Self::is_member), but also right to the very end of a thread, I2, and while
+    /// it becomes a member, I5. Not for signal handlers.
     pub(crate) fn must_not_wait(&self) -> bool {
         identity::is_joining() || self.contains(identity::own_number())
     }
