@@ -6,17 +6,17 @@
 //!
 //! Prints what came from each of the three.
 
-#[cfg(not(all(target_os = "linux", not(any(loom, bywash_portable)))))]
+#[cfg(not(all(target_os = "linux", not(any(bywash_loom, bywash_portable)))))]
 fn main() {
     eprintln!("poll_loop is for Linux");
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 fn main() -> std::io::Result<()> {
     event_loop::run()
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 mod event_loop {
     use std::io::{self, Read, Write};
     use std::os::fd::{AsRawFd, OwnedFd};

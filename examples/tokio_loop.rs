@@ -7,17 +7,17 @@
 //!
 //! Prints what the task popped, and how often another task ran meanwhile.
 
-#[cfg(not(all(target_os = "linux", not(any(loom, bywash_portable)))))]
+#[cfg(not(all(target_os = "linux", not(any(bywash_loom, bywash_portable)))))]
 fn main() {
     eprintln!("tokio_loop is for Linux");
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 fn main() -> std::io::Result<()> {
     tasks::run()
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 mod tasks {
     use std::os::fd::OwnedFd;
     use std::sync::atomic::{AtomicU64, Ordering};

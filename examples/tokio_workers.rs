@@ -9,17 +9,17 @@
 //! Prints what the task has popped, and how much went through the bypass: nothing, as no other task
 //! was taken for the consumer's.
 
-#[cfg(not(all(target_os = "linux", not(any(loom, bywash_portable)))))]
+#[cfg(not(all(target_os = "linux", not(any(bywash_loom, bywash_portable)))))]
 fn main() {
     eprintln!("tokio_workers is for Linux");
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 fn main() -> std::io::Result<()> {
     tasks::run()
 }
 
-#[cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#[cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 mod tasks {
     use std::io;
     use std::os::fd::OwnedFd;

@@ -3,7 +3,7 @@
 /// Where a consumer may have an event descriptor: with the feature, and where `eventfd` exists.
 macro_rules! cfg_event_fd {
     ($($item:item)*) => {$(
-        #[cfg(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable))))]
+        #[cfg(all(feature = "eventfd", target_os = "linux", not(any(bywash_loom, bywash_portable))))]
         $item
     )*};
 }
@@ -12,7 +12,7 @@ macro_rules! cfg_event_fd {
 #[cfg(feature = "std")]
 macro_rules! cfg_no_event_fd {
     ($($item:item)*) => {$(
-        #[cfg(not(all(feature = "eventfd", target_os = "linux", not(any(loom, bywash_portable)))))]
+        #[cfg(not(all(feature = "eventfd", target_os = "linux", not(any(bywash_loom, bywash_portable)))))]
         $item
     )*};
 }

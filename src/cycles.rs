@@ -164,9 +164,9 @@ struct Graph {
     looks: AtomicU64,
 }
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 static GRAPH: Graph = Graph::new();
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 loom::lazy_static! {
     static ref GRAPH: Graph = Graph::new();
 }

@@ -106,9 +106,9 @@ unsafe impl Sync for Records {}
 // SAFETY: as for `Sync`.
 unsafe impl Send for Records {}
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 static RECORDS: Records = Records::new();
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 loom::lazy_static! {
     static ref RECORDS: Records = Records::new();
 }
@@ -159,7 +159,7 @@ pub(crate) fn add_thread() {
 }
 
 /// When a thread that has a number ends.
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 pub(crate) fn remove_thread() {
     RECORDS.threads.fetch_sub(1, Ordering::Relaxed);
 }

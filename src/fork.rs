@@ -53,7 +53,7 @@ pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
     }
 }
 
-#[cfg(all(unix, not(loom)))]
+#[cfg(all(unix, not(bywash_loom)))]
 mod system {
     use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -97,7 +97,7 @@ mod system {
 }
 
 /// There is no fork, or none in a model.
-#[cfg(not(all(unix, not(loom))))]
+#[cfg(not(all(unix, not(bywash_loom))))]
 mod system {
     pub(crate) fn process() -> u64 {
         1

@@ -27,29 +27,29 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::edges;
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 std::thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 std::thread_local! {
     static HAS_NUMBER: HasNumber = const { HasNumber };
 }
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 std::thread_local! {
     static IS_JOINING: Cell<bool> = const { Cell::new(false) };
 }
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 loom::thread_local! {
     static NUMBER: Cell<usize> = Cell::new(0);
     static IS_JOINING: Cell<bool> = Cell::new(false);
 }
 
 /// Of a thread with a number. Dropped at its end.
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 struct HasNumber;
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 impl Drop for HasNumber {
     fn drop(&mut self) {
         edges::remove_thread();
@@ -73,7 +73,7 @@ pub(crate) fn register() -> usize {
     if NUMBER.with(Cell::get) == 0 {
         edges::add_thread();
         // A thread whose thread-locals are being destroyed keeps its record.
-        #[cfg(not(loom))]
+        #[cfg(not(bywash_loom))]
         let _ = HAS_NUMBER.try_with(|_| ());
         let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
         handler::set(number);
@@ -104,7 +104,7 @@ pub(crate) fn is_joining() -> bool {
 pub(crate) use handler::{number, token};
 
 /// What signal handlers can read.
-#[cfg(all(unix, not(loom), not(bywash_portable)))]
+#[cfg(all(unix, not(bywash_loom), not(bywash_portable)))]
 mod handler {
     use core::ptr;
     use core::sync::atomic::{AtomicUsize, Ordering};
@@ -148,7 +148,7 @@ mod handler {
     /// has ended.
     #[inline]
     pub(crate) fn token() -> usize {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+        #[cfg(all(target_arch = "x86_64", target_os = "linux", not(miri)))]
         {
             let token;
             // SAFETY: the ABI of thread-local storage has the thread pointer at its own
@@ -158,7 +158,7 @@ mod handler {
             };
             token
         }
-        #[cfg(all(target_arch = "aarch64", target_os = "linux"))]
+        #[cfg(all(target_arch = "aarch64", target_os = "linux", not(miri)))]
         {
             let token;
             // SAFETY: the thread pointer may always be read.
@@ -169,7 +169,8 @@ mod handler {
         }
         #[cfg(not(all(
             any(target_arch = "x86_64", target_arch = "aarch64"),
-            target_os = "linux"
+            target_os = "linux",
+            not(miri)
         )))]
         {
             // SAFETY: it has no preconditions.
@@ -179,7 +180,7 @@ mod handler {
 }
 
 /// Where it is not known what a handler may read, it reads the thread-local.
-#[cfg(any(not(unix), loom, bywash_portable))]
+#[cfg(any(not(unix), bywash_loom, bywash_portable))]
 mod handler {
     pub(crate) use super::own_number as number;
 

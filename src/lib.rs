@@ -386,9 +386,9 @@
 //!
 //! [`tests/README.md`]: https://docs.rs/crate/bywash/latest/source/tests/README.md
 #![cfg_attr(not(feature = "std"), no_std)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(bywash_docs, feature(doc_cfg))]
 // A model has no listener and no static queue.
-#![cfg_attr(loom, allow(dead_code, unreachable_pub, unused_imports))]
+#![cfg_attr(bywash_loom, allow(dead_code, unreachable_pub, unused_imports))]
 
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
@@ -421,7 +421,7 @@ mod fork;
 mod identity;
 mod iter;
 mod lanes;
-#[cfg(all(feature = "std", not(loom)))]
+#[cfg(all(feature = "std", not(bywash_loom)))]
 mod listener;
 mod lost;
 mod node;
@@ -431,7 +431,7 @@ mod queue;
 mod ring;
 mod shared;
 mod slots;
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 mod static_queue;
 #[cfg(bywash_steps)]
 #[doc(hidden)]
@@ -460,10 +460,10 @@ pub use error::{
 pub use iter::{Drain, TryIter};
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
-#[cfg(all(feature = "std", not(loom)))]
+#[cfg(all(feature = "std", not(bywash_loom)))]
 pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
 #[cfg(feature = "alloc")]
 pub use producer::Producer;
 pub use queue::{Heap, Queue};
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};

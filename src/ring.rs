@@ -232,7 +232,7 @@ pub unsafe trait Slots {
 /// Pauses while another producer, which won the cache line, pushes some more: about a microsecond.
 #[cold]
 fn back_off() {
-    if !cfg!(loom) {
+    if !cfg!(bywash_loom) {
         (0..32).for_each(|_| hint::spin_loop());
     }
 }

@@ -8,7 +8,7 @@ use crate::ring::{Slot, Slots};
 
 #[cfg(feature = "alloc")]
 use core::num::NonZeroU64;
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 use {
     alloc::alloc::{alloc_zeroed, dealloc},
     core::alloc::Layout,
@@ -16,7 +16,7 @@ use {
 };
 
 /// Empty slots on the heap, at least one.
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 struct Zeroed<T> {
     first: NonNull<Slot<T>>,
     /// What was allocated. `first` lies in it, aligned.
@@ -26,13 +26,13 @@ struct Zeroed<T> {
 }
 
 // SAFETY: it owns the slots, as a box would.
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 unsafe impl<T: Send> Send for Zeroed<T> {}
 // SAFETY: as for `Send`; `Slot` says when slots may be shared.
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 unsafe impl<T: Send> Sync for Zeroed<T> {}
 
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 impl<T> Zeroed<T> {
     /// `None` where so much cannot be allocated.
     fn new(count: usize) -> Option<Self> {
@@ -67,7 +67,7 @@ impl<T> Zeroed<T> {
     }
 }
 
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 impl<T> Drop for Zeroed<T> {
     /// Touches no slot: what is in them was moved out before.
     fn drop(&mut self) {
@@ -79,13 +79,13 @@ impl<T> Drop for Zeroed<T> {
 }
 
 /// The same under loom, whose atomics are more than a number.
-#[cfg(all(feature = "alloc", loom))]
+#[cfg(all(feature = "alloc", bywash_loom))]
 struct Zeroed<T> {
     slots: alloc::boxed::Box<[Slot<T>]>,
     last: usize,
 }
 
-#[cfg(all(feature = "alloc", loom))]
+#[cfg(all(feature = "alloc", bywash_loom))]
 impl<T> Zeroed<T> {
     fn new(count: usize) -> Option<Self> {
         let slots = core::iter::repeat_with(Slot::new).take(count).collect();
@@ -193,7 +193,7 @@ fn too_large<T>(what: &str, count: usize) -> ! {
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Inline<T, const N: usize>([Slot<T>; N]);
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 impl<T, const N: usize> Inline<T, N> {
     pub(crate) const fn new() -> Self {
         Self([const { Slot::new() }; N])

@@ -1,31 +1,31 @@
 //! The atomics and cells that the algorithm is written in: those of `core`, those of loom under
-//! `--cfg loom`, or, under `--cfg bywash_steps`, types that call a hook before each step.
+//! `--cfg bywash_loom`, or, under `--cfg bywash_steps`, types that call a hook before each step.
 
 #[cfg(all(feature = "std", bywash_steps))]
 pub(crate) use crate::steps::{AtomicPtr, fence};
 #[cfg(bywash_steps)]
 pub(crate) use crate::steps::{AtomicU64, Ordering};
-#[cfg(all(feature = "std", not(any(loom, bywash_steps))))]
+#[cfg(all(feature = "std", not(any(bywash_loom, bywash_steps))))]
 pub(crate) use core::sync::atomic::{AtomicPtr, fence};
-#[cfg(not(any(loom, bywash_steps)))]
+#[cfg(not(any(bywash_loom, bywash_steps)))]
 pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
-#[cfg(all(feature = "alloc", not(loom)))]
+#[cfg(all(feature = "alloc", not(bywash_loom)))]
 pub(crate) use alloc::sync::Arc;
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 pub(crate) use loom::sync::Arc;
 
-#[cfg(loom)]
+#[cfg(bywash_loom)]
 pub(crate) use loom::cell::UnsafeCell;
 
 /// `core`'s cell with the interface of loom's, which sees each access begin and end.
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 #[derive(Debug)]
 pub(crate) struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 impl<T> UnsafeCell<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(core::cell::UnsafeCell::new(value))
@@ -50,10 +50,10 @@ impl<T> UnsafeCell<T> {
 /// time.
 macro_rules! const_fn {
     ($($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),*) -> $ret:ty $body:block)+) => {$(
-        #[cfg(not(loom))]
+        #[cfg(not(bywash_loom))]
         $(#[$meta])* $vis const fn $name($($arg: $ty),*) -> $ret $body
 
-        #[cfg(loom)]
+        #[cfg(bywash_loom)]
         $(#[$meta])* $vis fn $name($($arg: $ty),*) -> $ret $body
     )+};
 }

@@ -1,6 +1,6 @@
 //! No call of a producer allocates or frees memory, and neither does the pop of a batch into a
 //! buffer with room.
-#![cfg(all(feature = "alloc", not(loom)))]
+#![cfg(all(feature = "alloc", not(bywash_loom)))]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

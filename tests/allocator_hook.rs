@@ -1,5 +1,5 @@
 //! An allocator hook pushes while its thread becomes a member of the queue, which allocates.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Every public method and type, and what it returns.
-#![cfg(all(feature = "alloc", not(loom)))]
+#![cfg(all(feature = "alloc", not(bywash_loom)))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! A table of wrong and extreme arguments and states, and of what each results in.
-#![cfg(all(feature = "std", target_pointer_width = "64", not(loom)))]
+#![cfg(all(feature = "std", target_pointer_width = "64", not(bywash_loom)))]
 
 mod support;
 

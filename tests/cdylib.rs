@@ -1,7 +1,7 @@
 //! A queue in a library that is loaded at run time. Handlers push into it on a thread that is older
 //! than the library. There, the first use of a thread-local of the library would allocate it, in
 //! the handler.
-#![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(loom)))]
+#![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(bywash_loom)))]
 
 mod support;
 

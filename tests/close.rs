@@ -1,5 +1,5 @@
 //! Closing strands no thread, whichever end closes and in whatever state the queue is.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Closing from the pushers' side: it strands nobody, whoever waits and whatever it interrupts, and
 //! is not lost on a static queue that has no consumer yet.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

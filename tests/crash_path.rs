@@ -1,6 +1,6 @@
 //! `try_push_and_wait`, for handlers of fatal signals: the consumer has the report before the
 //! program ends.
-#![cfg(all(feature = "std", unix, not(loom)))]
+#![cfg(all(feature = "std", unix, not(bywash_loom)))]
 
 #[path = "support/handlers.rs"]
 mod handlers;

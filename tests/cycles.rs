@@ -1,5 +1,5 @@
 //! A push never waits where waiting could never end, across queues: see `src/cycles.rs`.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

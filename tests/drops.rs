@@ -1,5 +1,5 @@
 //! Every item is dropped exactly once, whatever its destructor does.
-#![cfg(not(loom))]
+#![cfg(not(bywash_loom))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Every error: its predicates, `into_inner`, `Debug`, `Display`, `Error`, and the conversions.
-#![cfg(not(loom))]
+#![cfg(not(bywash_loom))]
 
 use std::error::Error;
 

@@ -1,6 +1,6 @@
 //! `event_fd` and `arm`: a consumer in an event loop. It misses nothing that is pushed after
 //! arming, and no push writes to the descriptor for nothing.
-#![cfg(all(target_os = "linux", not(any(loom, bywash_portable))))]
+#![cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 
 #[path = "support/handlers.rs"]
 mod handlers;

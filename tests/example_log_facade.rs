@@ -1,6 +1,6 @@
 //! Checks what the example `log_facade` writes, and that neither a full disk nor a stuck reader
 //! freezes it.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};

@@ -1,5 +1,5 @@
 //! Checks what the example `logging` shows, and that its check of the log can fail.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};

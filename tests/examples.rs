@@ -1,5 +1,5 @@
 //! The small examples print what they are meant to show. `example_logging.rs` tests `logging`.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

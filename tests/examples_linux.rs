@@ -1,5 +1,5 @@
 //! The examples for event loops and crashes print what they are meant to show.
-#![cfg(all(feature = "std", target_os = "linux", not(any(loom, bywash_portable))))]
+#![cfg(all(feature = "std", target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 
 mod support;
 

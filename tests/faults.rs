@@ -9,22 +9,22 @@
 //!
 //! Scenes without a natural end last two seconds, or as many as `BYWASH_FAULTS_SECONDS` says.
 
-#[cfg(all(feature = "std", not(any(loom, bywash_portable)), target_os = "linux"))]
+#[cfg(all(feature = "std", not(any(bywash_loom, bywash_portable)), target_os = "linux"))]
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
-#[cfg(not(all(feature = "std", not(any(loom, bywash_portable)), target_os = "linux")))]
+#[cfg(not(all(feature = "std", not(any(bywash_loom, bywash_portable)), target_os = "linux")))]
 fn main() {
     println!("skipped: it takes Linux, and blocking");
 }
 
-#[cfg(all(feature = "std", not(any(loom, bywash_portable)), target_os = "linux"))]
+#[cfg(all(feature = "std", not(any(bywash_loom, bywash_portable)), target_os = "linux"))]
 fn main() {
     faults::run();
 }
 
-#[cfg(all(feature = "std", not(any(loom, bywash_portable)), target_os = "linux"))]
+#[cfg(all(feature = "std", not(any(bywash_loom, bywash_portable)), target_os = "linux"))]
 mod faults {
     use std::any::Any;
     use std::cell::Cell;

@@ -4,7 +4,7 @@
 //! Each child has a time limit and says in its exit status whether all was well. With
 //! `RUSTFLAGS="--cfg bywash_steps"`, other threads are stopped at every atomic step when the fork
 //! comes, and a handler forks at every atomic step of a push.
-#![cfg(all(unix, feature = "std", not(loom)))]
+#![cfg(all(unix, feature = "std", not(bywash_loom)))]
 
 mod support;
 

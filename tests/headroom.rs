@@ -1,5 +1,5 @@
 //! `try_push_within`: a push that leaves the rest of the ring to others.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! Threads record when each of their calls began and ended, and afterwards a checker decides
 //! whether the contract held. Runs for a few seconds, or for as many as `BYWASH_HISTORY_SECONDS`
 //! says.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Which threads must not wait: exactly the consumer's thread and those in its domain, whichever
 //! threads come and go.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -4,7 +4,7 @@
 //! A step is an atomic operation, an access to an item, or a system call on a word. The nested
 //! calls are what a signal handler may do, or what other threads do while the interrupted one is
 //! stopped.
-#![cfg(all(bywash_steps, unix, feature = "std", not(loom)))]
+#![cfg(all(bywash_steps, unix, feature = "std", not(bywash_loom)))]
 
 #[path = "support/checked.rs"]
 mod checked;

@@ -1,5 +1,5 @@
 //! Items of every size and alignment, in ring and bypass, in queues on the heap and in place.
-#![cfg(not(loom))]
+#![cfg(not(bywash_loom))]
 
 use bywash::{StaticQueue, TryPopError};
 

@@ -1,7 +1,7 @@
 //! Items that are published after the consumer has gone, with `--cfg bywash_steps`: the consumer is
 //! dropped at each step of a push. Each item is dropped once, also one that holds a producer of the
 //! queue that it is in, and so would keep the queue and itself.
-#![cfg(all(feature = "std", bywash_steps, not(loom)))]
+#![cfg(all(feature = "std", bywash_steps, not(bywash_loom)))]
 
 mod support;
 

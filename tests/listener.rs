@@ -1,6 +1,6 @@
 //! A listener handles every item once and in order, and neither its handler nor a thread that waits
 //! for it can hang.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

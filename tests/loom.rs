@@ -1,10 +1,10 @@
-//! Models of the algorithm, explored by loom: `RUSTFLAGS="--cfg loom" cargo test --release --test
+//! Models of the algorithm, explored by loom: `RUSTFLAGS="--cfg bywash_loom" cargo test --release --test
 //! loom`.
 //!
 //! Each explores every schedule with up to [`PREEMPTIONS`] preemptions, and every value that a load
 //! may return. The names in brackets are labels of the ordering table in `src/ring.rs`. They name
 //! the operations that the model fails without.
-#![cfg(loom)]
+#![cfg(bywash_loom)]
 
 use bywash::{Builder, Consumer, Domain, PopError, Producer, PushError, TryPopError};
 use loom::cell::UnsafeCell;

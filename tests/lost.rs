@@ -1,5 +1,5 @@
 //! `try_push_or_count` and `take_lost`: each lost item is reported once, and in its place.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 #[cfg(target_os = "linux")]
 #[allow(dead_code, reason = "other tests use the rest")]

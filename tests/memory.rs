@@ -2,22 +2,22 @@
 //! to the resident memory of this process. A program of its own, as others would disturb it. For
 //! Linux.
 
-#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+#[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 mod support;
 
-#[cfg(not(all(feature = "std", target_os = "linux", not(loom))))]
+#[cfg(not(all(feature = "std", target_os = "linux", not(bywash_loom))))]
 fn main() {
     println!("skipped: it takes Linux");
 }
 
-#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+#[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 fn main() {
     support::watch();
     resident::slots_that_are_never_used_take_no_memory();
     println!("slots that are never used take no memory ... ok");
 }
 
-#[cfg(all(feature = "std", target_os = "linux", not(loom)))]
+#[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 mod resident {
     use std::fs;
 

@@ -1,5 +1,5 @@
 //! What must not be ignored: the compiler says so. This does not compile where it does not.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 #![deny(unfulfilled_lint_expectations)]
 
 use bywash::{Builder, StaticQueue, bounded};

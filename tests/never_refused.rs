@@ -1,7 +1,7 @@
 //! B4: how large a bypass has to be, so that a consumer which pushes while it handles items is
 //! never refused. Every schedule of outside pushes and the consumer's steps is played, in one
 //! thread; with `--cfg bywash_steps` also with outside pushes that are stopped halfway.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

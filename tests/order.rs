@@ -1,6 +1,6 @@
 //! Items come out in the order their pushes finished, through ring and bypass, whichever threads
 //! pushed them.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

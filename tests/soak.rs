@@ -10,7 +10,7 @@
 //!
 //! It lasts five seconds, or as many as the variable `BYWASH_SOAK_SECONDS` says. For an hour:
 //! `BYWASH_SOAK_SECONDS=3600 cargo test --release --features eventfd --test soak`.
-#![cfg(all(feature = "std", not(loom), target_os = "linux"))]
+#![cfg(all(feature = "std", not(bywash_loom), target_os = "linux"))]
 
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/logging/logger.rs"]

@@ -1,5 +1,5 @@
 //! `StaticQueue`: the calls that never wait in every feature set, and the others with `std`.
-#![cfg(not(loom))]
+#![cfg(not(bywash_loom))]
 
 mod support;
 

@@ -6,22 +6,22 @@
 //! refused without cause. A hang is a finding, and is reported with the instruction at which it
 //! began. The storms test what happens inside system calls.
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
-#[cfg(not(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64")))]
 fn main() {
     println!("skipped: it takes x86-64 Linux, and blocking");
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 fn main() {
     steps::run();
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 mod steps {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

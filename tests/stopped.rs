@@ -4,22 +4,22 @@
 //! Each stop happens in a process of its own, so that a hang is a finding and does not hang the
 //! test.
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
-#[cfg(not(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64")))]
 fn main() {
     println!("skipped: it takes x86-64 Linux, and blocking");
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 fn main() {
     stopped::run();
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux", target_arch = "x86_64"))]
 mod stopped {
     use std::collections::VecDeque;
     use std::sync::Arc;

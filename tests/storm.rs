@@ -4,22 +4,22 @@
 //!
 //! Each storm lasts two seconds, or as many as the variable `BYWASH_STORM_SECONDS` says.
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux"))]
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "support/stepping/mod.rs"]
 mod support;
 
-#[cfg(not(all(feature = "std", not(loom), target_os = "linux")))]
+#[cfg(not(all(feature = "std", not(bywash_loom), target_os = "linux")))]
 fn main() {
     println!("skipped: it takes Linux, and blocking");
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux"))]
 fn main() {
     storm::run();
 }
 
-#[cfg(all(feature = "std", not(loom), target_os = "linux"))]
+#[cfg(all(feature = "std", not(bywash_loom), target_os = "linux"))]
 mod storm {
     use std::alloc::{GlobalAlloc, Layout, System};
     use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};

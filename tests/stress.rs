@@ -2,7 +2,7 @@
 //! order.
 //!
 //! The runs are short by default. With `BYWASH_STRESS_SECONDS=60` each test runs for that long.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! A consumer that gives up its thread.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

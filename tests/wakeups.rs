@@ -1,5 +1,5 @@
 //! No thread that could go on sleeps forever, and no thread burns processor time while it waits.
-#![cfg(all(feature = "std", not(loom)))]
+#![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 

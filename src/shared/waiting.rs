@@ -154,7 +154,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             match answer {
                 Answer::Never => return self.push_without_waiting(item),
                 // In a model, naps do not end.
-                Answer::AskAgain if cfg!(loom) => {
+                Answer::AskAgain if cfg!(bywash_loom) => {
                     sleep_briefly();
                     continue;
                 }

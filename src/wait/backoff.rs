@@ -108,7 +108,7 @@ impl<'a> Backoff<'a> {
     }
 
     fn spin(&mut self) -> bool {
-        if cfg!(any(loom, bywash_steps)) || self.pauses > Self::PAUSES {
+        if cfg!(any(bywash_loom, bywash_steps)) || self.pauses > Self::PAUSES {
             return false;
         }
         (0..self.pauses).for_each(|_| hint::spin_loop());
@@ -117,7 +117,7 @@ impl<'a> Backoff<'a> {
     }
 
     fn pause_until(&mut self, patience: Duration) -> bool {
-        if cfg!(any(loom, bywash_steps)) || self.was_futile && patience.is_zero() {
+        if cfg!(any(bywash_loom, bywash_steps)) || self.was_futile && patience.is_zero() {
             return false;
         }
         let now = Instant::now();
@@ -139,7 +139,7 @@ impl<'a> Backoff<'a> {
         capacity: usize,
         len: impl Fn() -> usize,
     ) -> bool {
-        let may_rest = !cfg!(any(loom, bywash_steps))
+        let may_rest = !cfg!(any(bywash_loom, bywash_steps))
             && mem::take(&mut self.may_rest)
             && self.experience.slept_briefly();
         let rests = may_rest && stream.rest(deadline, capacity, len);
@@ -212,7 +212,7 @@ impl Experience {
     }
 }
 
-#[cfg(all(test, not(any(loom, bywash_steps))))]
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
 mod tests {
     use super::*;
 

@@ -137,7 +137,7 @@ fn timeout(deadline: Deadline, may_sleep_unbounded: bool) -> Option<Duration> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(bywash_loom)))]
 mod tests {
     use super::*;
 

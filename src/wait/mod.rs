@@ -98,7 +98,7 @@ use std::time::Instant;
 use crossbeam_utils::CachePadded;
 
 mod backoff;
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 mod changes;
 mod event_count;
 mod parker;
@@ -106,9 +106,12 @@ mod stream;
 mod trials;
 mod waiters;
 
-#[cfg_attr(loom, path = "model.rs")]
-#[cfg_attr(all(not(loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
-#[cfg_attr(all(not(loom), any(not(target_os = "linux"), bywash_portable)), path = "portable.rs")]
+#[cfg_attr(bywash_loom, path = "model.rs")]
+#[cfg_attr(all(not(bywash_loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
+#[cfg_attr(
+    all(not(bywash_loom), any(not(target_os = "linux"), bywash_portable)),
+    path = "portable.rs"
+)]
 mod system;
 
 cfg_event_fd! {
@@ -117,7 +120,7 @@ cfg_event_fd! {
 
 pub(crate) use backoff::Backoff;
 use backoff::Experience;
-#[cfg(not(loom))]
+#[cfg(not(bywash_loom))]
 pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
@@ -166,7 +169,7 @@ pub(crate) fn is_over(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
 
-#[cfg(all(test, not(any(loom, bywash_steps))))]
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
 mod tests {
     use std::thread;
 

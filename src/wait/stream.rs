@@ -141,7 +141,7 @@ impl Stream {
     }
 }
 
-#[cfg(all(test, not(any(loom, bywash_steps))))]
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
 mod tests {
     use core::cell::Cell;
 

@@ -136,7 +136,7 @@ impl Comparison {
     }
 }
 
-#[cfg(all(test, not(any(loom, bywash_steps))))]
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
 mod tests {
     use super::*;
 

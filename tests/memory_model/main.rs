@@ -8,7 +8,7 @@
 //! their ordering tables; `sleeping`, `full` and `reopening` say what must never happen to them,
 //! and what does as soon as an ordering is weakened. `binding` is small, and has its protocol with
 //! it. A change of an atomic operation in `src/` changes it here, too.
-#![cfg(not(any(loom, bywash_steps)))]
+#![cfg(not(any(bywash_loom, bywash_steps)))]
 
 mod binding;
 mod explorer;
