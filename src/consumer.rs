@@ -52,13 +52,13 @@ pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     pub(crate) queue: Q,
     /// The number of the thread that it is bound to, or `NO_THREAD`.
     #[cfg(feature = "std")]
-    bound_to: usize,
+    bound_to: u64,
     _not_sync: PhantomData<Cell<T>>,
 }
 
 /// A number that no thread has: not even those have it that have none yet.
 #[cfg(feature = "std")]
-const NO_THREAD: usize = usize::MAX;
+const NO_THREAD: u64 = u64::MAX;
 
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {
@@ -84,7 +84,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
         if self.bound_to != identity::own_number() {
-            self.bound_to = self.queue.shared().node.members.bind();
+            self.bind();
         }
         self.unbound()
     }
@@ -112,7 +112,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn bind(&mut self) {
-        self.bound_to = self.queue.shared().node.members.bind();
+        let number = self.queue.shared().node.members.bind();
+        self.bound_to = if number == 0 { NO_THREAD } else { number };
     }
 
     /// Gives up what others have begun and will never finish, and makes the calling thread the
@@ -555,6 +556,12 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
             Err(PopTimeoutError::Timeout) => Ok(None),
             Err(PopTimeoutError::Closed) => Err(PopError),
         }
+    }
+
+    /// Makes a thread the consumer's that will call [`bind`](Self::bind) first of all.
+    pub(crate) fn bind_to(&mut self, thread: u64) {
+        self.bound_to = NO_THREAD;
+        self.queue.shared().node.members.bind_to(thread, 0);
     }
 
     /// What is pushed from now on lies at or above these.

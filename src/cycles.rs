@@ -10,158 +10,138 @@
 //! # The graph
 //!
 //! The *members* of a queue are the threads that must not wait for its consumer: the consumer's
-//! thread and the threads in its domain (`domain.rs`). An *edge* leads from a thread t to a queue
-//! Q. There are two kinds:
+//! thread and the threads in its domain (`domain.rs`). An *edge* leads from a thread to a queue:
+//! the thread waits
 //!
-//! * *room*: t waits in a push, without a deadline, for room in Q. The edge *holds* while the ring
-//!   of Q is full and open.
-//! * *end*: t drops a `Listener`, and waits until the consumer of Q has handled everything. The
-//!   edge holds until t withdraws it.
+//! * in a push without a deadline, for room. The edge *counts* while the ring is full and open. Or
+//! * for the queue's listener, in a `flush` or `stop`, or when it drops a `Listener`. The edge
+//!   counts until it is withdrawn. If that wait has a deadline, it counts only for other waits for
+//!   a listener: a push that waited for it would get its room in time.
 //!
-//! A wait with a deadline ends by itself, so it is no edge. A thread waits in one place at a time,
+//! A push with a deadline ends by itself, so it is no edge. A thread waits in one place at a time,
 //! so it has one edge at most. Queue Q *waits for* thread s if s is a member of Q, or if a member
-//! of Q has an edge that holds and leads to a queue that waits for s.
+//! of Q has an edge that counts and leads to a queue that waits for s.
 //!
 //! A thread that is not the consumer's thread of any queue, and in no domain, is not a member of
-//! any queue. So it cannot be on a cycle, and takes no part in any of this. For a thread that never
-//! was a member, `own_number` is 0.
+//! any queue. So it cannot be on a cycle. It has no record, and takes no part in any of this.
+//!
+//! # What is read
+//!
+//! Nobody follows a pointer to a queue: its owner may move or free it at any time. An edge lies in
+//! the *record* of its thread (`records.rs`), and leads to the *post* of a queue, a place that
+//! stands for the queue here. Records and posts are never freed (`pool.rs`). A post says who the
+//! consumer is, which domain it has, and whether the ring is full:
+//!
+//! * `full_at` is one more than the head index at which some thread has seen the ring full. (Full
+//!   at a head index, it remains full until the head moves.) A thread notes it before it sleeps,
+//!   each time that it wakes up and the ring is still full, and when it leaves others asleep.
+//! * `head` is the head index after the last pop that was *announced*: each pop announces that sees
+//!   a thread registered for room, and so does not cost more otherwise.
+//!
+//! So the ring is full if `full_at > head`, provided that the thread that waits is *settled*: that
+//! it has registered, and then issued a heavy barrier, since which each pop is announced (W2).
 //!
 //! # Looking
 //!
-//! Before each sleep, a thread s that has a number *looks*: it follows the edges from the queue
+//! Before each sleep, a thread s that has a record *looks*: it follows the edges from the queue
 //! that it is about to wait for. There are three answers:
 //!
 //! * `Never`: that queue waits for s. So s must not wait.
 //! * `Ends`: that queue does not wait for s. So s may sleep until it is woken.
-//! * `AskAgain`: the graph is changing, or another thread is looking. So s may nap, and then looks
-//!   again.
+//! * `AskAgain`: the graph is changing. So s may nap, and then looks again.
 //!
 //! # Invariants
 //!
 //! * **G1** *Publish, look, sleep, withdraw, try.* A thread publishes its edge, and then looks. It
-//!   withdraws the edge when it was woken, or when the edge holds no more, and only then tries
-//!   again. So a thread that has got what it waited for has no edge, even if it is stopped right
-//!   there. And a thread that only looks again has one all the time.
-//!   (An *end* edge may outlast its wait until its thread runs again. So a handler may be told
-//!   `Never` just after a flush without a timeout was served.)
-//! * **G2** *One at a time.* A thread looks only while it holds `looking_process`, a lock that
-//!   threads try but never wait for. A thread that does not get the lock is told `AskAgain`. So all
-//!   looks have one order, and each happens before the next.
+//!   withdraws the edge when there is room, or the queue is closed, and only then tries again. So a
+//!   thread that has got what it waited for has no edge, even if it is stopped right there. And a
+//!   thread that only looks again has one all the time. (An edge to a listener may outlast its wait
+//!   until its thread runs again. So a handler may be told `Never` just after a flush was served.)
+//! * **G2** *Full is exact.* Suppose that a settled thread t waits for room, and its post says
+//!   full. When t settled and looked at the ring, it saw the ring full at some head, and noted
+//!   that. Later pops are announced. So if `full_at > head`, no pop has been announced since a
+//!   thread saw the ring full, and the ring is full, but for a pop that has moved the head and not
+//!   announced it yet. That pop's thread is no waiting consumer, G4.
 //! * **G3** *No edge is overlooked.* Suppose that all threads of a cycle sleep without bound. Each
-//!   has published its edge, then looked, then fallen asleep. Take the one that looked last. By G1
-//!   and G2, the others published their edges before that look. Each thread found the ring that it
-//!   waits for full when it looked. If all these rings are still full, the last look finds the
-//!   cycle. If one has room, the answer is `AskAgain`, so the thread looks again, and this was not
-//!   the last look. So there is no such cycle.
-//! * **G4** *No edge is invented.* A look accepts a path only if a second pass finds all of it
-//!   unchanged: the generation of each record, which changes with each publication and withdrawal;
-//!   the head index of each ring, which changes with each pop; each ring full and open; and each
-//!   thread still a member. Heads and generations only grow. So between the two passes there was a
-//!   moment at which all the edges held.
-//! * **G5** *A queue stays while a look reads it.* An edge names a queue by its address, and its
-//!   owner holds that queue only until it withdraws the edge. So a look first says in `looking_at`
-//!   which queue it is about to read, executes a fence (`[look:F]`), and reads the generation
-//!   again. A queue is freed only after all edges to it are withdrawn. The thread that frees it
-//!   first executes a fence (`[free:F]`), and waits while `looking_at` is the queue's address. One
-//!   of the two fences comes first: either the look sees the withdrawal, or the thread that frees
-//!   the queue sees the look.
-//! * **G6** *One thread is told.* A thread that is told `Never` withdraws its edge before it ends
-//!   the look, so no other thread sees the cycle. Mostly this is the thread whose push would close
-//!   the cycle. (If another thread of the cycle looks again after this thread has published its
-//!   edge, and before this thread finds the cycle, that one is told.) The others wait for it.
+//!   has published its edge, executed `[look:F]`, looked, and fallen asleep after `Ends`. Take the
+//!   one whose fence came last. By the fences, its look read the edges of all others. None can have
+//!   been unsettled, or have led to a post that did not say full, or the answer would have been
+//!   `AskAgain`. So the look found the cycle.
+//! * **G4** *No edge is invented.* Two looks in a row must have read the same: each word of an
+//!   edge, which changes with each publication and withdrawal, each head, consumer and domain. So
+//!   between the two there was a moment at which all these edges were there. The first look has
+//!   read of each consumer that it waits, and so the second one reads what that consumer announced
+//!   before: each ring was full at that moment. (For a member of a domain that is not the consumer
+//!   this has a limit: room that the consumer is making at that very moment may be seen late.) Of
+//!   its own ring the thread sees for itself that it is full.
+//! * **G5** *One thread is told.* The second look, and the withdrawal that follows `Never`, take a
+//!   *turn*, which one thread has at a time, and for which nobody waits: who does not get it is
+//!   told `AskAgain`. So no other thread is told of the same cycle. Mostly the one is told whose
+//!   push would close the cycle.
+//! * **G6** *What was left is not obeyed for long.* A turn that its thread does not end, because it
+//!   was stopped, has ended or jumped away, is taken over by one that has found it unchanged over
+//!   `NAPS_PER_TURN` naps; so if it was only stopped, two may be told. An edge that its thread has
+//!   left by a jump is withdrawn when the thread binds, waits, or pops while somebody waits for
+//!   room; a queue that recovers gets a new number in its post, which no left edge has. A consumer
+//!   that has ended in its wait will never pop, so to refuse a push that waits for it is right; a
+//!   member of a domain that was ended by the system inside of a wait stays one. A child ignores
+//!   the records of other processes.
 //!
-//! # A thread that is stopped during a look
+//! A look takes no lock, allocates nothing, runs no user code, and nobody waits for it. It visits
+//! each record once at most: two bits for each are on its stack, 4 KiB in all.
 //!
-//! A thread that is stopped during a look holds up nobody's push. Other threads that want to look
-//! are told `AskAgain`, so they nap instead of sleeping without bound. They are woken as usual, and
-//! find a cycle once the stopped thread has continued. A look runs no user code and allocates
-//! nothing, and the number of its steps is bounded by the square of the number of edges. Only one
-//! thing waits for a look: the destruction of the queue that it is reading.
+//! # Naps
 //!
-//! After a fork, the records and the lock of threads that stayed in the parent are still there.
-//! They say which process they belong to, and the child ignores them.
+//! A wait whose look said `AskAgain` naps: from 1 ms on, twice as long each time, to 16 ms. It is
+//! woken as from any other sleep. A thread that was passed over when room was made, and whose edge
+//! nobody has noted to be good again, wakes up after `LONGEST_SLEEP` (W8).
 //!
 //! # Orderings
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [look:A] | trying the lock | exchange Acquire | [look:R] | the marks of earlier looks, and edges (G3) | argued: before each look is [sleep:F], which orders the edges too, so no model can tell |
-//! | [look:R] | giving the lock back | exchange Release | [look:A] | the same | argued, as above |
-//! | [edge:S] | publishing and withdrawing | store of the generation, Release | [edge:L] | the fields of the edge | argued, E2 |
-//! | [edge:L] | reading an edge | load of the generation, Acquire | [edge:S] | the same | argued, E2 |
-//! | [fields:S] | writing an edge | stores of the fields, Release | [look:F] | that the earlier edge was withdrawn | argued, E2 |
-//! | [look:F] | after `looking_at`, before the generation is read again | fence SeqCst | [free:F] | the look | argued, G5 |
-//! | [free:F] | before a queue is freed | fence SeqCst | [look:F] | the withdrawal | argued, G5 |
+//! | [edge:S] | publishing, settling and withdrawing | store of the word, Release | [edge:L] | the fields of the edge; what the consumer announced and noted before | `memory_model`: `no_cycle_is_invented` |
+//! | [edge:L] | reading an edge | load of the word, Acquire | [edge:S] | the same | the same |
+//! | [fields:S] | writing an edge | stores of the fields, Release | a fence, Acquire, before the word is read again | that the earlier edge was withdrawn | `memory_model`: `an_edge_is_read_whole` |
+//! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `memory_model`: `no_cycle_is_overlooked` |
+//! | [room:S] | announcing a pop | store of the head in the post, Release | [edge:L] and program order | that there is room | `memory_model`: `no_cycle_is_invented` |
+//! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `memory_model`: `one_thread_is_told` |
 //!
-//! Where correctness depends on a step, and not on its ordering, `tests/cycles.rs` runs the code
-//! step by step. `two_queues_in_a_circle_do_not_deadlock` and
-//! `three_queues_in_a_circle_do_not_deadlock` fail if the looks are removed, and
-//! `nothing_is_refused_for_two_waits_that_were_never_there_together` if the second pass is, G4. The
-//! marks of a look are Relaxed, because the lock orders them.
+//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read.
 
-use core::ptr;
-use std::thread;
+use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
 
-use crate::edges::{Edge, Fields, Record, records};
 use crate::fork::process;
 use crate::identity;
 use crate::node::Node;
-use crate::sync::{AtomicPtr, AtomicU64, Ordering, const_fn, fence};
+use crate::pool::{Links, Pool, Pooled};
+use crate::records::{self, Edge, Kind, LIMIT, Record};
+use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
 
-/// What a thread waits for.
-#[derive(Clone, Copy)]
-pub(crate) enum Until {
-    /// For room in a ring of this capacity.
-    Room { capacity: u64 },
-    /// For the consumer to end.
-    End,
+/// How often a thread finds the turn of another unchanged before it takes it over.
+const NAPS_PER_TURN: u32 = 8;
+
+/// What stands for a queue in the graph.
+pub(crate) struct Post {
+    links: Links,
+    /// A number that no other queue has, and that the queue had not before it recovered; 0 while
+    /// this stands for none.
+    queue: CoreU64,
+    /// The number of the consumer's thread, or 0.
+    consumer: AtomicU64,
+    /// The number of the consumer's domain, or 0.
+    domain: CoreU64,
+    is_closed: AtomicBool,
+    head: UnmodelledU64,
+    full_at: UnmodelledU64,
 }
 
-impl Until {
-    /// In place of a capacity: the edge holds whether the ring is full or not.
-    const END: u64 = 0;
-
-    /// As a number, for the fields of an edge.
-    fn capacity(self) -> u64 {
-        match self {
-            Self::Room { capacity } => capacity,
-            Self::End => Self::END,
-        }
-    }
-
-    fn of_capacity(capacity: u64) -> Self {
-        if capacity == Self::END { Self::End } else { Self::Room { capacity } }
-    }
-
-    /// Whether a wait for this goes on.
-    fn holds(self, node: &Node) -> bool {
-        match self {
-            Self::Room { capacity } => {
-                node.tail.is_full(&node.head, capacity) && !node.tail.is_closed()
-            }
-            Self::End => true,
-        }
-    }
-}
-
-/// What a look has found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
-    /// The wait may end.
-    Ends,
-    /// The wait never ends: it would be a wait for the calling thread.
-    Never,
-    /// The graph is changing, or another thread is looking at it.
-    AskAgain,
-}
-
-/// Who looks, and at what.
 struct Graph {
-    /// The process of the thread that looks, or 0.
-    looking_process: AtomicU64,
-    looking_at: AtomicPtr<Node>,
-    /// How many looks there were.
-    looks: AtomicU64,
+    posts: Pool<Post, 24>,
+    /// The last number that a queue or a domain got.
+    last_number: CoreU64,
+    /// Odd while a thread has its turn, G5.
+    turn: AtomicU64,
 }
 
 #[cfg(not(bywash_loom))]
@@ -174,226 +154,359 @@ loom::lazy_static! {
 impl Graph {
     const_fn! {
         fn new() -> Self {
-            Self {
-                looking_process: AtomicU64::new(0),
-                looking_at: AtomicPtr::new(ptr::null_mut()),
-                looks: AtomicU64::new(0),
-            }
+            Self { posts: Pool::new(), last_number: CoreU64::new(0), turn: AtomicU64::new(0) }
         }
     }
+}
+
+/// A number that no queue and no domain had before.
+pub(crate) fn new_number() -> u64 {
+    GRAPH.last_number.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+impl Pooled for Post {
+    fn new(links: Links) -> Self {
+        let [queue, domain] = [const { CoreU64::new(0) }; 2];
+        let [head, full_at] = [const { UnmodelledU64::new(0) }; 2];
+        let (consumer, is_closed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { links, queue, consumer, domain, is_closed, head, full_at }
+    }
+
+    fn links(&self) -> &Links {
+        &self.links
+    }
+}
+
+impl Post {
+    /// For a queue that has none. May allocate.
+    ///
+    /// # Panics
+    ///
+    /// Where there are more queues than anybody has memory for.
+    pub(crate) fn claim() -> &'static Self {
+        let post = GRAPH.posts.claim().expect("bywash: a billion queues");
+        post.head.store(0, Ordering::Relaxed);
+        post.full_at.store(0, Ordering::Relaxed);
+        post.is_closed.store(false, Ordering::Relaxed);
+        post.renew();
+        post
+    }
+
+    /// When its queue is gone.
+    pub(crate) fn give_back(&self) {
+        self.queue.store(0, Ordering::Relaxed);
+        self.consumer.store(0, Ordering::Relaxed);
+        self.domain.store(0, Ordering::Relaxed);
+        GRAPH.posts.give_back(self);
+    }
+
+    /// Makes every edge void that leads here, G6.
+    pub(crate) fn renew(&self) {
+        self.queue.store(new_number(), Ordering::Relaxed);
+    }
+
+    /// Tells which thread is the consumer's, by its number; 0 for none.
+    pub(crate) fn set_consumer(&self, number: u64) {
+        // Release; pairs with the Acquire in `visit_members`: who finds the number finds the record
+        self.consumer.store(number, Ordering::Release);
+    }
+
+    /// Tells the number of the consumer's domain.
+    pub(crate) fn set_domain(&self, number: u64) {
+        self.domain.store(number, Ordering::Relaxed);
+    }
+
+    /// Tells that the queue was closed, or opened again.
+    pub(crate) fn set_closed(&self, is_closed: bool) {
+        self.is_closed.store(is_closed, Ordering::Relaxed);
+    }
+
+    /// Notes that the ring was seen full at this head.
+    pub(crate) fn note_full(&self, head: u64) {
+        if self.full_at.load(Ordering::Relaxed) <= head {
+            self.full_at.fetch_max(head + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Announces that the consumer has moved the head, while others are registered for room.
+    pub(crate) fn announce(&self, head: u64) {
+        // [room:S] Release; pairs with [edge:L]
+        self.head.store(head, Ordering::Release);
+    }
+
+    /// Whether `record` is that of a member.
+    fn has_member(&self, record: &Record) -> bool {
+        let domain = self.domain.load(Ordering::Relaxed);
+        self.consumer.load(Ordering::Relaxed) == record.number()
+            || domain != 0 && record.is_in(domain)
+    }
+}
+
+/// What a look has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// The wait may end.
+    Ends,
+    /// The wait never ends: it would be a wait for the calling thread.
+    Never,
+    /// The graph is changing, or another thread has its turn.
+    AskAgain,
 }
 
 /// A wait of the calling thread, which looks before each sleep.
 pub(crate) struct Wait<'a> {
-    /// 0 for a thread that is on no cycle.
-    thread: u64,
+    /// `None` for a thread that is on no cycle.
+    record: Option<&'static Record>,
     node: &'a Node,
-    until: Until,
-    has_deadline: bool,
-    /// `None` before the first look and after a wake-up, and if the wait has a deadline.
-    edge: Option<Edge>,
+    kind: Kind,
+    /// A push with a deadline is no edge.
+    is_edge: bool,
+    /// Of the edge, once it was published.
+    generation: Option<u64>,
+    is_settled: bool,
+    /// The turn of another that was found at the last look, and how often.
+    others_turn: (u64, u32),
 }
 
 impl<'a> Wait<'a> {
-    /// Begins a wait for `node`. Without a deadline, it is an edge from a look on, until it is
+    /// Begins a wait for room. Without a deadline, it is an edge from a look on, until it is
     /// withdrawn.
-    pub(crate) fn begin(node: &'a Node, until: Until, has_deadline: bool) -> Self {
-        Self { thread: identity::own_number() as u64, node, until, has_deadline, edge: None }
+    pub(crate) fn for_room(node: &'a Node, has_deadline: bool) -> Self {
+        Self::begin(node, Kind::Room, !has_deadline)
     }
 
-    /// Whether the wait may end. After `Never`, there must be no wait.
-    pub(crate) fn look(&mut self) -> Answer {
-        if self.thread == 0 {
+    /// Begins a wait for the listener of a queue.
+    #[cfg(not(bywash_loom))]
+    pub(crate) fn for_listener(node: &'a Node, has_deadline: bool) -> Self {
+        let kind = if has_deadline { Kind::ListenerInTime } else { Kind::Listener };
+        Self::begin(node, kind, true)
+    }
+
+    fn begin(node: &'a Node, kind: Kind, is_edge: bool) -> Self {
+        let record = records::of(identity::own_number());
+        // For a listener there is nothing that would have to be announced.
+        let is_settled = kind != Kind::Room;
+        Self { record, node, kind, is_edge, generation: None, is_settled, others_turn: (0, 0) }
+    }
+
+    /// From now on, each pop of the queue is announced.
+    pub(crate) fn settle(&mut self) {
+        if !self.is_settled {
+            self.is_settled = true;
+            if let (Some(record), true) = (self.record, self.has_edge()) {
+                record.settle();
+            }
+        }
+    }
+
+    /// Whether its edge is published.
+    fn has_edge(&self) -> bool {
+        self.record
+            .zip(self.generation)
+            .is_some_and(|(record, generation)| record.has_published(generation))
+    }
+
+    /// Whether the wait may end. After `Never`, there must be no wait. `goes_on` says whether the
+    /// thread has still to wait.
+    pub(crate) fn look(&mut self, goes_on: impl Fn() -> bool) -> Answer {
+        let Some(record) = self.record else {
             return Answer::Ends;
-        }
-        let process = process();
-        // G1. An edge that was published before a fork counts for the parent only.
-        let is_published = self.edge.as_ref().is_some_and(|edge| edge.is_of(process));
-        if !is_published && !self.has_deadline {
-            // First, as the record is used again.
-            self.withdraw();
-            self.edge = self.publish(process);
-        }
-        let Some(look) = Look::begin(process) else {
+        };
+        // A queue without a post was never bound, and may be at any time.
+        let Some(post) = self.node.members.post() else {
             return Answer::AskAgain;
         };
-        match look.follow(self.node, self.thread) {
-            Answer::Never => {
-                // G6: before the next thread looks.
-                self.withdraw();
-                Answer::Never
-            }
-            // A thread without a record is visible to nobody, so it does not sleep without bound.
-            Answer::Ends if self.edge.is_none() && !self.has_deadline => Answer::AskAgain,
-            answer => answer,
+        // G1. A push in a handler may have taken it away, E3.
+        if self.is_edge && !self.has_edge() {
+            let queue = post.queue.load(Ordering::Relaxed);
+            let edge = Edge { post, queue, kind: self.kind };
+            self.generation = Some(record.publish(edge, self.is_settled));
         }
-    }
-
-    /// Whether there is an edge, and it holds.
-    pub(crate) fn holds(&self) -> bool {
-        self.edge.is_some() && self.until.holds(self.node)
-    }
-
-    /// After a sleep, and before the thread takes what it has waited for, G1.
-    pub(crate) fn withdraw(&mut self) {
-        self.edge = None;
-    }
-
-    fn publish(&self, process: u64) -> Option<Edge> {
-        let target = ptr::from_ref(self.node).cast();
-        let capacity = self.until.capacity();
-        Edge::publish(Fields { thread: self.thread, target, capacity }, process)
-    }
-
-    /// Whether the wait has to look again after a while, as nobody else would find a cycle with it.
-    pub(crate) fn must_look_again(&self, answer: Answer) -> bool {
-        self.thread != 0 && (answer == Answer::AskAgain || self.edge.is_none())
-    }
-}
-
-/// The right to look, G2.
-struct Look {
-    process: u64,
-    number: u64,
-}
-
-impl Look {
-    fn begin(process: u64) -> Option<Self> {
-        let mut holder = 0;
-        loop {
-            // [look:A] Acquire; pairs with [look:R]
-            let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
-            match GRAPH.looking_process.compare_exchange(holder, process, success, failure) {
-                Ok(_) => break,
-                Err(now) if now == process => return None,
-                // A thread that stayed in the parent when this process was forked; or it is free.
-                Err(now) => holder = now,
-            }
-        }
-        let number = GRAPH.looks.load(Ordering::Relaxed) + 1;
-        GRAPH.looks.store(number, Ordering::Relaxed);
-        Some(Self { process, number })
-    }
-
-    /// Follows the edges from `start`, in search of a queue of which `thread` is a member.
-    fn follow(&self, start: &Node, thread: u64) -> Answer {
-        let mut is_changing = false;
-        let mut to_visit = ptr::null_mut();
-        self.visit_members(start, ptr::null_mut(), &mut to_visit);
-        // SAFETY: null or a record, and records are never freed, E1.
-        while let Some(record) = unsafe { to_visit.cast_const().as_ref() } {
-            to_visit = record.mark.to_visit_next.load(Ordering::Relaxed);
-            let Some(edge) = self.read(record) else {
-                // Its owner looks later than this thread does, if it goes on to wait.
-                continue;
-            };
-            // Before `holds`: if the head is the same later, the ring was full at this very head.
-            record.mark.head.store(edge.node.head.index(), Ordering::Relaxed);
-            if !edge.holds() {
-                is_changing = true;
-                continue;
-            }
-            if !edge.node.members.contains(thread as usize) {
-                self.visit_members(edge.node, ptr::from_ref(record).cast_mut(), &mut to_visit);
-            } else if self.is_unchanged(record, start) {
-                return Answer::Never;
-            } else {
-                is_changing = true;
-            }
-        }
-        if is_changing { Answer::AskAgain } else { Answer::Ends }
-    }
-
-    /// Adds the edges of the members of `node` to those that are to be visited.
-    fn visit_members(&self, node: &Node, from: *mut Record, to_visit: &mut *mut Record) {
-        for record in records() {
-            let Some(generation) = record.published(self.process) else { continue };
-            let is_new = record.mark.look.load(Ordering::Relaxed) != self.number;
-            if is_new && node.members.contains(record.fields().thread as usize) {
-                record.mark.look.store(self.number, Ordering::Relaxed);
-                record.mark.generation.store(generation, Ordering::Relaxed);
-                record.mark.from.store(from, Ordering::Relaxed);
-                record.mark.to_visit_next.store(*to_visit, Ordering::Relaxed);
-                *to_visit = ptr::from_ref(record).cast_mut();
-            }
-        }
-    }
-
-    /// The edge, if it is still the one that was seen. Its queue is not freed before the next call,
-    /// or before the look ends, G5.
-    fn read(&self, record: &Record) -> Option<SeenEdge<'_>> {
-        let Fields { thread, target, capacity } = record.fields();
-        let node = target.cast::<Node>();
-        // Release; pairs with the Acquire in `before_free`.
-        GRAPH.looking_at.store(node.cast_mut(), Ordering::Release);
-        // [look:F] SeqCst; pairs with [free:F], [fields:S]
+        // [look:F] SeqCst; pairs with itself
         fence(Ordering::SeqCst);
-        let seen = record.mark.generation.load(Ordering::Relaxed);
-        if record.published(self.process) != Some(seen) {
+        let process = process();
+        let look = || Look::new(record, self.kind, process).follow(post);
+        let (found, read) = look();
+        if found != Answer::Never {
+            return found;
+        }
+        // G4, G5
+        let Some(_turn) = Turn::take(&mut self.others_turn) else {
+            return Answer::AskAgain;
+        };
+        if look() != (Answer::Never, read) || !goes_on() {
+            return Answer::AskAgain;
+        }
+        self.withdraw();
+        Answer::Never
+    }
+
+    /// Before the thread takes what it has waited for, G1.
+    pub(crate) fn withdraw(&mut self) {
+        if let (Some(record), true) = (self.record, self.has_edge()) {
+            record.withdraw();
+        }
+        self.generation = None;
+    }
+
+    /// Whether the wait has to look again after a nap, as nobody else would find a cycle with it.
+    pub(crate) fn must_look_again(&self, answer: Answer) -> bool {
+        self.record.is_some() && (answer == Answer::AskAgain || self.kind == Kind::ListenerInTime)
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.withdraw();
+    }
+}
+
+/// The turn of a thread that is about to be told, G5.
+struct Turn(u64);
+
+impl Turn {
+    /// Takes it if nobody has it, or if another has it for too long: `seen` is what was there
+    /// before, and how often.
+    fn take(seen: &mut (u64, u32)) -> Option<Self> {
+        let now = GRAPH.turn.load(Ordering::Relaxed);
+        let is_free = now % 2 == 0;
+        if !is_free {
+            let naps = if seen.0 == now { seen.1 + 1 } else { 0 };
+            *seen = (now, naps);
+            if naps < NAPS_PER_TURN {
+                return None;
+            }
+        }
+        let turn = if is_free { now + 1 } else { now + 2 };
+        // [turn:A] Acquire; pairs with [turn:R]
+        let (success, failure) = (Ordering::Acquire, Ordering::Relaxed);
+        let taken = GRAPH.turn.compare_exchange(now, turn, success, failure);
+        taken.is_ok().then_some(Self(turn))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // [turn:R] Release; pairs with [turn:A]. It fails if another has taken it over.
+        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
+        let _ = GRAPH.turn.compare_exchange(self.0, self.0 + 1, success, failure);
+    }
+}
+
+/// One look at the graph.
+struct Look<'a> {
+    record: &'a Record,
+    kind: Kind,
+    process: u64,
+    to_visit: Set,
+    seen: Set,
+    /// Whether an edge was met that may count or not.
+    is_changing: bool,
+    /// All that was read and mattered, as one number.
+    read: u64,
+}
+
+impl<'a> Look<'a> {
+    fn new(record: &'a Record, kind: Kind, process: u64) -> Self {
+        let (to_visit, seen) = (Set::new(), Set::new());
+        Self { record, kind, process, to_visit, seen, is_changing: false, read: 0 }
+    }
+
+    /// Follows the edges from `start`, in search of a queue of which the thread is a member.
+    /// Returns what was read on the way, too.
+    fn follow(mut self, start: &Post) -> (Answer, u64) {
+        let mut leads_back = self.visit_members(start);
+        while let (false, Some(index)) = (leads_back, self.to_visit.take_one()) {
+            let Some(post) = self.next(index) else { continue };
+            leads_back = self.visit_members(post);
+        }
+        let answer = match (leads_back, self.is_changing) {
+            (true, _) => Answer::Never,
+            (false, true) => Answer::AskAgain,
+            (false, false) => Answer::Ends,
+        };
+        (answer, self.read)
+    }
+
+    /// Notes the members of a queue that may wait, and returns whether the thread is one.
+    fn visit_members(&mut self, post: &Post) -> bool {
+        if post.has_member(self.record) {
+            return true;
+        }
+        let (consumer, domain) =
+            (post.consumer.load(Ordering::Acquire), post.domain.load(Ordering::Relaxed));
+        self.note(consumer);
+        self.note(domain);
+        if let Some(record) = records::of(consumer) {
+            self.visit(record);
+        }
+        if domain != 0 {
+            records::all()
+                .filter(|record| record.is_in(domain))
+                .for_each(|record| self.visit(record));
+        }
+        false
+    }
+
+    fn visit(&mut self, record: &Record) {
+        if self.seen.insert(record.index()) {
+            self.to_visit.insert(record.index());
+        }
+    }
+
+    /// The post to which the edge leads that the thread of this record has, if it counts.
+    fn next(&mut self, index: usize) -> Option<&'static Post> {
+        let seen = records::at(index)?.edge(self.process)?;
+        let Edge { post, queue, kind } = seen.edge;
+        let counts = match kind {
+            Kind::Room => !post.is_closed.load(Ordering::Relaxed),
+            Kind::Listener => true,
+            Kind::ListenerInTime => self.kind == Kind::ListenerInTime,
+        };
+        if !counts || post.queue.load(Ordering::Relaxed) != queue {
             return None;
         }
-        // SAFETY: G5: the edge was published after `looking_at` was set.
-        let node = unsafe { &*node };
-        Some(SeenEdge { node, thread: thread as usize, until: Until::of_capacity(capacity) })
-    }
-
-    /// Whether the path from `start` to `last` is as it was seen, G4.
-    fn is_unchanged(&self, last: &Record, start: &Node) -> bool {
-        let mut record = last;
-        loop {
-            let Some(edge) = self.read(record) else { return false };
-            let head = record.mark.head.load(Ordering::Relaxed);
-            if !edge.holds() || edge.node.head.index() != head {
-                return false;
+        if kind == Kind::Room {
+            let head = post.head.load(Ordering::Relaxed);
+            if !seen.is_settled() || post.full_at.load(Ordering::Relaxed) <= head {
+                self.is_changing = true;
+                return None;
             }
-            let thread = edge.thread;
-            let from = record.mark.from.load(Ordering::Relaxed).cast_const();
-            // SAFETY: null or a record, and records are never freed, E1.
-            let Some(from) = (unsafe { from.as_ref() }) else {
-                return start.members.contains(thread);
-            };
-            if !self.read(from).is_some_and(|edge| edge.node.members.contains(thread)) {
-                return false;
-            }
-            record = from;
+            self.note(head);
         }
+        self.note(index as u64);
+        self.note(seen.word);
+        Some(post)
+    }
+
+    /// FNV-1a (Fowler, Noll and Vo), by words.
+    fn note(&mut self, word: u64) {
+        self.read = (self.read ^ word).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
     }
 }
 
-/// An edge as a look has read it.
-struct SeenEdge<'a> {
-    node: &'a Node,
-    thread: usize,
-    until: Until,
-}
+/// A bit for each record.
+struct Set([u64; Set::WORDS]);
 
-impl SeenEdge<'_> {
-    fn holds(&self) -> bool {
-        self.until.holds(self.node)
+impl Set {
+    const WORDS: usize = LIMIT.div_ceil(64);
+
+    fn new() -> Self {
+        Self([0; Self::WORDS])
     }
-}
 
-impl Drop for Look {
-    fn drop(&mut self) {
-        if GRAPH.looking_process.load(Ordering::Relaxed) == self.process {
-            GRAPH.looking_at.store(ptr::null_mut(), Ordering::Release);
-        }
-        // [look:R] Release; pairs with [look:A]. Where it fails, this process was forked inside of
-        // the look, and another thread of the child has taken the lock from its copy.
-        let (success, failure) = (Ordering::Release, Ordering::Relaxed);
-        let _ = GRAPH.looking_process.compare_exchange(self.process, 0, success, failure);
+    /// Whether it was not in it before.
+    fn insert(&mut self, index: usize) -> bool {
+        let (word, bit) = (&mut self.0[index / 64], 1 << (index % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
-}
 
-/// Waits until no thread looks at `node`, before it is freed. It has no edges any more, G5.
-pub(crate) fn before_free(node: &Node) {
-    // [free:F] SeqCst; pairs with [look:F]
-    fence(Ordering::SeqCst);
-    // Acquire; pairs with the Release in `read` and at the end of a look.
-    while GRAPH.looking_at.load(Ordering::Acquire).cast_const() == ptr::from_ref(node)
-        // Acquire; pairs with [look:R]: this way out, too, comes after what the look has read.
-        && GRAPH.looking_process.load(Ordering::Acquire) == process()
-    {
-        thread::yield_now();
+    fn take_one(&mut self) -> Option<usize> {
+        let (i, word) = self.0.iter_mut().enumerate().find(|(_, word)| **word != 0)?;
+        let bit = word.trailing_zeros();
+        *word &= *word - 1;
+        Some(i * 64 + bit as usize)
     }
 }

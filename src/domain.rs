@@ -1,72 +1,87 @@
 //! Which threads must not wait for a consumer: its own, and those in its domain. (A push has two
-//! more reasons not to wait: a cycle of waits, `cycles.rs`, and a consumer that stayed in the
-//! parent of a fork, `fork.rs`.)
+//! more reasons not to wait: a cycle of waits, `cycles.rs`, and a consumer that is not in this
+//! process, `fork.rs`.)
 //!
-//! The domain of a consumer is a list of thread numbers. The list only grows, so a handler on any
-//! thread may walk it at any instruction. Places that were left are used again.
+//! A domain is a number. A thread notes in its own record which domains it is in (`records.rs`), so
+//! a handler on any thread can ask at any instruction, and what threads leave behind by forgetting
+//! their guards goes with them.
 //!
 //! What matters is mostly what a thread reads of its own binding and of its own guards, and program
-//! order takes care of that: those accesses are Relaxed. The list and its places are published with
-//! Release and read with Acquire. So is the number of the consumer's thread:
+//! order takes care of that: those accesses are Relaxed. The number of the consumer's thread is
+//! published for others, too:
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [bind:R] | binding | store of the number, Release | [bound:A] | the process in which the thread was bound: without it, it would be taken for a thread of another process | `memory_model`: `a_thread_that_binds_is_in_this_process` |
+//! | [bind:R] | binding | store of the number, Release | [bound:A] | the process in which the thread is: without it, it would be taken for a thread of another process | `memory_model`: `a_thread_that_binds_is_in_this_process` |
 //! | [bound:A] | asking where the thread is | load of the number, Acquire | [bind:R] | the same | the same |
 
-use alloc::boxed::Box;
 use core::fmt;
-use core::iter;
 use core::marker::PhantomData;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+// But for the post, not those of `sync`: they order nothing else, and are no part of loom's models.
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-// Not those of `sync`: what is here orders nothing else, and is no part of loom's models.
-use alloc::sync::Arc;
-
-use crate::{fork, identity};
+use crate::cycles::{Post, new_number};
+use crate::sync::{AtomicPtr, const_fn};
+use crate::{fork, identity, records};
 
 /// The threads for which waiting for the consumer would be waiting for themselves: the consumer's
 /// thread, and the threads in its domain.
-#[derive(Debug)]
 pub(crate) struct Members {
     /// The token of the consumer's thread, I3, and its number. Both are 0 while it has none.
     token: AtomicUsize,
-    consumer: AtomicUsize,
-    /// The process in which the consumer's thread was bound, F1.
-    process: AtomicU64,
-    /// Null until the domain is asked for.
-    domain: AtomicPtr<ThreadList>,
+    consumer: AtomicU64,
+    /// The number of the domain, or 0 until it is asked for.
+    domain: AtomicU64,
+    /// What stands for the queue in the graph of waits, or null until somebody binds or asks for
+    /// the domain.
+    post: AtomicPtr<Post>,
 }
 
 impl Members {
-    pub(crate) const fn new() -> Self {
-        Self {
-            token: AtomicUsize::new(0),
-            consumer: AtomicUsize::new(0),
-            process: AtomicU64::new(0),
-            domain: AtomicPtr::new(ptr::null_mut()),
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                token: AtomicUsize::new(0),
+                consumer: AtomicU64::new(0),
+                domain: AtomicU64::new(0),
+                post: AtomicPtr::new(ptr::null_mut()),
+            }
         }
     }
 
-    /// Makes the calling thread the consumer's, and returns its number.
+    /// Makes the calling thread the consumer's, and returns its number: 0 if it has none, I1, and
+    /// then the consumer has no thread.
     #[cold]
-    pub(crate) fn bind(&self) -> usize {
+    pub(crate) fn bind(&self) -> u64 {
         identity::joining(|| {
             let number = identity::register();
-            fork::watch();
-            self.process.store(fork::process(), Ordering::Relaxed);
-            self.token.store(identity::token(), Ordering::Relaxed);
-            // [bind:R] Release; pairs with [bound:A]
-            self.consumer.store(number, Ordering::Release);
+            if let Some(record) = records::of(number) {
+                // Of a push that was left by a jump.
+                record.withdraw();
+            }
+            self.bind_to(number, if number == 0 { 0 } else { identity::token() });
             number
         })
+    }
+
+    /// Makes a thread the consumer's that will begin with `bind`. Its token may be unknown.
+    pub(crate) fn bind_to(&self, number: u64, token: usize) {
+        let post = self.existing_post();
+        fork::watch();
+        self.token.store(token, Ordering::Relaxed);
+        // [bind:R] Release; pairs with [bound:A]
+        self.consumer.store(number, Ordering::Release);
+        post.set_consumer(number);
     }
 
     /// Leaves the consumer without a thread.
     pub(crate) fn unbind(&self) {
         self.consumer.store(0, Ordering::Relaxed);
         self.token.store(0, Ordering::Relaxed);
+        if let Some(post) = self.post() {
+            post.set_consumer(0);
+        }
     }
 
     /// Whether the calling thread is the consumer's. For signal handlers too.
@@ -78,15 +93,12 @@ impl Members {
     /// Whether the consumer is bound to a thread that is not in this process: F3. Asks the system
     /// for the process. For signal handlers too.
     pub(crate) fn consumer_is_gone(&self) -> bool {
-        fork::is_gone(|| {
-            // [bound:A] Acquire; pairs with [bind:R]
-            let number = self.consumer.load(Ordering::Acquire);
-            (number, self.process.load(Ordering::Relaxed))
-        })
+        // [bound:A] Acquire; pairs with [bind:R]
+        fork::is_gone(|| self.consumer.load(Ordering::Acquire))
     }
 
     /// Whether the consumer is bound to the thread of this number.
-    pub(crate) fn is_bound_to(&self, number: usize) -> bool {
+    pub(crate) fn is_bound_to(&self, number: u64) -> bool {
         self.consumer.load(Ordering::Relaxed) == number
     }
 
@@ -95,7 +107,7 @@ impl Members {
     #[inline]
     pub(crate) fn may_be_member(&self) -> bool {
         self.token.load(Ordering::Relaxed) == identity::token()
-            || !self.domain.load(Ordering::Relaxed).is_null()
+            || self.domain.load(Ordering::Relaxed) != 0
     }
 
     /// Whether the calling thread is the consumer's or in its domain. For signal handlers too.
@@ -109,111 +121,86 @@ impl Members {
         identity::is_joining() || self.contains(identity::own_number())
     }
 
-    pub(crate) fn contains(&self, number: usize) -> bool {
-        // SAFETY: null, or a list that is not freed before this.
-        let domain = unsafe { self.domain.load(Ordering::Acquire).as_ref() };
+    /// Whether the calling thread, whose number this is, is a member.
+    fn contains(&self, number: u64) -> bool {
+        let domain = self.domain.load(Ordering::Relaxed);
         number != 0
             && (self.consumer.load(Ordering::Relaxed) == number
-                || domain.is_some_and(|threads| threads.contains(number)))
+                || domain != 0 && records::of(number).is_some_and(|own| own.is_in(domain)))
     }
 
     /// The consumer's domain.
     pub(crate) fn domain(&self) -> Domain {
-        let mut threads = self.domain.load(Ordering::Acquire);
-        if threads.is_null() {
-            let new = Arc::into_raw(Arc::<ThreadList>::default()).cast_mut();
-            let old = ptr::null_mut();
-            // There is one consumer, but an allocator hook of its thread may come here as well.
-            threads =
-                match self.domain.compare_exchange(old, new, Ordering::AcqRel, Ordering::Acquire) {
-                    Ok(_) => new,
-                    Err(now) => {
-                        // SAFETY: from `into_raw`, and nobody else has seen it.
-                        drop(unsafe { Arc::from_raw(new) });
-                        now
-                    }
-                };
+        if self.domain.load(Ordering::Relaxed) == 0 {
+            let new = new_number();
+            // There is one consumer, but its `Listener` may come here as well.
+            let _ = self.domain.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
         }
-        // SAFETY: from `into_raw`, and this holds one count until it is dropped.
-        unsafe { Arc::increment_strong_count(threads) };
-        // SAFETY: the count is the one just added.
-        Domain { threads: unsafe { Arc::from_raw(threads) } }
+        let number = self.domain.load(Ordering::Relaxed);
+        self.existing_post().set_domain(number);
+        Domain { number }
     }
-}
 
-impl Drop for Members {
-    fn drop(&mut self) {
-        let threads = *self.domain.get_mut();
-        if !threads.is_null() {
-            // SAFETY: from `into_raw`, and the count is this one's.
-            drop(unsafe { Arc::from_raw(threads) });
+    /// What stands for the queue in the graph of waits.
+    pub(crate) fn post(&self) -> Option<&'static Post> {
+        // SAFETY: null, or a post, which is never freed.
+        unsafe { self.post.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Tells the graph of waits that the queue was closed, or opened again.
+    pub(crate) fn set_closed(&self, is_closed: bool) {
+        if let Some(post) = self.post() {
+            post.set_closed(is_closed);
         }
     }
-}
 
-/// A list that only grows.
-#[derive(Default)]
-struct ThreadList {
-    first: AtomicPtr<Place>,
-}
-
-/// The place of one guard in a list: the number of its thread, or 0.
-struct Place {
-    thread: AtomicUsize,
-    next: *const Place,
-}
-
-// SAFETY: places are atomic, but for `next`, which is written before the place is shared.
-unsafe impl Send for ThreadList {}
-// SAFETY: as for `Send`.
-unsafe impl Sync for ThreadList {}
-
-impl ThreadList {
-    fn iter(&self) -> impl Iterator<Item = &Place> {
-        let mut next = self.first.load(Ordering::Acquire).cast_const();
-        iter::from_fn(move || {
-            // SAFETY: null or a place, and places are freed only with the list.
-            let place = unsafe { next.as_ref() }?;
-            next = place.next;
-            Some(place)
-        })
-    }
-
-    fn contains(&self, number: usize) -> bool {
-        self.iter().any(|place| place.thread.load(Ordering::Relaxed) == number)
-    }
-
-    /// Enters the thread of this number, in a place that was left or a new one.
-    fn enter(&self, number: usize) -> &Place {
-        let is_free = |place: &&Place| {
-            place.thread.compare_exchange(0, number, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        };
-        if let Some(place) = self.iter().find(is_free) {
-            return place;
+    /// Tells the graph of waits that the ring was seen full at this head.
+    pub(crate) fn note_full(&self, head: u64) {
+        if let Some(post) = self.post() {
+            post.note_full(head);
         }
-        let thread = AtomicUsize::new(number);
-        let new = Box::into_raw(Box::new(Place { thread, next: ptr::null() }));
-        let mut first = self.first.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: nobody else sees it before it is in the list.
-            unsafe { (*new).next = first };
-            match self.first.compare_exchange_weak(first, new, Ordering::Release, Ordering::Relaxed)
-            {
-                // SAFETY: places are freed only with the list.
-                Ok(_) => return unsafe { &*new },
-                Err(now) => first = now,
+    }
+
+    /// Tells the graph of waits that the consumer has moved the head; its thread calls this.
+    pub(crate) fn announce(&self, head: u64) {
+        if let Some(post) = self.post() {
+            post.announce(head);
+        }
+        if let Some(record) = records::of(self.consumer.load(Ordering::Relaxed)) {
+            // Of a push that was left by a jump.
+            record.withdraw();
+        }
+    }
+
+    /// Takes out of the graph of waits who was left in a wait for this queue.
+    pub(crate) fn renew(&self) {
+        if let Some(post) = self.post() {
+            post.renew();
+        }
+    }
+
+    /// The post; may allocate.
+    fn existing_post(&self) -> &'static Post {
+        if let Some(post) = self.post() {
+            return post;
+        }
+        let new = Post::claim();
+        let (null, new_ptr) = (ptr::null_mut(), ptr::from_ref(new).cast_mut());
+        // Another thread, or an allocator hook, may have come here meanwhile.
+        match self.post.compare_exchange(null, new_ptr, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => new,
+            Err(_) => {
+                new.give_back();
+                self.existing_post()
             }
         }
     }
 }
 
-impl Drop for ThreadList {
+impl Drop for Members {
     fn drop(&mut self) {
-        let mut next = *self.first.get_mut();
-        while !next.is_null() {
-            // SAFETY: from `Box::into_raw`, and nobody else has the list any more.
-            let place = unsafe { Box::from_raw(next) };
-            next = place.next.cast_mut();
+        if let Some(post) = self.post() {
+            post.give_back();
         }
     }
 }
@@ -245,7 +232,7 @@ impl Drop for ThreadList {
 /// ```
 #[derive(Clone)]
 pub struct Domain {
-    threads: Arc<ThreadList>,
+    number: u64,
 }
 
 impl Domain {
@@ -254,13 +241,22 @@ impl Domain {
     /// Never waits. It may allocate, so do not call it in a signal handler. A guard that is
     /// forgotten leaves its thread, and no other, inside.
     ///
+    /// At the very end of a thread, in a destructor of its thread-locals that runs after this
+    /// crate's own, it does nothing: there, no push waits anyway. The same goes for a thread that
+    /// enters while 16,320 others are bound or have entered.
+    ///
     /// # Panics
     ///
     /// If the system has no thread-specific key left, on the first use in a process.
     #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
     pub fn enter(&self) -> DomainGuard {
-        let place = identity::joining(|| self.threads.enter(identity::register()));
-        DomainGuard { domain: self.clone(), place: ptr::from_ref(place), _not_send: PhantomData }
+        identity::joining(|| {
+            let thread = identity::register();
+            if let Some(record) = records::of(thread) {
+                record.enter(self.number);
+            }
+            DomainGuard { domain: self.clone(), thread, _not_send: PhantomData }
+        })
     }
 }
 
@@ -281,15 +277,16 @@ impl fmt::Debug for Domain {
 #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
 pub struct DomainGuard {
     domain: Domain,
-    place: *const Place,
+    /// The number of its thread: at the very end of that, its record is another's already.
+    thread: u64,
     _not_send: PhantomData<*const ()>,
 }
 
 impl Drop for DomainGuard {
     fn drop(&mut self) {
-        // SAFETY: a place in the list that `domain` keeps.
-        let place = unsafe { &*self.place };
-        place.thread.store(0, Ordering::Relaxed);
+        if let Some(record) = records::of(self.thread) {
+            record.leave(self.domain.number);
+        }
     }
 }
 

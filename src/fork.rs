@@ -9,14 +9,16 @@
 //!   counts each fork in the child. A fork that runs no handlers (`_Fork`, a bare `clone`) is known
 //!   by the process id alone. That is an ancestor's only if each is the first process of a
 //!   namespace, or if the ancestor has ended and the system uses its id again.
-//! * **F2** *Who is here.* A thread that may be waited for has a number (I1) and remembers the name
-//!   of the process in which it bound. If that is this process, the thread was started here, or
-//!   forked here. If not, it is here only if the latest fork was its own: the handler notes the
-//!   number of the thread that forked, and the name of the child. Numbers are not given out twice,
-//!   so an earlier fork cannot be mistaken for a later one. After a fork without handlers nobody is
-//!   noted: then all threads that bound earlier count as gone, and a push is refused rather than
-//!   stuck, until the consumer binds again.
-//! * **F3** *A push asks before each sleep,* which takes a system call more. A consumer that is
+//! * **F2** *Who is here.* A thread that may be waited for has a record (`records.rs`), which says
+//!   in which process it is: the one that it was numbered in. In a child the handler corrects the
+//!   record of the only thread. So a thread whose record names another process stayed there. After
+//!   a fork without handlers that looks so for the thread that forked, too: then a push is refused
+//!   rather than stuck, until the consumer binds again. A thread that has ended has given its
+//!   record back, and its consumer counts as unbound. But a thread that the system has ended
+//!   (`SYS_exit`, a filter) ran no destructors: its record is there, and the thread is not. On
+//!   Linux the system says so, unless it has given the thread's id to another one meanwhile. Such a
+//!   thread counts as one that stayed in another process.
+//! * **F3** *A push asks before each sleep,* which takes two system calls more. A consumer that is
 //!   bound to a thread that is gone is not waited for. (An unbound one is: somebody may yet bind
 //!   it.)
 //! * **F4** *A fork in a signal handler* comes at any instruction of a push, and the child returns
@@ -35,15 +37,17 @@
 //! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
 //! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `domain.rs`).
 
-pub(crate) use system::{process, watch};
+use crate::records;
 
-/// Whether a thread is not in this process, F2. `read` says what its number is, or 0 if there is
-/// none by now, and the name of the process in which it was bound.
-pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
+pub(crate) use system::{process, system_id, watch};
+
+/// Whether a thread is not in this process, F2. `number` says what its number is, or 0 if there is
+/// none by now. For signal handlers too.
+pub(crate) fn is_gone(number: impl Fn() -> u64) -> bool {
     loop {
         let here = process();
-        let (thread, its_process) = read();
-        if thread == 0 || its_process == here || system::forked(here) == Some(thread) {
+        let Some(record) = records::of(number()) else { return false };
+        if record.process() == here && system::exists(record.system_id()) {
             return false;
         }
         // F4: a handler that forked meanwhile may have let a thread of the child bind.
@@ -55,25 +59,15 @@ pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
 
 #[cfg(all(unix, not(bywash_loom)))]
 mod system {
-    use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use crate::identity;
 
     static FORKS: AtomicU64 = AtomicU64::new(0);
 
-    /// The number of the thread that forked, and the name of its child.
-    static FORKED: AtomicUsize = AtomicUsize::new(0);
-    static CHILD: AtomicU64 = AtomicU64::new(0);
-
     /// The name of this process, F1. Never 0.
     pub(crate) fn process() -> u64 {
         (FORKS.load(Ordering::Relaxed) << 32) | u64::from(std::process::id())
-    }
-
-    /// The number of the thread that has forked the process of this name, if that is known.
-    pub(super) fn forked(process: u64) -> Option<usize> {
-        let is_known = CHILD.load(Ordering::Relaxed) == process;
-        is_known.then(|| FORKED.load(Ordering::Relaxed))
     }
 
     /// Has forks counted from here on. Not for signal handlers.
@@ -91,8 +85,37 @@ mod system {
 
     extern "C" fn in_child() {
         FORKS.fetch_add(1, Ordering::Relaxed);
-        FORKED.store(identity::number(), Ordering::Relaxed);
-        CHILD.store(process(), Ordering::Relaxed);
+        identity::is_in_child();
+    }
+
+    /// The id that the system has for the calling thread, or 0 where it is of no use.
+    pub(crate) fn system_id() -> i32 {
+        #[cfg(target_os = "linux")]
+        // SAFETY: it has no preconditions.
+        return unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+        #[cfg(not(target_os = "linux"))]
+        0
+    }
+
+    /// Whether this process has a thread of that id. `true` where nobody can tell.
+    pub(super) fn exists(system_id: i32) -> bool {
+        #[cfg(target_os = "linux")]
+        if system_id != 0 {
+            // SAFETY: it has no conditions.
+            let errno = unsafe { libc::__errno_location() };
+            // SAFETY: it is this thread's, for as long as the thread lives.
+            let before = unsafe { *errno };
+            let (process, no_signal) = (std::process::id(), 0);
+            // SAFETY: it takes no addresses, and sends nothing.
+            let result = unsafe { libc::syscall(libc::SYS_tgkill, process, system_id, no_signal) };
+            // SAFETY: as above.
+            let error = unsafe { *errno };
+            // SAFETY: as above.
+            unsafe { *errno = before };
+            return result == 0 || error != libc::ESRCH;
+        }
+        let _ = system_id;
+        true
     }
 }
 
@@ -103,8 +126,12 @@ mod system {
         1
     }
 
-    pub(super) fn forked(_process: u64) -> Option<usize> {
-        None
+    pub(crate) fn system_id() -> i32 {
+        0
+    }
+
+    pub(super) fn exists(_system_id: i32) -> bool {
+        true
     }
 
     pub(crate) fn watch() {}

@@ -1,35 +1,39 @@
 //! Who is the calling thread? A push that finds the ring full asks, maybe in a signal handler.
 //!
-//! * **I1** Every thread that was ever bound or entered a domain has a number of its own. Normal
-//!   code gives it out, once, and never again (on 32 bits: not before 2^32 such threads). So a
-//!   thread that comes later at the same address has another number, and a guard that was forgotten
-//!   names no other thread.
-//! * **I2** A handler reads the number with `pthread_getspecific`, which neither allocates nor
+//! * **I1** Every thread that was ever bound or entered a domain has a number of its own, and a
+//!   record (`records.rs`). Normal code gives it out, once, and never again. So a thread that comes
+//!   later at the same address has another number, and a guard that was forgotten names no other
+//!   thread. A thread gives its record back at its end. If too many threads have one, a thread gets
+//!   none.
+//! * **I2** A handler finds its record with `pthread_getspecific`, which neither allocates nor
 //!   locks, also where this crate is in a library that was loaded at run time. (POSIX does not list
 //!   it for handlers; glibc, musl and the BSDs read an array.) In such a library, a thread-local is
 //!   allocated when a thread first accesses it, which may be inside the handler. The key has no
 //!   destructor, which an unloaded library would leave behind. So at the very end of a thread,
-//!   while its specific data is being destroyed, the number may be gone already. Before a push
-//!   waits, it asks the thread-local too.
-//! * **I3** A token is cheaper to read than the number, and tells apart all threads that live at
-//!   the same time: the thread pointer. Only a thread with the right token has to read its number.
+//!   while its specific data is being destroyed, the record may not be found any more.
+//! * **I3** A token is cheaper to read than the record, and tells apart all threads that live at
+//!   the same time: the thread pointer. Only a thread with the right token has to look for its
+//!   record.
 //! * **I4** A pop compares the number on every call, so it reads a thread-local; no handler does.
 //! * **I5** To become a member of a queue a thread may have to allocate, and an allocator hook may
 //!   push meanwhile. That push could wait for the consumer that this thread is about to become, or
 //!   that waits for this thread. So a thread that is *joining* waits for no consumer: its `push` is
-//!   refused.
+//!   refused. The same goes for a thread that gets no number: one that has given its record back,
+//!   at its very end, and one that came when there were none left.
+//! * **I6** Whatever may allocate comes before the number is set, and then the thread looks again:
+//!   an allocator hook may have bound or entered meanwhile, and that number stays.
 //!
 //! Numbers are Relaxed: a thread compares its own number with what it, or a thread before it in
 //! happens-before, has written. The key is published with Release and read with Acquire.
 
 use core::cell::Cell;
-use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::edges;
+use crate::fork::{process, system_id};
+use crate::records::{self, Record};
 
 #[cfg(not(bywash_loom))]
 std::thread_local! {
-    static NUMBER: Cell<usize> = const { Cell::new(0) };
+    static NUMBER: Cell<u64> = const { Cell::new(0) };
 }
 #[cfg(not(bywash_loom))]
 std::thread_local! {
@@ -39,10 +43,15 @@ std::thread_local! {
 std::thread_local! {
     static IS_JOINING: Cell<bool> = const { Cell::new(false) };
 }
+#[cfg(not(bywash_loom))]
+std::thread_local! {
+    static GETS_NO_NUMBER: Cell<bool> = const { Cell::new(false) };
+}
 #[cfg(bywash_loom)]
 loom::thread_local! {
-    static NUMBER: Cell<usize> = Cell::new(0);
+    static NUMBER: Cell<u64> = Cell::new(0);
     static IS_JOINING: Cell<bool> = Cell::new(false);
+    static GETS_NO_NUMBER: Cell<bool> = Cell::new(false);
 }
 
 /// Of a thread with a number. Dropped at its end.
@@ -52,34 +61,90 @@ struct HasNumber;
 #[cfg(not(bywash_loom))]
 impl Drop for HasNumber {
     fn drop(&mut self) {
-        edges::remove_thread();
+        GETS_NO_NUMBER.set(true);
+        handler::set(None);
+        if let Some(record) = records::of(NUMBER.replace(0)) {
+            record.give_back();
+        }
     }
 }
 
 /// The number of the calling thread, or 0 if it has none. Not for signal handlers, I2.
 #[inline]
-pub(crate) fn own_number() -> usize {
+pub(crate) fn own_number() -> u64 {
     NUMBER.with(Cell::get)
 }
 
 /// The number of the calling thread, which is given to it here if it has none. I1: no other thread
-/// has had that number or will have it.
+/// has had that number or will have it. 0 if it gets none. May allocate.
 ///
 /// # Panics
 ///
 /// Where the system has no thread-specific key left, or no memory for one.
-pub(crate) fn register() -> usize {
-    static LAST: AtomicUsize = AtomicUsize::new(0);
-    if NUMBER.with(Cell::get) == 0 {
-        edges::add_thread();
-        // A thread whose thread-locals are being destroyed keeps its record.
-        #[cfg(not(bywash_loom))]
-        let _ = HAS_NUMBER.try_with(|_| ());
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        handler::set(number);
-        NUMBER.with(|own| own.set(number));
+pub(crate) fn register() -> u64 {
+    if let Some(record) = records::of(own_number()) {
+        if record.process() != process() {
+            record.lives_in(process(), system_id());
+        }
+    } else if !is_at_its_end() {
+        take(records::claim(process(), system_id()));
     }
-    NUMBER.with(Cell::get)
+    own_number()
+}
+
+/// Whether the calling thread gets no number any more. Otherwise its end is noted from here on.
+fn is_at_its_end() -> bool {
+    #[cfg(not(bywash_loom))]
+    if HAS_NUMBER.try_with(|_| ()).is_err() {
+        GETS_NO_NUMBER.set(true);
+    }
+    GETS_NO_NUMBER.with(Cell::get)
+}
+
+/// Makes `record` the calling thread's own, unless that has one by now: to come here it had to
+/// allocate, and so it does here, and an allocator hook may have bound or entered.
+fn take(record: Option<&'static Record>) {
+    let Some(record) = record else {
+        return GETS_NO_NUMBER.with(|gets_none| gets_none.set(true));
+    };
+    if own_number() == 0 {
+        handler::set(Some(record));
+    }
+    match records::of(own_number()) {
+        None => NUMBER.with(|own| own.set(record.number())),
+        Some(own) => {
+            handler::set(Some(own));
+            record.give_back();
+        }
+    }
+}
+
+/// A number for a thread that is about to be started, and that will [`adopt`] it. 0 if there is
+/// none.
+#[cfg(not(bywash_loom))]
+pub(crate) fn reserve() -> u64 {
+    records::claim(process(), 0).map_or(0, Record::number)
+}
+
+/// Gives the calling thread the number that was reserved for it, if it has none. Returns which it
+/// has.
+#[cfg(not(bywash_loom))]
+pub(crate) fn adopt(number: u64) -> u64 {
+    if let Some(record) = records::of(number) {
+        let is_at_its_end = is_at_its_end();
+        debug_assert!(!is_at_its_end, "a thread begins with this");
+        record.lives_in(process(), system_id());
+        take(Some(record));
+    }
+    register()
+}
+
+/// Takes a number back that no thread has adopted.
+#[cfg(not(bywash_loom))]
+pub(crate) fn release(number: u64) {
+    if let Some(record) = records::of(number) {
+        record.give_back();
+    }
 }
 
 /// Calls `join`, which makes the calling thread a member of a queue, I5.
@@ -96,12 +161,27 @@ pub(crate) fn joining<R>(join: impl FnOnce() -> R) -> R {
     join()
 }
 
-/// Whether the calling thread is about to become a member of a queue, I5. Not for signal handlers.
+/// Whether the calling thread is about to become a member of a queue, or cannot become one, I5. Not
+/// for signal handlers.
 pub(crate) fn is_joining() -> bool {
-    IS_JOINING.with(Cell::get)
+    IS_JOINING.with(Cell::get) || GETS_NO_NUMBER.with(Cell::get)
 }
 
-pub(crate) use handler::{number, token};
+/// In a forked child, whose only thread is the calling one: it is here now. For signal handlers
+/// too.
+#[cfg(all(unix, not(bywash_loom)))]
+pub(crate) fn is_in_child() {
+    if let Some(record) = handler::record() {
+        record.lives_in(process(), system_id());
+    }
+}
+
+/// The number of the calling thread, or 0 if it has none. For signal handlers too.
+pub(crate) fn number() -> u64 {
+    handler::record().map_or(0, Record::number)
+}
+
+pub(crate) use handler::token;
 
 /// What signal handlers can read.
 #[cfg(all(unix, not(bywash_loom), not(bywash_portable)))]
@@ -109,23 +189,29 @@ mod handler {
     use core::ptr;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
+    use crate::records::Record;
+
     /// The thread-specific key, plus one; 0 until there is one. Whoever reads the key with Acquire
     /// sees that it was created.
     static KEY: AtomicUsize = AtomicUsize::new(0);
 
-    /// The number of the calling thread, or 0 where it has none.
-    pub(crate) fn number() -> usize {
+    /// The record of the calling thread.
+    pub(crate) fn record() -> Option<&'static Record> {
         let key = KEY.load(Ordering::Acquire);
         if key == 0 {
-            return 0;
+            return None;
         }
         // SAFETY: keys are never deleted once they are in `KEY`.
-        unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) }.addr()
+        let record = unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) };
+        // SAFETY: `set` puts only records there, and records are never freed.
+        unsafe { record.cast::<Record>().as_ref() }
     }
 
-    pub(crate) fn set(number: usize) {
+    /// May allocate, if `record` is the thread's first.
+    pub(crate) fn set(record: Option<&'static Record>) {
+        let record = record.map_or(ptr::null(), ptr::from_ref).cast();
         // SAFETY: keys are never deleted once they are in `KEY`.
-        let error = unsafe { libc::pthread_setspecific(key(), ptr::without_provenance(number)) };
+        let error = unsafe { libc::pthread_setspecific(key(), record) };
         assert_eq!(error, 0, "bywash: no memory for thread-specific data");
     }
 
@@ -182,9 +268,13 @@ mod handler {
 /// Where it is not known what a handler may read, it reads the thread-local.
 #[cfg(any(not(unix), bywash_loom, bywash_portable))]
 mod handler {
-    pub(crate) use super::own_number as number;
+    use crate::records::{self, Record};
 
-    pub(crate) fn set(_number: usize) {}
+    pub(crate) fn record() -> Option<&'static Record> {
+        records::of(super::own_number())
+    }
+
+    pub(crate) fn set(_record: Option<&'static Record>) {}
 
     /// No other way to tell threads apart.
     pub(crate) fn token() -> usize {

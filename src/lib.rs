@@ -412,8 +412,6 @@ mod consumer;
 mod cycles;
 #[cfg(feature = "std")]
 mod domain;
-#[cfg(feature = "std")]
-mod edges;
 mod error;
 #[cfg(feature = "std")]
 mod fork;
@@ -425,9 +423,13 @@ mod lanes;
 mod listener;
 mod lost;
 mod node;
+#[cfg(feature = "std")]
+mod pool;
 #[cfg(feature = "alloc")]
 mod producer;
 mod queue;
+#[cfg(feature = "std")]
+mod records;
 mod ring;
 mod shared;
 mod slots;
@@ -447,7 +449,7 @@ cfg_event_fd! {
 }
 
 #[cfg(not(feature = "std"))]
-use without_std::{cycles, domain, wait};
+use without_std::{domain, wait};
 
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};

@@ -60,18 +60,13 @@ use core::time::Duration;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Instant;
 
-use crate::cycles::{Answer, Until, Wait};
+use crate::cycles::{Answer, Wait};
 use crate::shared::Control;
-use crate::wait::{Changes, is_over, sleep_briefly};
+use crate::wait::{Changes, Naps, is_over, sleep_briefly};
 use crate::{Consumer, Domain, PopError, Queue, fork, identity};
-
-/// How long a handler waits for another listener before it looks again who waits for whom.
-const FIRST_NAP: Duration = Duration::from_millis(1);
-const LONGEST_NAP: Duration = Duration::from_millis(16);
 
 /// A thread that pops from a queue and hands each item to a [`Handler`].
 ///
@@ -123,8 +118,6 @@ const LONGEST_NAP: Duration = Duration::from_millis(16);
 pub struct Listener {
     queue: Box<dyn Control>,
     state: Arc<State>,
-    /// The number of its thread.
-    thread: usize,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
 }
@@ -134,6 +127,8 @@ pub struct Listener {
 struct State {
     /// The process that the thread was started in, F1.
     process: u64,
+    /// The number of the thread.
+    thread: AtomicU64,
     /// How many flushes have begun.
     tickets: AtomicU64,
     panics: AtomicU64,
@@ -162,7 +157,8 @@ impl Listener {
     /// the next item gets the same handler, as the panic left it. What was lost is not reported. To
     /// do more about either, write a [`Handler`] and start it with a [`builder`](Self::builder).
     ///
-    /// Waits until the thread has begun to run.
+    /// Does not wait for the thread to run. Never waits, apart from what the system does to start a
+    /// thread.
     ///
     /// # Errors
     ///
@@ -366,9 +362,9 @@ impl Listener {
     fn close(&self) {
         let state = &*self.state;
         if state.is_forked() {
-            let is_its_thread = identity::own_number() == self.thread;
-            let is_alone = is_its_thread || fork::is_gone(|| (self.thread, state.process));
-            if is_alone && self.queue.is_bound_to(self.thread) {
+            let is_its_thread = identity::own_number() == state.thread();
+            let is_alone = is_its_thread || state.is_gone();
+            if is_alone && self.queue.is_bound_to(state.thread()) {
                 self.queue.close();
             }
             return;
@@ -389,18 +385,18 @@ impl Listener {
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
         let state = &*self.state;
-        let is_inside = self.queue.must_not_wait() || identity::own_number() == self.thread;
+        let is_inside = self.queue.must_not_wait() || identity::own_number() == state.thread();
         let deadline = Instant::now().checked_add(timeout);
-        let mut wait = Wait::begin(self.queue.node(), Until::End, deadline.is_some());
+        let mut wait = Wait::for_listener(self.queue.node(), deadline.is_some());
         let mut would_deadlock = is_inside;
-        let mut nap = FIRST_NAP;
+        let mut naps = Naps::new();
         loop {
             let key = state.changes.key();
             // [L4] Acquire; pairs with the Release in `Loop::run`
             let has_ended = state.has_ended.load(Ordering::Acquire);
             let is_done = !is_inside && is_done(state);
             // Also after each sleep: a signal handler may have forked, F4.
-            let is_forked = state.is_forked();
+            let is_forked = state.is_forked() || state.is_gone();
             if has_ended || is_done || is_forked || would_deadlock || is_over(deadline) {
                 let left = self.left();
                 return match has_ended {
@@ -415,16 +411,16 @@ impl Listener {
             // Once the consumer was given back, nothing that the queue's members do matters. Until
             // then the listener's thread still runs destructors, which may push and wait.
             let has_left =
-                state.has_left.load(Ordering::Acquire) && !self.queue.is_bound_to(self.thread);
+                state.has_left.load(Ordering::Acquire) && !self.queue.is_bound_to(state.thread());
             if has_left {
                 wait.withdraw();
             }
-            let answer = if has_left { Answer::Ends } else { wait.look() };
+            let answer = if has_left { Answer::Ends } else { wait.look(|| true) };
             would_deadlock = answer == Answer::Never;
             if !would_deadlock {
-                let nap_end = wait.must_look_again(answer).then(|| Instant::now() + nap);
-                state.changes.wait(key, deadline.into_iter().chain(nap_end).min());
-                nap = (nap * 2).min(LONGEST_NAP);
+                let naps = wait.must_look_again(answer).then_some(&mut naps);
+                let end = naps.map_or(deadline, |naps| naps.next_end(deadline));
+                state.changes.wait(key, end);
             }
         }
     }
@@ -462,9 +458,11 @@ impl fmt::Debug for Listener {
 }
 
 impl State {
-    fn new() -> Self {
+    /// `thread` is the number of the thread that is about to be started.
+    fn new(thread: u64) -> Self {
         Self {
             process: fork::process(),
+            thread: AtomicU64::new(thread),
             tickets: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             is_handling: AtomicBool::new(false),
@@ -477,9 +475,18 @@ impl State {
         }
     }
 
+    fn thread(&self) -> u64 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
     /// Whether this is a child of the process that the thread was started in, or a child's.
     fn is_forked(&self) -> bool {
         fork::process() != self.process
+    }
+
+    /// Whether the thread is not in this process.
+    fn is_gone(&self) -> bool {
+        fork::is_gone(|| self.thread())
     }
 
     /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
@@ -656,19 +663,24 @@ impl ListenerBuilder {
         Q: Queue<Item = T> + Send + 'static,
     {
         let thread = self.thread()?;
-        let (queue, state) = (consumer.control(), Arc::new(State::new()));
-        let (has_bound, is_bound) = channel();
+        // Bound here, and not only there: in the constructor of a library the thread does not run
+        // before this has returned, as it waits for the loader's lock.
+        let number = identity::reserve();
+        if number == 0 {
+            return Err(io::Error::other("too many threads are bound to consumers"));
+        }
+        consumer.bind_to(number);
+        let (queue, state) = (consumer.control(), Arc::new(State::new(number)));
         let theirs = state.clone();
-        thread.spawn(move || {
+        let started = thread.spawn(move || {
+            theirs.thread.store(identity::adopt(number), Ordering::Relaxed);
             consumer.bind();
-            let _ = has_bound.send(identity::own_number());
-            drop(has_bound);
             Loop { state: theirs, consumer, handler, reported: 0 }.run();
-        })?;
-        let thread = is_bound
-            .recv()
-            .map_err(|_| io::Error::other("the consumer could not be bound to its thread"))?;
-        Ok(Listener { queue, state, thread, gave_up: AtomicBool::new(false) })
+        });
+        if started.is_err() {
+            identity::release(number);
+        }
+        started.map(|_| Listener { queue, state, gave_up: AtomicBool::new(false) })
     }
 
     fn thread(self) -> io::Result<thread::Builder> {

@@ -1,4 +1,4 @@
-//! What is read of a queue by those who do not know its items: its indices and its members.
+//! What those know of a queue who do not know its items: its indices and its members.
 
 use crossbeam_utils::CachePadded;
 
@@ -6,7 +6,7 @@ use crate::domain::Members;
 use crate::ring::{Head, Tail};
 use crate::sync::const_fn;
 
-/// The part of a queue that a thread reads when it asks who waits for whom. In memory: a cache line
+/// The part of a queue that is the same whatever its items are. In memory: a cache line
 /// that producers write, one that the consumer writes, and what is mostly read.
 #[repr(C)]
 #[allow(missing_debug_implementations, unreachable_pub, reason = "no user can name it")]

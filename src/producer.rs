@@ -4,9 +4,9 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::TryPushError;
-use crate::queue::{HeapShared, debug};
+use crate::queue::{Heap, HeapShared, debug};
 use crate::sync::Arc;
+use crate::{Consumer, TryPushError};
 
 #[cfg(feature = "std")]
 use {
@@ -337,6 +337,46 @@ impl<T> Producer<T> {
     /// ```
     pub fn close(&self) {
         self.shared.close();
+    }
+
+    /// A consumer in place of the one that there is, which will never be used again: in a forked
+    /// child, whose parent's thread has it; after a thread that had it, a
+    /// [`Listener`](crate::Listener)'s too, was ended by the system.
+    ///
+    /// What is in the queue stays. Call [`recover`](crate::Consumer::recover) next, for what was
+    /// begun. A queue that was closed stays closed.
+    ///
+    /// Never waits. Not for signal handlers.
+    ///
+    /// # Returns
+    ///
+    /// `None` if the consumer was dropped: nobody can take its place then.
+    ///
+    /// # Safety
+    ///
+    /// The earlier consumer, and what was borrowed from it, are not used any more, nor dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, consumer) = bywash::bounded(4);
+    /// producer.push(1).unwrap();
+    /// std::mem::forget(consumer);
+    /// // SAFETY: it was forgotten.
+    /// let mut consumer = unsafe { producer.reclaim_consumer() }.unwrap();
+    /// // SAFETY: there is one thread, and it is not inside a push or pop.
+    /// assert_eq!(unsafe { consumer.recover() }, 0);
+    /// assert_eq!(consumer.pop(), Ok(1));
+    /// drop(consumer);
+    /// // SAFETY: it was dropped, and is not used.
+    /// assert!(unsafe { producer.reclaim_consumer() }.is_none());
+    /// ```
+    pub unsafe fn reclaim_consumer(&self) -> Option<Consumer<T>> {
+        if self.shared.has_lost_consumer() {
+            return None;
+        }
+        self.shared.node.members.unbind();
+        Some(Consumer::new(Heap { shared: self.shared.clone() }))
     }
 
     /// Whether this is the consumer's thread: the one that last popped or called

@@ -118,7 +118,7 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [tail:L] | `claim`, `claim_within`, `is_full` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true`; `memory_model`: `full_is_true` |
+//! | [tail:L] | `claim`, `claim_within`, `full_at` | load of the tail, Acquire | [claim:C], [close:C] | the head that the claimer saw (R6); what came before closing | `a_push_is_refused_by_a_full_ring_only`, `a_push_within_a_limit_is_refused_at_the_limit_only`, `full_is_true`; `memory_model`: `full_is_true` |
 //! | [tail:F] | a claim that fails | failed exchange of the tail, Acquire | [claim:C], [close:C] | the same | `a_push_is_refused_by_a_full_ring_only` |
 //! | [claim:L] | before a claim | load of `limit`, Acquire | [limit:S] | that the slot is empty, by way of the producer that raised the limit | `a_limit_raised_by_another_is_good` |
 //! | [claim:C] | the claim | exchange of the tail, SeqCst | [tail:L], [tail:F]; [sleep:F] | the head that the claimer saw; that something was claimed | `memory_model`: `a_push_wakes_a_pop` (under loom the light barriers are fences, and stand in for it) |
@@ -264,15 +264,6 @@ impl Tail {
     pub(crate) fn is_closed(&self) -> bool {
         // [closed:L] Acquire; pairs with [close:C]
         self.index.load(Ordering::Acquire) & CLOSED != 0
-    }
-
-    /// Whether every slot is in use, of so many.
-    #[inline]
-    pub(crate) fn is_full(&self, head: &Head, capacity: u64) -> bool {
-        // The tail first, R6.
-        // [tail:L] Acquire; pairs with [claim:C]
-        let tail = self.index.load(Ordering::Acquire) & !CLOSED;
-        tail.saturating_sub(head.index()) >= capacity
     }
 }
 
@@ -495,7 +486,16 @@ impl<S: Slots> Ring<'_, S> {
 
     /// Whether every slot is in use.
     pub(crate) fn is_full(self) -> bool {
-        self.tail.is_full(self.head, self.capacity())
+        self.full_at().is_some()
+    }
+
+    /// The head index at which every slot was seen in use: they are until the head moves.
+    pub(crate) fn full_at(self) -> Option<u64> {
+        // The tail first, R6.
+        // [tail:L] Acquire; pairs with [claim:C]
+        let tail = self.tail.index.load(Ordering::Acquire) & !CLOSED;
+        let head = self.head.index();
+        (tail.saturating_sub(head) >= self.capacity()).then_some(head)
     }
 
     /// Whether the item that was published at `index` has been moved out.

@@ -74,6 +74,7 @@ stepped! {
         swap(value: u64, order: Ordering) -> u64;
         fetch_add(value: u64, order: Ordering) -> u64;
         fetch_sub(value: u64, order: Ordering) -> u64;
+        fetch_max(value: u64, order: Ordering) -> u64;
         fetch_or(value: u64, order: Ordering) -> u64;
         fetch_and(value: u64, order: Ordering) -> u64;
         compare_exchange(seen: u64, new: u64, then: Ordering, or: Ordering) -> Result<u64, u64>;

@@ -12,6 +12,13 @@ pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
 #[cfg(bywash_loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
+/// For what is left to the memory models of `tests/memory_model/`: each more that loom sees
+/// multiplies its schedules.
+#[cfg(all(feature = "std", not(bywash_loom)))]
+pub(crate) use AtomicU64 as UnmodelledU64;
+#[cfg(bywash_loom)]
+pub(crate) use core::sync::atomic::AtomicU64 as UnmodelledU64;
+
 #[cfg(all(feature = "alloc", not(bywash_loom)))]
 pub(crate) use alloc::sync::Arc;
 #[cfg(bywash_loom)]

@@ -22,7 +22,7 @@ pub(crate) mod wait {
             Self
         }
 
-        pub(crate) fn notify(&self) {}
+        pub(crate) fn notify(&self, _announce: impl FnOnce()) {}
 
         pub(crate) fn notify_many(&self, _count: i32) {}
 
@@ -51,9 +51,11 @@ pub(crate) mod domain {
         }
 
         pub(crate) fn unbind(&self) {}
-    }
-}
 
-pub(crate) mod cycles {
-    pub(crate) fn before_free(_node: &crate::node::Node) {}
+        pub(crate) fn set_closed(&self, _is_closed: bool) {}
+
+        pub(crate) fn announce(&self, _head: u64) {}
+
+        pub(crate) fn renew(&self) {}
+    }
 }

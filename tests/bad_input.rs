@@ -336,12 +336,6 @@ const FORGOTTEN: &[Row] = &[
         forget(domain.enter());
         assert_eq!(producer.push(2), Ok(()), "into the bypass");
     }),
-    ("a forgotten domain", || {
-        let (producer, consumer) = full();
-        forget(consumer.domain());
-        drop(consumer);
-        assert!(producer.is_closed());
-    }),
     ("a forgotten static consumer is never given back", || {
         let queue = StaticQueue::<u8, 1, 1>::new();
         forget(queue.consumer());

@@ -26,7 +26,6 @@ use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, const_fn};
 
-use crate::cycles;
 #[cfg(feature = "std")]
 use crate::wait::Learned;
 use crate::wait::{Parker, Waiters};
@@ -130,6 +129,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         }
     }
 
+    /// Whether the consumer was dropped.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn has_lost_consumer(&self) -> bool {
+        self.producers.load(Ordering::Relaxed) & CONSUMER_GONE != 0
+    }
+
     /// Leaves the queue, which is closed, without a consumer.
     #[cfg(feature = "alloc")]
     pub(crate) fn remove_consumer(&self) {
@@ -171,6 +176,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
         self.lanes().close();
+        self.node.members.set_closed(true);
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -179,6 +185,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// returns: B5.
     pub(crate) fn close_ring(&self) {
         self.lanes().close_ring();
+        self.node.members.set_closed(true);
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -186,13 +193,22 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
         self.lanes().reopen();
+        self.node.members.set_closed(false);
+    }
+
+    /// After the consumer has freed slots: wakes a thread that waits for room.
+    #[inline]
+    fn room_was_made(&self) {
+        self.rare.waiters.notify(|| {
+            // G2, before somebody is woken.
+            self.node.members.announce(self.lanes().ring.head.index());
+        });
     }
 }
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
     /// Drops what is left: in a static queue, what was published after the consumer had gone.
     fn drop(&mut self) {
-        cycles::before_free(&self.node);
         // SAFETY: nobody else has the queue any more.
         unsafe { self.consumer() }.drop_remaining(|| true);
     }
@@ -232,7 +248,7 @@ pub trait Control: Send + Sync {
     fn node(&self) -> &Node;
     fn domain(&self) -> crate::Domain;
     /// Whether the consumer is bound to the thread of this number.
-    fn is_bound_to(&self, thread: usize) -> bool;
+    fn is_bound_to(&self, thread: u64) -> bool;
 }
 
 #[cfg(feature = "std")]
@@ -266,7 +282,7 @@ where
         self.node.members.domain()
     }
 
-    fn is_bound_to(&self, thread: usize) -> bool {
+    fn is_bound_to(&self, thread: u64) -> bool {
         self.node.members.is_bound_to(thread)
     }
 }

@@ -124,7 +124,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn poll_slow(&mut self) -> Result<T, TryPopError> {
         let result = self.lanes().poll_slow();
         if result.is_ok() {
-            self.shared.rare.waiters.notify();
+            self.shared.room_was_made();
         }
         result
     }
@@ -143,7 +143,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             return slow(self);
         };
         let item = ready.take();
-        self.shared.rare.waiters.notify();
+        self.shared.room_was_made();
         item
     }
 
@@ -151,7 +151,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     pub(super) fn try_pop_slow(&mut self) -> Result<T, TryPopError> {
         let result = self.lanes().try_pop_slow();
         if result.is_ok() {
-            self.shared.rare.waiters.notify();
+            self.shared.room_was_made();
         }
         result
     }
@@ -173,7 +173,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         }
         let count = self.lanes().try_pop_many(most, buffer);
         match count {
-            Ok(_) => self.shared.rare.waiters.notify(),
+            Ok(_) => self.shared.room_was_made(),
             Err(TryPopError::Empty) => self.pass_wake_on(),
             Err(TryPopError::Closed) => {}
         }
@@ -190,6 +190,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         let count = self.lanes().give_up_claims();
         self.shared.parker.reset();
         self.shared.rare.waiters.reset();
+        self.shared.node.members.renew();
         count as usize
     }
 

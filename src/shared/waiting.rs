@@ -8,11 +8,11 @@ use core::time::Duration;
 use std::time::Instant;
 
 use super::{Shared, SharedConsumer};
-use crate::cycles::{Answer, Until, Wait};
+use crate::cycles::{Answer, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
 use crate::ring::{Refused, Slots};
-use crate::wait::{Backoff, Deadline, heavy_barrier, is_over, sleep_briefly};
+use crate::wait::{Backoff, Deadline, Naps, heavy_barrier, is_over, sleep_briefly};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
@@ -90,14 +90,22 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
             result => return result,
         };
-        let until = Until::Room { capacity: self.lanes().ring.capacity() };
-        let mut wait = Wait::begin(&self.node, until, deadline.is_some());
+        let mut wait = Wait::for_room(&self.node, deadline.is_some());
         let waiters = &self.rare.waiters;
         waiters.register();
         let result = self.push_asleep(item, deadline, &mut wait);
-        let ring = self.lanes().ring;
-        waiters.deregister(|| !ring.is_full() || ring.is_closed());
+        waiters.deregister(|| !self.must_wait());
         result
+    }
+
+    /// Whether there is no room, and the queue is open. Notes it for the graph of waits, G2.
+    fn must_wait(&self) -> bool {
+        let ring = self.lanes().ring;
+        let full_at = ring.full_at().filter(|_| !ring.is_closed());
+        if let Some(head) = full_at {
+            self.node.members.note_full(head);
+        }
+        full_at.is_some()
     }
 
     /// Tries until it is time to sleep, and returns `Timeout` then.
@@ -126,18 +134,23 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         let waiters = &self.rare.waiters;
         let mut was_notified = true;
         let mut answer = Answer::AskAgain;
+        let mut naps = Naps::new();
         loop {
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
-            // does without.
-            let mut may_sleep_unbounded = !was_notified && heavy_barrier();
-            // G1: while its edge holds, there is nothing to try.
-            if !wait.holds() {
+            // does without. In a model naps do not end.
+            let has_napped = !was_notified || cfg!(bywash_loom);
+            let may_sleep_unbounded = has_napped && heavy_barrier();
+            // G1: while there is no room, there is nothing to try.
+            if !self.must_wait() {
                 wait.withdraw();
                 match self.push_now(item) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
                 }
+            } else if has_napped {
+                // Without a barrier, a nap takes much longer than any store is on its way.
+                wait.settle();
             }
             if is_over(deadline) {
                 return Err(PushTimeoutError::Timeout(item));
@@ -149,19 +162,18 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             // A wait without a deadline looks before each sleep, G3. With one, what counts is
             // whether it closed a cycle when it began.
             if deadline.is_none() || answer == Answer::AskAgain {
-                answer = wait.look();
+                answer = wait.look(|| self.must_wait());
             }
-            match answer {
+            let end = match answer {
                 Answer::Never => return self.push_without_waiting(item),
-                // In a model, naps do not end.
                 Answer::AskAgain if cfg!(bywash_loom) => {
                     sleep_briefly();
                     continue;
                 }
-                Answer::AskAgain => may_sleep_unbounded = false,
-                Answer::Ends => {}
-            }
-            let sleep = || waiters.wait(key, deadline, may_sleep_unbounded);
+                Answer::AskAgain => naps.next_end(deadline),
+                Answer::Ends => deadline,
+            };
+            let sleep = || waiters.wait(key, end, may_sleep_unbounded);
             was_notified = self.learned.producers.time(sleep);
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.

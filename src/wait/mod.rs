@@ -162,6 +162,24 @@ impl Learned {
     }
 }
 
+/// Naps of a thread that looks again who waits for whom, each twice as long as the one before.
+pub(crate) struct Naps(Duration);
+
+impl Naps {
+    const LONGEST: Duration = Duration::from_millis(16);
+
+    pub(crate) fn new() -> Self {
+        Self(NAP)
+    }
+
+    /// When the next one ends, if the deadline is not before that.
+    pub(crate) fn next_end(&mut self, deadline: Deadline) -> Deadline {
+        let end = Instant::now().checked_add(self.0);
+        self.0 = (self.0 * 2).min(Self::LONGEST);
+        deadline.into_iter().chain(end).min()
+    }
+}
+
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
 

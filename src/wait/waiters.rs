@@ -52,18 +52,20 @@ impl Waiters {
         self.events.wait(key, end, may_sleep_unbounded)
     }
 
-    /// Wakes a producer, if any sleeps and none is on its way already, after a slot was freed.
+    /// After a slot was freed: if any producer is registered, calls `announce`, and wakes one that
+    /// sleeps, if none is on its way already.
     #[inline]
-    pub(crate) fn notify(&self) {
+    pub(crate) fn notify(&self, announce: impl FnOnce()) {
         light_barrier();
         // [registered:L] Relaxed; pairs with [register:A] by way of the barriers
         if self.registered.load(Ordering::Relaxed) != 0 {
-            self.notify_slow();
+            self.notify_slow(announce);
         }
     }
 
     #[cold]
-    fn notify_slow(&self) {
+    fn notify_slow(&self, announce: impl FnOnce()) {
+        announce();
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
         self.events.notify(|| {});

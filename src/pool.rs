@@ -1,0 +1,221 @@
+//! Memory that keeps its type: what has been in a pool may be read for ever, by anybody.
+//!
+//! The graph of waits is read by threads that nobody waits for, and that hold nothing. So what it
+//! reads is never freed, moved or mutably borrowed: it is atomic, it is given back to its pool, and
+//! it is used again for the same purpose. Who follows a pointer to it always reads such an object,
+//! and finds out from a number in it whether it is still the one that was meant.
+//!
+//! A pool is a table of chunks, each twice as large as the one before, which grows without moving;
+//! and a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
+//! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
+//! changed in between. Nothing here waits. An allocator hook may claim from the same pool while a
+//! chunk is being allocated.
+//!
+//! But for the table, the atomics are `core`'s in the models too: they order nothing but the pool.
+
+use alloc::boxed::Box;
+use core::ptr;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::sync::{AtomicPtr, const_fn};
+
+/// What can be in a pool.
+pub(crate) trait Pooled: Sized + 'static {
+    /// One that was never used.
+    fn new(links: Links) -> Self;
+
+    fn links(&self) -> &Links;
+}
+
+/// What its pool keeps in an object.
+pub(crate) struct Links {
+    pub(crate) index: u32,
+    /// One more than the index of the next on the stack, or 0.
+    next_free: AtomicU32,
+}
+
+/// Objects of one type. There are `FIRST << CHUNKS`, less `FIRST`, at most.
+pub(crate) struct Pool<T, const CHUNKS: usize> {
+    chunks: [AtomicPtr<T>; CHUNKS],
+    /// How many were ever claimed for the first time.
+    used: AtomicU32,
+    /// In the low half, one more than the index of the first on the stack, or 0; in the other, how
+    /// often that has changed.
+    free: AtomicU64,
+}
+
+#[cfg(not(bywash_loom))]
+const fn no_chunks<T, const CHUNKS: usize>() -> [AtomicPtr<T>; CHUNKS] {
+    [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS]
+}
+
+#[cfg(bywash_loom)]
+fn no_chunks<T, const CHUNKS: usize>() -> [AtomicPtr<T>; CHUNKS] {
+    core::array::from_fn(|_| AtomicPtr::new(ptr::null_mut()))
+}
+
+/// The length of the first chunk. In a model each object is dear.
+const FIRST: u32 = if cfg!(bywash_loom) { 2 } else { 64 };
+
+impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
+    pub(crate) const LIMIT: usize = ((FIRST as usize) << CHUNKS) - FIRST as usize;
+
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                chunks: no_chunks(),
+                used: AtomicU32::new(0),
+                free: AtomicU64::new(0),
+            }
+        }
+    }
+
+    /// One that nobody has, or `None` if all are in use. May allocate, so not for signal handlers.
+    pub(crate) fn claim(&self) -> Option<&T> {
+        loop {
+            // Acquire; pairs with the Release in `give_back`
+            let free = self.free.load(Ordering::Acquire);
+            if let Some(index) = (free as u32).checked_sub(1) {
+                let object = self.get(index)?;
+                let next = object.links().next_free.load(Ordering::Relaxed);
+                if self.exchange_free(free, next) {
+                    return Some(object);
+                }
+                continue;
+            }
+            let used = self.used.load(Ordering::Relaxed);
+            if used as usize == Self::LIMIT {
+                return None;
+            }
+            self.allocate(used);
+            let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
+            if self.used.compare_exchange(used, used + 1, success, failure).is_ok() {
+                return self.get(used);
+            }
+        }
+    }
+
+    /// Takes back what the caller has claimed.
+    pub(crate) fn give_back(&self, object: &T) {
+        let Links { index, next_free } = object.links();
+        loop {
+            let free = self.free.load(Ordering::Relaxed);
+            next_free.store(free as u32, Ordering::Relaxed);
+            if self.exchange_free(free, index + 1) {
+                return;
+            }
+        }
+    }
+
+    /// Makes `first` the first on the stack.
+    fn exchange_free(&self, free: u64, first: u32) -> bool {
+        let new = ((free >> 32) + 1) << 32 | u64::from(first);
+        // AcqRel; pairs with the Acquire in `claim`
+        self.free.compare_exchange(free, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    /// The one of that index, if there ever was one.
+    pub(crate) fn get(&self, index: u32) -> Option<&T> {
+        let (chunk, place) = Self::place(index);
+        // Acquire; pairs with the Release in `allocate`
+        let first = self.chunks.get(chunk)?.load(Ordering::Acquire);
+        if first.is_null() {
+            return None;
+        }
+        // SAFETY: a chunk has room for each index that has its place there, and is never freed.
+        let object = unsafe { first.add(place) };
+        // SAFETY: as above; its objects are shared from the time that it is in the table.
+        Some(unsafe { &*object })
+    }
+
+    /// All that were ever claimed.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        (0..self.used.load(Ordering::Relaxed)).filter_map(|index| self.get(index))
+    }
+
+    /// The chunk in which an index has its place, and the place.
+    fn place(index: u32) -> (usize, usize) {
+        let chunk = (index / FIRST + 1).ilog2();
+        (chunk as usize, (index - FIRST * ((1 << chunk) - 1)) as usize)
+    }
+
+    /// Takes care that there is a chunk for the index.
+    fn allocate(&self, index: u32) {
+        let chunk = Self::place(index).0;
+        let slot = &self.chunks[chunk];
+        if !slot.load(Ordering::Relaxed).is_null() {
+            return;
+        }
+        let length = FIRST << chunk;
+        let first = FIRST * ((1 << chunk) - 1);
+        let new = |i| T::new(Links { index: first + i, next_free: AtomicU32::new(0) });
+        let objects = Box::into_raw((0..length).map(new).collect::<Box<[T]>>());
+        // AcqRel; pairs with the Acquire in `get`
+        let (null, new, order) = (ptr::null_mut(), objects.cast(), Ordering::AcqRel);
+        if slot.compare_exchange(null, new, order, Ordering::Relaxed).is_err() {
+            // SAFETY: from `Box::into_raw`, and nobody has seen it.
+            drop(unsafe { Box::from_raw(objects) });
+        }
+    }
+}
+
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
+mod tests {
+    use std::collections::HashSet;
+    use std::thread;
+
+    use super::*;
+
+    struct Object {
+        links: Links,
+        owner: AtomicU32,
+    }
+
+    impl Pooled for Object {
+        fn new(links: Links) -> Self {
+            Self { links, owner: AtomicU32::new(0) }
+        }
+
+        fn links(&self) -> &Links {
+            &self.links
+        }
+    }
+
+    #[test]
+    fn each_index_has_its_own_place_and_there_are_no_more_than_the_limit() {
+        let pool = Pool::<Object, 3>::new();
+        let all: Vec<_> = std::iter::from_fn(|| pool.claim()).collect();
+        assert_eq!((all.len(), Pool::<Object, 3>::LIMIT), (448, 448));
+        assert!((0..448).eq(all.iter().map(|object| object.links.index)));
+        assert!((0..448).all(|index| pool.get(index).unwrap().links.index == index));
+        assert!(pool.get(448).is_none() && pool.get(u32::MAX - 1).is_none());
+        let addresses: HashSet<_> = all.iter().map(|object| ptr::from_ref(*object)).collect();
+        assert_eq!(addresses.len(), 448);
+        pool.give_back(all[7]);
+        assert_eq!(pool.claim().unwrap().links.index, 7);
+        assert!(pool.claim().is_none());
+    }
+
+    #[test]
+    fn no_two_threads_have_the_same() {
+        let pool = Pool::<Object, 2>::new();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..20_000 {
+                        let held: Vec<_> =
+                            (0..1 + round % 3).filter_map(|_| pool.claim()).collect();
+                        for object in &held {
+                            assert_eq!(object.owner.swap(1, Ordering::Relaxed), 0);
+                        }
+                        for object in held {
+                            object.owner.store(0, Ordering::Relaxed);
+                            pool.give_back(object);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(pool.used.load(Ordering::Relaxed) <= 12);
+    }
+}
