@@ -30,12 +30,19 @@
 //!   with its thread.
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
+//! * **F7** *A push that signals an event loop* may make no other system call. So the descriptor is
+//!   kept with the count of forks alone (`wait/event_fd.rs`), and a fork without handlers is not
+//!   noticed there.
 //!
 //! All accesses here are Relaxed but those of the flag that says that forks are counted: the
 //! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
 //! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `domain.rs`).
 
 pub(crate) use system::{process, watch};
+
+cfg_event_fd! {
+    pub(crate) use system::count;
+}
 
 /// Whether a thread is not in this process, F2. `read` says what its number is, or 0 if there is
 /// none by now, and the name of the process in which it was bound.
@@ -55,11 +62,11 @@ pub(crate) fn is_gone(read: impl Fn() -> (usize, u64)) -> bool {
 
 #[cfg(all(unix, not(bywash_loom)))]
 mod system {
-    use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
     use crate::identity;
 
-    static FORKS: AtomicU64 = AtomicU64::new(0);
+    static FORKS: AtomicU32 = AtomicU32::new(0);
 
     /// The number of the thread that forked, and the name of its child.
     static FORKED: AtomicUsize = AtomicUsize::new(0);
@@ -67,7 +74,12 @@ mod system {
 
     /// The name of this process, F1. Never 0.
     pub(crate) fn process() -> u64 {
-        (FORKS.load(Ordering::Relaxed) << 32) | u64::from(std::process::id())
+        (u64::from(count()) << 32) | u64::from(std::process::id())
+    }
+
+    /// The half of the name that takes no system call, F7.
+    pub(crate) fn count() -> u32 {
+        FORKS.load(Ordering::Relaxed)
     }
 
     /// The number of the thread that has forked the process of this name, if that is known.
