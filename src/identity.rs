@@ -18,6 +18,16 @@
 //!   push meanwhile. That push could wait for the consumer that this thread is about to become, or
 //!   that waits for this thread. So a thread that is *joining* waits for no consumer: its `push` is
 //!   refused.
+//! * **I6** A library that is unloaded gives the key back: a process has few. A function of a
+//!   library that is registered with `atexit` is called when the library is unloaded, and also when
+//!   the process exits, where other threads and their handlers go on and need their numbers. The
+//!   order tells which it is. To unload a library, glibc calls the functions in its `.fini_array`,
+//!   the last of which calls those of `atexit`. To exit, it calls those of `atexit` first. So the
+//!   key is deleted if the `.fini_array` has come first. (That is also so at the exit of a program
+//!   that is linked with a library that binds before `main`. From then on no thread has a number
+//!   there, and none has a wrong one: `KEY` is 0, and who has read it earlier finds nothing under
+//!   the key, even if somebody has created it anew, as only the thread itself sets its value.)
+//!   musl never unloads, and other systems keep the key.
 //!
 //! Numbers are Relaxed: a thread compares its own number with what it, or a thread before it in
 //! happens-before, has written. The key is published with Release and read with Acquire.
@@ -119,12 +129,12 @@ mod handler {
         if key == 0 {
             return 0;
         }
-        // SAFETY: keys are never deleted once they are in `KEY`.
+        // SAFETY: it was created. I6: if it is deleted meanwhile, the value is null.
         unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) }.addr()
     }
 
     pub(crate) fn set(number: usize) {
-        // SAFETY: keys are never deleted once they are in `KEY`.
+        // SAFETY: it was created, and is deleted when nobody can call this any more, I6.
         let error = unsafe { libc::pthread_setspecific(key(), ptr::without_provenance(number)) };
         assert_eq!(error, 0, "bywash: no memory for thread-specific data");
     }
@@ -139,9 +149,45 @@ mod handler {
             if KEY.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
                 // SAFETY: just created, and seen by nobody.
                 unsafe { libc::pthread_key_delete(key) };
+            } else {
+                #[cfg(target_os = "linux")]
+                unloading::watch();
             }
         }
         (KEY.load(Ordering::Acquire) - 1) as libc::pthread_key_t
+    }
+
+    /// Gives the key back when the library that this crate is in is unloaded, I6.
+    #[cfg(target_os = "linux")]
+    mod unloading {
+        use core::sync::atomic::{AtomicBool, Ordering};
+
+        use super::KEY;
+
+        static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
+        #[used]
+        #[unsafe(link_section = ".fini_array")]
+        static FINI: extern "C" fn() = begin;
+
+        extern "C" fn begin() {
+            HAS_BEGUN.store(true, Ordering::Relaxed);
+        }
+
+        pub(super) fn watch() {
+            // If it fails for lack of memory, the key stays.
+            // SAFETY: the C library forgets the function when it has unloaded this one.
+            unsafe { libc::atexit(end) };
+        }
+
+        extern "C" fn end() {
+            // Otherwise the process exits.
+            if HAS_BEGUN.load(Ordering::Relaxed) {
+                let key = KEY.swap(0, Ordering::AcqRel);
+                // SAFETY: `watch` was called for this key, and nobody finds it any more.
+                unsafe { libc::pthread_key_delete((key - 1) as libc::pthread_key_t) };
+            }
+        }
     }
 
     /// A number that no two threads have at the same time. A thread may have that of one that
