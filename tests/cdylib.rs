@@ -63,13 +63,17 @@ fn ask(thread: libc::pthread_t, task: *mut c_void) -> (i64, u32) {
 
 /// Builds the library as a package of its own, with the same versions of dependencies as this one.
 fn build() -> PathBuf {
-    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cdylib");
+    build_from("cdylib", "tests/cdylib/lib.rs")
+}
+
+fn build_from(package: &str, library: &str) -> PathBuf {
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::create_dir_all(&package).unwrap();
     let manifest = format!(
         "[package]\nname = \"loaded\"\nedition = \"2024\"\n[workspace]\n\
          [lib]\npath = {:?}\ncrate-type = [\"cdylib\"]\n[dependencies]\nbywash.path = {source:?}\n",
-        source.join("tests/cdylib/lib.rs"),
+        source.join(library),
     );
     std::fs::write(package.join("Cargo.toml"), manifest).unwrap();
     // Without a lock file, any versions at hand will do.
@@ -84,7 +88,7 @@ fn build() -> PathBuf {
     target.join("debug/libloaded.so")
 }
 
-/// The same as a library of its own, which other tests do not load.
+/// The same library as one of its own, which other tests do not load.
 fn build_as(name: &str) -> PathBuf {
     let built = build();
     let path = built.with_file_name(name);
@@ -95,7 +99,7 @@ fn build_as(name: &str) -> PathBuf {
 /// Loads the library and resolves every symbol at once, so that no handler has to look one up.
 fn load(path: &Path) -> *mut c_void {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: the path is a valid string; loading the library runs no code of its own.
+    // SAFETY: the path is a valid string, and the constructors of these libraries do no harm.
     let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     assert!(!library.is_null(), "{path:?} was not loaded");
     library
@@ -230,4 +234,24 @@ fn unload(library: *mut c_void, path: &Path) {
     // SAFETY: the path is a valid string.
     let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
     assert!(library.is_null(), "still loaded");
+}
+
+/// The new thread must not need the loader's lock before `spawn` returns.
+#[test]
+#[ignore = "spawn waits for its thread, which waits for the loader to register a destructor"]
+fn a_constructor_of_a_library_starts_a_listener() {
+    support::watch();
+    let path = build_from("constructor", "tests/cdylib/constructor.rs");
+    children::in_child(|| {
+        let library = load(&path);
+        // SAFETY: its type is that of the function in the library.
+        let push: extern "C" fn(u32) -> bool =
+            unsafe { std::mem::transmute(symbol(library, c"log_push")) };
+        // SAFETY: as above.
+        let flush: extern "C" fn() -> u32 =
+            unsafe { std::mem::transmute(symbol(library, c"log_flush")) };
+        assert_eq!(flush(), 1 + 2);
+        assert!(push(4));
+        assert_eq!(flush(), 1 + 2 + 4);
+    });
 }
