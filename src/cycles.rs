@@ -114,7 +114,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
 use crate::fork::process;
 use crate::identity;
 use crate::node::Node;
-use crate::pool::{Links, Pool, Pooled};
+use crate::pool::{FIRST, Links, Pool, Pooled};
 use crate::records::{self, Edge, Kind, LIMIT, Record};
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
 
@@ -145,16 +145,17 @@ struct Graph {
 }
 
 #[cfg(not(bywash_loom))]
-static GRAPH: Graph = Graph::new();
+static GRAPH: Graph = Graph::new([const { Post::new() }; FIRST as usize]);
 #[cfg(bywash_loom)]
 loom::lazy_static! {
-    static ref GRAPH: Graph = Graph::new();
+    static ref GRAPH: Graph = Graph::new(core::array::from_fn(|_| Post::new()));
 }
 
 impl Graph {
     const_fn! {
-        fn new() -> Self {
-            Self { posts: Pool::new(), last_number: CoreU64::new(0), turn: AtomicU64::new(0) }
+        fn new(posts: [Post; FIRST as usize]) -> Self {
+            let last_number = CoreU64::new(0);
+            Self { posts: Pool::new(posts), last_number, turn: AtomicU64::new(0) }
         }
     }
 }
@@ -165,11 +166,8 @@ pub(crate) fn new_number() -> u64 {
 }
 
 impl Pooled for Post {
-    fn new(links: Links) -> Self {
-        let [queue, domain] = [const { CoreU64::new(0) }; 2];
-        let [head, full_at] = [const { UnmodelledU64::new(0) }; 2];
-        let (consumer, is_closed) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { links, queue, consumer, domain, is_closed, head, full_at }
+    fn new() -> Self {
+        Self::new()
     }
 
     fn links(&self) -> &Links {
@@ -178,13 +176,27 @@ impl Pooled for Post {
 }
 
 impl Post {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                links: Links::new(),
+                queue: CoreU64::new(0),
+                consumer: AtomicU64::new(0),
+                domain: CoreU64::new(0),
+                is_closed: AtomicBool::new(false),
+                head: UnmodelledU64::new(0),
+                full_at: UnmodelledU64::new(0),
+            }
+        }
+    }
+
     /// For a queue that has none. May allocate.
     ///
     /// # Panics
     ///
     /// Where there are more queues than anybody has memory for.
     pub(crate) fn claim() -> &'static Self {
-        let post = GRAPH.posts.claim().expect("bywash: a billion queues");
+        let post = GRAPH.posts.claim(|_| true).expect("bywash: a billion queues");
         post.head.store(0, Ordering::Relaxed);
         post.full_at.store(0, Ordering::Relaxed);
         post.is_closed.store(false, Ordering::Relaxed);

@@ -241,9 +241,8 @@ impl Domain {
     /// Never waits. It may allocate, so do not call it in a signal handler. A guard that is
     /// forgotten leaves its thread, and no other, inside.
     ///
-    /// At the very end of a thread, in a destructor of its thread-locals that runs after this
-    /// crate's own, it does nothing: there, no push waits anyway. The same goes for a thread that
-    /// enters while 16,320 others are bound or have entered.
+    /// A thread that enters while 16,320 others are bound to consumers or have entered stays
+    /// outside: its pushes never wait anyway, and never use the bypass.
     ///
     /// # Panics
     ///
@@ -277,7 +276,7 @@ impl fmt::Debug for Domain {
 #[must_use = "the thread leaves the domain when the guard is dropped: give it a name"]
 pub struct DomainGuard {
     domain: Domain,
-    /// The number of its thread: at the very end of that, its record is another's already.
+    /// The number of its thread, whose record may be another's already.
     thread: u64,
     _not_send: PhantomData<*const ()>,
 }

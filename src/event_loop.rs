@@ -24,14 +24,18 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// numbers. A push that finds the consumer armed writes to it once, in a signal handler too.
     /// Other pushes have nothing to do with it.
     ///
-    /// Never waits. Do not call it in a signal handler. A forked child shares the descriptor with
-    /// its parent. Do not arm it there: that could take away the parent's signal.
+    /// A forked child leaves its parent's descriptor alone, under whatever number it is there, and
+    /// has none at first: its first call makes one. (A child of `_Fork` or a bare `clone`, which
+    /// run no handlers of `pthread_atfork`, has its parent's in common with it. Do not arm it
+    /// there: that could take away the parent's signal.)
+    ///
+    /// Never waits. May allocate. Do not call it in a signal handler.
     ///
     /// # Errors
     ///
     /// If the system has no more descriptors or memory. The consumer goes on, and may ask again.
     pub fn event_fd(&mut self) -> std::io::Result<std::os::fd::OwnedFd> {
-        self.queue.shared().parker.event_fd().get()
+        self.queue.shared().parker.event_fd()
     }
 
     /// Clears the [event descriptor](Self::event_fd), and makes the next push or closing write to
@@ -39,15 +43,15 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// only if it returns `true`.
     ///
     /// Never waits. Do not call it in a signal handler. A pop that sleeps disarms the consumer. A
-    /// push that was stopped halfway may write late, so the descriptor may be readable once with
-    /// nothing to pop.
+    /// push that was stopped halfway may write late, and so may its copy in a child that a signal
+    /// handler has forked meanwhile. So the descriptor may be readable once with nothing to pop.
     ///
     /// # Returns
     ///
     /// `false` if there is something to pop, or the queue is closed and empty, or
-    /// [`event_fd`](Self::event_fd) was never called: do not wait, pop. Without `membarrier` (on a
-    /// kernel before 4.14, in a sandbox, or the first few times in a process) it is also `false`
-    /// while a push has claimed a slot and has not finished.
+    /// [`event_fd`](Self::event_fd) was never called in this process: do not wait, pop. Without
+    /// `membarrier` (on a kernel before 4.14, in a sandbox, or the first few times in a process) it
+    /// is also `false` while a push has claimed a slot and has not finished.
     ///
     /// # Examples
     ///

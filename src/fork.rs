@@ -32,6 +32,9 @@
 //!   with its thread.
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
+//! * **F7** *A push that signals an event loop* may make no other system call. So the descriptor is
+//!   kept with the count of forks alone (`wait/event_fd.rs`), and a fork without handlers is not
+//!   noticed there.
 //!
 //! All accesses here are Relaxed but those of the flag that says that forks are counted: the
 //! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
@@ -39,7 +42,11 @@
 
 use crate::records;
 
-pub(crate) use system::{process, system_id, watch};
+pub(crate) use system::{process, system_id, thread_exists, watch};
+
+cfg_event_fd! {
+    pub(crate) use system::count;
+}
 
 /// Whether a thread is not in this process, F2. `number` says what its number is, or 0 if there is
 /// none by now. For signal handlers too.
@@ -47,7 +54,7 @@ pub(crate) fn is_gone(number: impl Fn() -> u64) -> bool {
     loop {
         let here = process();
         let Some(record) = records::of(number()) else { return false };
-        if record.process() == here && system::exists(record.system_id()) {
+        if record.has_ended() || record.process() == here && thread_exists(record.system_id()) {
             return false;
         }
         // F4: a handler that forked meanwhile may have let a thread of the child bind.
@@ -59,15 +66,20 @@ pub(crate) fn is_gone(number: impl Fn() -> u64) -> bool {
 
 #[cfg(all(unix, not(bywash_loom)))]
 mod system {
-    use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     use crate::identity;
 
-    static FORKS: AtomicU64 = AtomicU64::new(0);
+    static FORKS: AtomicU32 = AtomicU32::new(0);
 
     /// The name of this process, F1. Never 0.
     pub(crate) fn process() -> u64 {
-        (FORKS.load(Ordering::Relaxed) << 32) | u64::from(std::process::id())
+        (u64::from(count()) << 32) | u64::from(std::process::id())
+    }
+
+    /// The half of the name that takes no system call, F7.
+    pub(crate) fn count() -> u32 {
+        FORKS.load(Ordering::Relaxed)
     }
 
     /// Has forks counted from here on. Not for signal handlers.
@@ -98,7 +110,7 @@ mod system {
     }
 
     /// Whether this process has a thread of that id. `true` where nobody can tell.
-    pub(super) fn exists(system_id: i32) -> bool {
+    pub(crate) fn thread_exists(system_id: i32) -> bool {
         #[cfg(target_os = "linux")]
         if system_id != 0 {
             // SAFETY: it has no conditions.
@@ -130,7 +142,7 @@ mod system {
         0
     }
 
-    pub(super) fn exists(_system_id: i32) -> bool {
+    pub(crate) fn thread_exists(_system_id: i32) -> bool {
         true
     }
 

@@ -3,14 +3,15 @@
 //! * **I1** Every thread that was ever bound or entered a domain has a number of its own, and a
 //!   record (`records.rs`). Normal code gives it out, once, and never again. So a thread that comes
 //!   later at the same address has another number, and a guard that was forgotten names no other
-//!   thread. A thread gives its record back at its end. If too many threads have one, a thread gets
-//!   none.
+//!   thread. A thread gives its record back at its end (E1). If too many threads have one, a thread
+//!   gets none.
 //! * **I2** A handler finds its record with `pthread_getspecific`, which neither allocates nor
 //!   locks, also where this crate is in a library that was loaded at run time. (POSIX does not list
 //!   it for handlers; glibc, musl and the BSDs read an array.) In such a library, a thread-local is
 //!   allocated when a thread first accesses it, which may be inside the handler. The key has no
 //!   destructor, which an unloaded library would leave behind. So at the very end of a thread,
-//!   while its specific data is being destroyed, the record may not be found any more.
+//!   while its specific data is being destroyed, a handler may not find the record any more. Before
+//!   a push waits, it asks the thread-local too.
 //! * **I3** A token is cheaper to read than the record, and tells apart all threads that live at
 //!   the same time: the thread pointer. Only a thread with the right token has to look for its
 //!   record.
@@ -18,10 +19,20 @@
 //! * **I5** To become a member of a queue a thread may have to allocate, and an allocator hook may
 //!   push meanwhile. That push could wait for the consumer that this thread is about to become, or
 //!   that waits for this thread. So a thread that is *joining* waits for no consumer: its `push` is
-//!   refused. The same goes for a thread that gets no number: one that has given its record back,
-//!   at its very end, and one that came when there were none left.
+//!   refused. The same goes for a thread that gets no number: one that came when there were none
+//!   left, and, on other systems than Linux, one that has given its record back, at its very end.
 //! * **I6** Whatever may allocate comes before the number is set, and then the thread looks again:
 //!   an allocator hook may have bound or entered meanwhile, and that number stays.
+//! * **I7** A library that is unloaded gives the key back: a process has few. A function of a
+//!   library that is registered with `atexit` is called when the library is unloaded, and also when
+//!   the process exits, where other threads and their handlers go on and need their numbers. The
+//!   order tells which it is. To unload a library, glibc calls the functions in its `.fini_array`,
+//!   the last of which calls those of `atexit`. To exit, it calls those of `atexit` first. So the
+//!   key is deleted if the `.fini_array` has come first. (That is also so at the exit of a program
+//!   that is linked with a library that binds before `main`. From then on no thread has a number
+//!   there, and none has a wrong one: `KEY` is 0, and who has read it earlier finds nothing under
+//!   the key, even if somebody has created it anew, as only the thread itself sets its value.)
+//!   musl never unloads, and other systems keep the key.
 //!
 //! Numbers are Relaxed: a thread compares its own number with what it, or a thread before it in
 //! happens-before, has written. The key is published with Release and read with Acquire.
@@ -61,9 +72,13 @@ struct HasNumber;
 #[cfg(not(bywash_loom))]
 impl Drop for HasNumber {
     fn drop(&mut self) {
-        GETS_NO_NUMBER.set(true);
-        handler::set(None);
-        if let Some(record) = records::of(NUMBER.replace(0)) {
+        if let Some(record) = records::of(own_number()) {
+            // Elsewhere nobody could tell whether the thread is gone.
+            if cfg!(not(target_os = "linux")) {
+                GETS_NO_NUMBER.set(true);
+                handler::set(None);
+                NUMBER.set(0);
+            }
             record.give_back();
         }
     }
@@ -201,7 +216,7 @@ mod handler {
         if key == 0 {
             return None;
         }
-        // SAFETY: keys are never deleted once they are in `KEY`.
+        // SAFETY: it was created. I7: if it is deleted meanwhile, the value is null.
         let record = unsafe { libc::pthread_getspecific((key - 1) as libc::pthread_key_t) };
         // SAFETY: `set` puts only records there, and records are never freed.
         unsafe { record.cast::<Record>().as_ref() }
@@ -209,8 +224,11 @@ mod handler {
 
     /// May allocate, if `record` is the thread's first.
     pub(crate) fn set(record: Option<&'static Record>) {
+        if record.is_none() && KEY.load(Ordering::Acquire) == 0 {
+            return;
+        }
         let record = record.map_or(ptr::null(), ptr::from_ref).cast();
-        // SAFETY: keys are never deleted once they are in `KEY`.
+        // SAFETY: it was created, and is deleted when nobody can call this any more, I7.
         let error = unsafe { libc::pthread_setspecific(key(), record) };
         assert_eq!(error, 0, "bywash: no memory for thread-specific data");
     }
@@ -225,9 +243,45 @@ mod handler {
             if KEY.compare_exchange(0, new, Ordering::AcqRel, Ordering::Acquire).is_err() {
                 // SAFETY: just created, and seen by nobody.
                 unsafe { libc::pthread_key_delete(key) };
+            } else {
+                #[cfg(target_os = "linux")]
+                unloading::watch();
             }
         }
         (KEY.load(Ordering::Acquire) - 1) as libc::pthread_key_t
+    }
+
+    /// Gives the key back when the library that this crate is in is unloaded, I7.
+    #[cfg(target_os = "linux")]
+    mod unloading {
+        use core::sync::atomic::{AtomicBool, Ordering};
+
+        use super::KEY;
+
+        static HAS_BEGUN: AtomicBool = AtomicBool::new(false);
+
+        #[used]
+        #[unsafe(link_section = ".fini_array")]
+        static FINI: extern "C" fn() = begin;
+
+        extern "C" fn begin() {
+            HAS_BEGUN.store(true, Ordering::Relaxed);
+        }
+
+        pub(super) fn watch() {
+            // If it fails for lack of memory, the key stays.
+            // SAFETY: the C library forgets the function when it has unloaded this one.
+            unsafe { libc::atexit(end) };
+        }
+
+        extern "C" fn end() {
+            // Otherwise the process exits.
+            if HAS_BEGUN.load(Ordering::Relaxed) {
+                let key = KEY.swap(0, Ordering::AcqRel);
+                // SAFETY: `watch` was called for this key, and nobody finds it any more.
+                unsafe { libc::pthread_key_delete((key - 1) as libc::pthread_key_t) };
+            }
+        }
     }
 
     /// A number that no two threads have at the same time. A thread may have that of one that

@@ -73,7 +73,8 @@
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
-//! | [`take_lost`](Consumer::take_lost), `event_fd` | never | never |
+//! | [`take_lost`](Consumer::take_lost) | never | never |
+//! | `event_fd` | never | the first in a process may |
 //!
 //! 1. A refused item is handed back, and the caller drops it. So in a handler, use items whose
 //!    destructor does nothing. The queue must outlive the handler: use a `static`, or a `Producer`
@@ -252,7 +253,8 @@
 //! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the consumer's thread is the
 //! one that forked, its copy in the child goes on as the consumer there. If the consumer had no
 //! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
-//! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there.
+//! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there. An [event
+//! descriptor](#event-loops) stays with the parent: the child asks for another one.
 //!
 //! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
 //! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread

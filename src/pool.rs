@@ -5,8 +5,9 @@
 //! it is used again for the same purpose. Who follows a pointer to it always reads such an object,
 //! and finds out from a number in it whether it is still the one that was meant.
 //!
-//! A pool is a table of chunks, each twice as large as the one before, which grows without moving;
-//! and a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
+//! A pool is a table of chunks, each twice as large as the one before, which grows without moving.
+//! The first one is in line, so a library that is unloaded mostly leaves nothing behind. And a pool
+//! is a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
 //! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
 //! changed in between. Nothing here waits. An allocator hook may claim from the same pool while a
 //! chunk is being allocated.
@@ -22,20 +23,33 @@ use crate::sync::{AtomicPtr, const_fn};
 /// What can be in a pool.
 pub(crate) trait Pooled: Sized + 'static {
     /// One that was never used.
-    fn new(links: Links) -> Self;
+    fn new() -> Self;
 
     fn links(&self) -> &Links;
 }
 
 /// What its pool keeps in an object.
 pub(crate) struct Links {
-    pub(crate) index: u32,
+    /// Where it is, once it was claimed.
+    index: AtomicU32,
     /// One more than the index of the next on the stack, or 0.
     next_free: AtomicU32,
 }
 
+impl Links {
+    pub(crate) const fn new() -> Self {
+        Self { index: AtomicU32::new(0), next_free: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+}
+
 /// Objects of one type. There are `FIRST << CHUNKS`, less `FIRST`, at most.
 pub(crate) struct Pool<T, const CHUNKS: usize> {
+    first: [T; FIRST as usize],
+    /// The others, and null in the place of the first.
     chunks: [AtomicPtr<T>; CHUNKS],
     /// How many were ever claimed for the first time.
     used: AtomicU32,
@@ -55,14 +69,15 @@ fn no_chunks<T, const CHUNKS: usize>() -> [AtomicPtr<T>; CHUNKS] {
 }
 
 /// The length of the first chunk. In a model each object is dear.
-const FIRST: u32 = if cfg!(bywash_loom) { 2 } else { 64 };
+pub(crate) const FIRST: u32 = if cfg!(bywash_loom) { 2 } else { 64 };
 
 impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     pub(crate) const LIMIT: usize = ((FIRST as usize) << CHUNKS) - FIRST as usize;
 
     const_fn! {
-        pub(crate) fn new() -> Self {
+        pub(crate) fn new(first: [T; FIRST as usize]) -> Self {
             Self {
+                first,
                 chunks: no_chunks(),
                 used: AtomicU32::new(0),
                 free: AtomicU64::new(0),
@@ -70,13 +85,14 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
         }
     }
 
-    /// One that nobody has, or `None` if all are in use. May allocate, so not for signal handlers.
-    pub(crate) fn claim(&self) -> Option<&T> {
+    /// One that nobody has, or `None` if all are in use. One that was given back only if it
+    /// `is_ready`. May allocate, so not for signal handlers.
+    pub(crate) fn claim(&self, is_ready: impl Fn(&T) -> bool) -> Option<&T> {
         loop {
             // Acquire; pairs with the Release in `give_back`
             let free = self.free.load(Ordering::Acquire);
-            if let Some(index) = (free as u32).checked_sub(1) {
-                let object = self.get(index)?;
+            let first = (free as u32).checked_sub(1).and_then(|index| self.get(index));
+            if let Some(object) = first.filter(|object| is_ready(object)) {
                 let next = object.links().next_free.load(Ordering::Relaxed);
                 if self.exchange_free(free, next) {
                     return Some(object);
@@ -90,18 +106,20 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
             self.allocate(used);
             let (success, failure) = (Ordering::Relaxed, Ordering::Relaxed);
             if self.used.compare_exchange(used, used + 1, success, failure).is_ok() {
-                return self.get(used);
+                let object = self.get(used)?;
+                object.links().index.store(used, Ordering::Relaxed);
+                return Some(object);
             }
         }
     }
 
     /// Takes back what the caller has claimed.
     pub(crate) fn give_back(&self, object: &T) {
-        let Links { index, next_free } = object.links();
+        let links = object.links();
         loop {
             let free = self.free.load(Ordering::Relaxed);
-            next_free.store(free as u32, Ordering::Relaxed);
-            if self.exchange_free(free, index + 1) {
+            links.next_free.store(free as u32, Ordering::Relaxed);
+            if self.exchange_free(free, links.index() + 1) {
                 return;
             }
         }
@@ -117,6 +135,9 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     /// The one of that index, if there ever was one.
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
         let (chunk, place) = Self::place(index);
+        if chunk == 0 {
+            return Some(&self.first[place]);
+        }
         // Acquire; pairs with the Release in `allocate`
         let first = self.chunks.get(chunk)?.load(Ordering::Acquire);
         if first.is_null() {
@@ -143,13 +164,11 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     fn allocate(&self, index: u32) {
         let chunk = Self::place(index).0;
         let slot = &self.chunks[chunk];
-        if !slot.load(Ordering::Relaxed).is_null() {
+        if chunk == 0 || !slot.load(Ordering::Relaxed).is_null() {
             return;
         }
-        let length = FIRST << chunk;
-        let first = FIRST * ((1 << chunk) - 1);
-        let new = |i| T::new(Links { index: first + i, next_free: AtomicU32::new(0) });
-        let objects = Box::into_raw((0..length).map(new).collect::<Box<[T]>>());
+        let new = (0..FIRST << chunk).map(|_| T::new());
+        let objects = Box::into_raw(new.collect::<Box<[T]>>());
         // AcqRel; pairs with the Acquire in `get`
         let (null, new, order) = (ptr::null_mut(), objects.cast(), Ordering::AcqRel);
         if slot.compare_exchange(null, new, order, Ordering::Relaxed).is_err() {
@@ -171,9 +190,15 @@ mod tests {
         owner: AtomicU32,
     }
 
+    impl Object {
+        const fn new() -> Self {
+            Self { links: Links::new(), owner: AtomicU32::new(0) }
+        }
+    }
+
     impl Pooled for Object {
-        fn new(links: Links) -> Self {
-            Self { links, owner: AtomicU32::new(0) }
+        fn new() -> Self {
+            Self::new()
         }
 
         fn links(&self) -> &Links {
@@ -181,30 +206,36 @@ mod tests {
         }
     }
 
+    fn pool<const CHUNKS: usize>() -> Pool<Object, CHUNKS> {
+        Pool::new([const { Object::new() }; FIRST as usize])
+    }
+
     #[test]
     fn each_index_has_its_own_place_and_there_are_no_more_than_the_limit() {
-        let pool = Pool::<Object, 3>::new();
-        let all: Vec<_> = std::iter::from_fn(|| pool.claim()).collect();
+        let pool = pool::<3>();
+        let all: Vec<_> = std::iter::from_fn(|| pool.claim(|_| true)).collect();
         assert_eq!((all.len(), Pool::<Object, 3>::LIMIT), (448, 448));
-        assert!((0..448).eq(all.iter().map(|object| object.links.index)));
-        assert!((0..448).all(|index| pool.get(index).unwrap().links.index == index));
+        assert!((0..448).eq(all.iter().map(|object| object.links.index())));
+        assert!((0..448).all(|index| pool.get(index).unwrap().links.index() == index));
         assert!(pool.get(448).is_none() && pool.get(u32::MAX - 1).is_none());
         let addresses: HashSet<_> = all.iter().map(|object| ptr::from_ref(*object)).collect();
         assert_eq!(addresses.len(), 448);
         pool.give_back(all[7]);
-        assert_eq!(pool.claim().unwrap().links.index, 7);
-        assert!(pool.claim().is_none());
+        assert_eq!(pool.claim(|_| true).unwrap().links.index(), 7);
+        assert!(pool.claim(|_| true).is_none());
+        pool.give_back(all[8]);
+        assert!(pool.claim(|_| false).is_none());
     }
 
     #[test]
     fn no_two_threads_have_the_same() {
-        let pool = Pool::<Object, 2>::new();
+        let pool = pool::<2>();
         thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for round in 0..20_000 {
                         let held: Vec<_> =
-                            (0..1 + round % 3).filter_map(|_| pool.claim()).collect();
+                            (0..1 + round % 3).filter_map(|_| pool.claim(|_| true)).collect();
                         for object in &held {
                             assert_eq!(object.owner.swap(1, Ordering::Relaxed), 0);
                         }

@@ -4,7 +4,9 @@
 //! * **E1** *Records are never freed* (`pool.rs`), and all that is in them is atomic. A thread with
 //!   a number has one, which it gives back at its end. The number says where the record is and how
 //!   often it was given out, so no number comes back. (A number has 50 bits for that.) Who looks
-//!   for a thread by its number finds its record, or none.
+//!   for a thread by its number finds its record, or none. A thread gives back while its
+//!   thread-locals are being destroyed, and may still push after that. So on Linux nobody gets the
+//!   record before the thread is gone; on other systems the thread has no number any more.
 //! * **E2** *A generation for each edge.* The lowest bit of `word` says whether an edge is
 //!   published, and the upper ones grow with each publication. The fields are written while it is
 //!   not, each with Release. So a reader that finds the same word before and after it has read the
@@ -20,10 +22,11 @@
 use alloc::boxed::Box;
 use core::iter;
 use core::ptr;
-use core::sync::atomic::AtomicI32;
+use core::sync::atomic::{AtomicBool, AtomicI32};
 
 use crate::cycles::Post;
-use crate::pool::{Links, Pool, Pooled};
+use crate::fork::thread_exists;
+use crate::pool::{FIRST, Links, Pool, Pooled};
 // The others order nothing, and are no part of the models.
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, const_fn, fence};
 use core::sync::atomic::{AtomicPtr as CorePtr, AtomicU64 as CoreU64};
@@ -36,34 +39,26 @@ pub(crate) const LIMIT: usize = Pool::<Record, CHUNKS>::LIMIT;
 /// The numbers of a record differ by this. It is larger than any index.
 const STEP: u64 = LIMIT.next_power_of_two() as u64;
 
-struct Records(Pool<Record, CHUNKS>);
-
-impl Records {
-    const_fn! {
-        fn new() -> Self {
-            Self(Pool::new())
-        }
-    }
-}
-
 #[cfg(not(bywash_loom))]
-static RECORDS: Records = Records::new();
+static RECORDS: Pool<Record, CHUNKS> = Pool::new([const { Record::new() }; FIRST as usize]);
 #[cfg(bywash_loom)]
 loom::lazy_static! {
-    static ref RECORDS: Records = Records::new();
+    static ref RECORDS: Pool<Record, CHUNKS> = Pool::new(core::array::from_fn(|_| Record::new()));
 }
 
 /// What a thread shows.
 pub(crate) struct Record {
     links: Links,
-    /// The number of its thread, or 0 while no thread has it.
+    /// The number of its thread, or of the last one, or 0 if there was none yet.
     number: CoreU64,
-    /// The last number that was given out with it.
+    /// The last number that was given out with it, if there was one.
     last_number: CoreU64,
     /// The process in which the thread is, F1.
     process: CoreU64,
     /// The thread's id in the system, or 0 if that is not known.
     system_id: AtomicI32,
+    /// The thread has ended, or is about to.
+    has_ended: AtomicBool,
     domains: Entries,
     /// A generation, and in the lowest bits [`WAITS`] and [`SETTLED`].
     word: AtomicU64,
@@ -112,21 +107,8 @@ impl SeenEdge {
 }
 
 impl Pooled for Record {
-    fn new(links: Links) -> Self {
-        let last_number = CoreU64::new(u64::from(links.index));
-        let [number, process, queue, kind] = [const { CoreU64::new(0) }; 4];
-        Self {
-            links,
-            number,
-            last_number,
-            process,
-            system_id: AtomicI32::new(0),
-            domains: Entries::new(),
-            word: AtomicU64::new(0),
-            target: AtomicPtr::new(ptr::null_mut()),
-            queue,
-            kind,
-        }
+    fn new() -> Self {
+        Self::new()
     }
 
     fn links(&self) -> &Links {
@@ -137,9 +119,17 @@ impl Pooled for Record {
 /// Gives a record to a thread of this process, and a number with it. `None` if too many threads
 /// have one. May allocate.
 pub(crate) fn claim(process: u64, system_id: i32) -> Option<&'static Record> {
-    let record = RECORDS.0.claim()?;
-    let number = record.last_number.load(Ordering::Relaxed) + STEP;
+    let is_ready = |record: &Record| match record.system_id() {
+        0 => true,
+        thread => !thread_exists(thread),
+    };
+    let record = RECORDS.claim(is_ready)?;
+    record.withdraw();
+    record.domains.iter().for_each(|entry| entry.count.store(0, Ordering::Relaxed));
+    let last = record.last_number.load(Ordering::Relaxed).max(u64::from(record.links.index()));
+    let number = last + STEP;
     record.last_number.store(number, Ordering::Relaxed);
+    record.has_ended.store(false, Ordering::Relaxed);
     record.lives_in(process, system_id);
     // Release; pairs with the Acquire in `of`
     record.number.store(number, Ordering::Release);
@@ -154,21 +144,39 @@ pub(crate) fn of(number: u64) -> Option<&'static Record> {
 
 /// The record of that index, whether a thread has it or not.
 pub(crate) fn at(index: usize) -> Option<&'static Record> {
-    RECORDS.0.get(index as u32)
+    RECORDS.get(index as u32)
 }
 
 pub(crate) fn all() -> impl Iterator<Item = &'static Record> {
-    RECORDS.0.iter()
+    RECORDS.iter()
 }
 
 impl Record {
+    const_fn! {
+        fn new() -> Self {
+            Self {
+                links: Links::new(),
+                number: CoreU64::new(0),
+                last_number: CoreU64::new(0),
+                process: CoreU64::new(0),
+                system_id: AtomicI32::new(0),
+                has_ended: AtomicBool::new(false),
+                domains: Entries::new(),
+                word: AtomicU64::new(0),
+                target: AtomicPtr::new(ptr::null_mut()),
+                queue: CoreU64::new(0),
+                kind: CoreU64::new(0),
+            }
+        }
+    }
+
     pub(crate) fn number(&self) -> u64 {
         // Acquire; pairs with the Release in `claim`
         self.number.load(Ordering::Acquire)
     }
 
     pub(crate) fn index(&self) -> usize {
-        self.links.index as usize
+        self.links.index() as usize
     }
 
     pub(crate) fn process(&self) -> u64 {
@@ -185,12 +193,15 @@ impl Record {
         self.process.store(process, Ordering::Relaxed);
     }
 
+    /// Whether its thread has given it back.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
     /// At the end of its thread.
     pub(crate) fn give_back(&self) {
-        self.withdraw();
-        self.number.store(0, Ordering::Relaxed);
-        self.domains.iter().for_each(|entry| entry.count.store(0, Ordering::Relaxed));
-        RECORDS.0.give_back(self);
+        self.has_ended.store(true, Ordering::Relaxed);
+        RECORDS.give_back(self);
     }
 
     /// Publishes an edge, in place of the one before. Returns its generation.

@@ -81,9 +81,16 @@ fn a_push_inside_bind_or_enter_is_refused() {
     QUEUE.push("a").unwrap();
     QUEUE.push("b").unwrap();
     let push = || assert_eq!(QUEUE.push("c"), Err(PushError::WouldDeadlock("c")));
-    assert!(with_hook(push, || consumer.bind()));
-    let pushes = on_more_threads(|| with_hook(push, || drop(domain.enter())));
-    assert_ne!(pushes, 0, "no thread allocated in enter");
+    consumer.bind();
+    let binds = AtomicUsize::new(0);
+    let pushes = on_more_threads(|| {
+        let mut own = bounded::<()>(1).1;
+        match binds.fetch_add(1, Ordering::Relaxed) % 2 {
+            0 => with_hook(push, || own.bind()),
+            _ => with_hook(push, || drop(domain.enter())),
+        }
+    });
+    assert_ne!(pushes, 0, "no thread allocated");
     // A thread has room for some domains, and allocates for more.
     thread::scope(|scope| {
         scope.spawn(|| {

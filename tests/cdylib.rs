@@ -1,8 +1,10 @@
-//! A queue in a library that is loaded at run time. Handlers push into it on a thread that is older
-//! than the library. There, the first use of a thread-local of the library would allocate it, in
-//! the handler.
+//! A queue in a library that is loaded at run time, and unloaded. Handlers push into it on a thread
+//! that is older than the library. There, the first use of a thread-local of the library would
+//! allocate it, in the handler.
 #![cfg(all(feature = "std", target_os = "linux", target_env = "gnu", not(bywash_loom)))]
 
+#[path = "support/children.rs"]
+mod children;
 mod support;
 
 use std::cell::Cell;
@@ -61,13 +63,17 @@ fn ask(thread: libc::pthread_t, task: *mut c_void) -> (i64, u32) {
 
 /// Builds the library as a package of its own, with the same versions of dependencies as this one.
 fn build() -> PathBuf {
-    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("cdylib");
+    build_from("cdylib", "tests/cdylib/lib.rs")
+}
+
+fn build_from(package: &str, library: &str) -> PathBuf {
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join(package);
     let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     std::fs::create_dir_all(&package).unwrap();
     let manifest = format!(
         "[package]\nname = \"loaded\"\nedition = \"2024\"\n[workspace]\n\
          [lib]\npath = {:?}\ncrate-type = [\"cdylib\"]\n[dependencies]\nbywash.path = {source:?}\n",
-        source.join("tests/cdylib/lib.rs"),
+        source.join(library),
     );
     std::fs::write(package.join("Cargo.toml"), manifest).unwrap();
     // Without a lock file, any versions at hand will do.
@@ -82,17 +88,25 @@ fn build() -> PathBuf {
     target.join("debug/libloaded.so")
 }
 
+/// The same library as one of its own, which other tests do not load.
+fn build_as(name: &str) -> PathBuf {
+    let built = build();
+    let path = built.with_file_name(name);
+    std::fs::copy(built, &path).unwrap();
+    path
+}
+
 /// Loads the library and resolves every symbol at once, so that no handler has to look one up.
 fn load(path: &Path) -> *mut c_void {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: the path is a valid string; loading the library runs no code of its own.
+    // SAFETY: the path is a valid string, and the constructors of these libraries do no harm.
     let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
     assert!(!library.is_null(), "{path:?} was not loaded");
     library
 }
 
 fn symbol(library: *mut c_void, name: &CStr) -> *mut c_void {
-    // SAFETY: the library was loaded, and is never unloaded.
+    // SAFETY: the library is loaded.
     let symbol = unsafe { libc::dlsym(library, name.as_ptr().cast::<c_char>()) };
     assert!(!symbol.is_null(), "no {name:?}");
     symbol
@@ -146,4 +160,97 @@ fn handlers_on_a_thread_older_than_the_library_push_without_allocating() {
     assert_eq!((answer, allocations), (1, u32::from(!cfg!(bywash_portable))));
     drop(stop);
     old.join().unwrap();
+}
+
+/// The thread-specific keys of a process are few. (And `fork` runs the handlers of
+/// `pthread_atfork`: those of libraries that are gone must be gone, too.)
+#[test]
+fn a_library_that_binds_and_is_unloaded_leaves_no_key() {
+    support::watch();
+    let path = build_as("unloaded.so");
+    // The other tests load libraries that keep their keys.
+    children::in_child(|| {
+        let before = free_key();
+        for round in 0..1200 {
+            let library = load(&path);
+            // SAFETY: its type is that of the function in the library.
+            let bind: extern "C" fn() -> bool =
+                unsafe { std::mem::transmute(symbol(library, c"bind")) };
+            // A thread that has bound and lives keeps the library loaded.
+            let panicked = thread::spawn(move || bind()).join().unwrap();
+            assert!(!panicked, "in round {round}");
+            unload(library, &path);
+        }
+        assert_eq!(free_key(), before, "keys are missing");
+        children::in_child(|| {});
+    });
+}
+
+/// The other threads of a process that exits go on, and so do handlers.
+#[test]
+fn a_thread_is_still_the_consumer_while_the_process_exits() {
+    support::watch();
+    static IS_INSIDE: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
+    extern "C" fn end() {
+        // SAFETY: its type is that of the function in the library.
+        let is_inside: extern "C" fn() -> bool =
+            unsafe { std::mem::transmute(IS_INSIDE.load(Ordering::Relaxed)) };
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(i32::from(!is_inside())) }
+    }
+    extern "C" fn exit() {
+        // SAFETY: this child has no other thread.
+        unsafe { libc::exit(1) }
+    }
+    let path = build_as("exiting.so");
+    children::in_child(|| {
+        let library = load(&path);
+        IS_INSIDE.store(symbol(library, c"queue_is_inside"), Ordering::Relaxed);
+        // Before the library registers anything, so after whatever that does.
+        // SAFETY: the function is never unloaded.
+        assert_eq!(unsafe { libc::atexit(end) }, 0);
+        // SAFETY: its type is that of the function in the library.
+        let consume: extern "C" fn(extern "C" fn()) -> u32 =
+            unsafe { std::mem::transmute(symbol(library, c"queue_consume")) };
+        consume(exit);
+    });
+}
+
+/// Makes a key and deletes it. The C library gives out the first that is free.
+fn free_key() -> libc::pthread_key_t {
+    let mut key = 0;
+    // SAFETY: the address is valid.
+    assert_eq!(unsafe { libc::pthread_key_create(&mut key, None) }, 0, "no key left");
+    // SAFETY: it was created, and is not used.
+    unsafe { libc::pthread_key_delete(key) };
+    key
+}
+
+/// Unloads the library, which has no other users, and sees that it is gone.
+fn unload(library: *mut c_void, path: &Path) {
+    // SAFETY: it was loaded, and nobody calls it any more.
+    assert_eq!(unsafe { libc::dlclose(library) }, 0);
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    // SAFETY: the path is a valid string.
+    let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_NOLOAD) };
+    assert!(library.is_null(), "still loaded");
+}
+
+/// The new thread must not need the loader's lock before `spawn` returns.
+#[test]
+fn a_constructor_of_a_library_starts_a_listener() {
+    support::watch();
+    let path = build_from("constructor", "tests/cdylib/constructor.rs");
+    children::in_child(|| {
+        let library = load(&path);
+        // SAFETY: its type is that of the function in the library.
+        let push: extern "C" fn(u32) -> bool =
+            unsafe { std::mem::transmute(symbol(library, c"log_push")) };
+        // SAFETY: as above.
+        let flush: extern "C" fn() -> u32 =
+            unsafe { std::mem::transmute(symbol(library, c"log_flush")) };
+        assert_eq!(flush(), 1 + 2);
+        assert!(push(4));
+        assert_eq!(flush(), 1 + 2 + 4);
+    });
 }

@@ -1,7 +1,10 @@
 //! `event_fd` and `arm`: a consumer in an event loop. It misses nothing that is pushed after
-//! arming, and no push writes to the descriptor for nothing.
+//! arming, no push writes to the descriptor for nothing, and a forked child leaves that of its
+//! parent alone.
 #![cfg(all(target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 
+#[path = "support/children.rs"]
+mod children;
 #[path = "support/handlers.rs"]
 mod handlers;
 #[allow(dead_code, reason = "other tests use the rest")]
@@ -9,11 +12,13 @@ mod handlers;
 mod signals;
 mod support;
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
 
 use bywash::{Builder, Consumer, Producer, Queue, StaticQueue, TryPopError, bounded};
+use children::{copy_of, in_child};
 use handlers::{at_next_signal, in_handler, install, send};
 use signals::{errno, set_errno};
 use support::{pin, settle, watch};
@@ -313,6 +318,132 @@ fn an_armed_consumer_may_also_pop() {
     assert_eq!(is_readable(&descriptor), was_readable);
 }
 
+/// Closes what a daemon closes, and opens files under the numbers that are free now.
+fn files_in_place_of_descriptors() -> Vec<File> {
+    // SAFETY: this process, a child, uses none of them any more.
+    (3..1024).for_each(|fd| _ = unsafe { libc::close(fd) });
+    let open = |_| {
+        // SAFETY: the name is a valid string.
+        let fd = unsafe { libc::memfd_create(c"file".as_ptr(), 0) };
+        assert!(fd >= 3);
+        // SAFETY: it is open, and nobody else's.
+        unsafe { File::from_raw_fd(fd) }
+    };
+    (0..256).map(open).collect()
+}
+
+#[test]
+fn a_child_that_has_closed_the_descriptor_does_not_write_into_the_file_in_its_place() {
+    let (producer, mut consumer, _descriptor) = armed();
+    let mut untouched = |act: &mut dyn FnMut(&mut Consumer<usize>)| {
+        in_child(|| {
+            let files = files_in_place_of_descriptors();
+            act(&mut consumer);
+            for file in &files {
+                assert_eq!(file.metadata().unwrap().len(), 0, "{file:?}");
+            }
+        });
+    };
+    untouched(&mut |_| producer.try_push(1).unwrap());
+    untouched(&mut |consumer| consumer.close());
+    untouched(&mut |consumer| assert!(!consumer.arm()));
+}
+
+#[test]
+fn a_child_that_drops_the_queue_closes_no_file_in_the_place_of_the_descriptor() {
+    let (producer, consumer, _descriptor) = armed();
+    in_child(|| {
+        let files = files_in_place_of_descriptors();
+        drop((copy_of(&producer), copy_of(&consumer)));
+        for file in &files {
+            assert_eq!(file.metadata().expect("it was closed").len(), 0, "{file:?}");
+        }
+    });
+}
+
+#[test]
+fn nothing_that_a_child_does_makes_the_descriptor_of_its_parent_readable_or_clears_it() {
+    let (producer, mut consumer, descriptor) = armed();
+    in_child(|| producer.try_push(1).unwrap());
+    in_child(|| in_child(|| producer.try_push(1).unwrap()));
+    in_child(|| consumer.close());
+    in_child(|| drop((copy_of(&producer), copy_of(&consumer))));
+    assert!(!is_readable(&descriptor));
+    producer.try_push(1).unwrap();
+    assert!(is_readable(&descriptor));
+    assert_eq!(consumer.try_pop(), Ok(1));
+    in_child(|| assert!(!consumer.arm()));
+    assert!(is_readable(&descriptor), "cleared");
+}
+
+/// A child, or its child, makes its own, and closes none. `parents` is what it has a copy of.
+fn uses_one_of_its_own(
+    producer: &Producer<usize>,
+    consumer: &mut Consumer<usize>,
+    parents: &OwnedFd,
+) {
+    assert!(!consumer.arm(), "there is none in this process");
+    let own = consumer.event_fd().unwrap();
+    producer.try_push(1).unwrap();
+    assert!(!is_readable(&own) && !is_readable(parents), "not armed");
+    assert_eq!(consumer.try_pop(), Ok(1));
+    assert!(consumer.arm());
+    producer.try_push(2).unwrap();
+    assert!(is_readable(&own) && !is_readable(parents));
+    assert_eq!(consumer.try_pop(), Ok(2));
+
+    assert!(consumer.arm());
+    assert!(!is_readable(&own));
+    thread::scope(|scope| {
+        let polling = scope.spawn(|| pop_by_poll(consumer, &own));
+        producer.push(3).unwrap();
+        assert_eq!(polling.join().unwrap(), Some(3));
+    });
+    let again = consumer.event_fd().unwrap();
+    assert!(consumer.arm());
+    producer.try_push(4).unwrap();
+    assert!(is_readable(&own) && is_readable(&again), "the same one");
+    assert!(!is_readable(parents));
+    assert_eq!(consumer.try_pop(), Ok(4));
+    assert!(consumer.arm());
+}
+
+#[test]
+fn a_child_has_a_descriptor_of_its_own() {
+    let (producer, mut consumer, descriptor) = armed();
+    in_child(|| {
+        uses_one_of_its_own(&producer, &mut consumer, &descriptor);
+        let own = consumer.event_fd().unwrap();
+        in_child(|| uses_one_of_its_own(&producer, &mut consumer, &own));
+    });
+    in_child(|| {
+        // SAFETY: no thread of this process is inside a push or pop.
+        assert_eq!(unsafe { consumer.recover() }, 0);
+        uses_one_of_its_own(&producer, &mut consumer, &descriptor);
+    });
+    in_child(|| {
+        uses_one_of_its_own(&producer, &mut consumer, &descriptor);
+        // SAFETY: as above.
+        assert_eq!(unsafe { consumer.recover() }, 0);
+        let own = consumer.event_fd().unwrap();
+        assert!(consumer.arm());
+        producer.try_push(1).unwrap();
+        assert!(is_readable(&own) && !is_readable(&descriptor));
+    });
+    producer.try_push(1).unwrap();
+    assert!(is_readable(&descriptor), "still armed");
+}
+
+#[test]
+fn a_child_that_makes_its_descriptor_is_not_armed_though_its_parent_was() {
+    let (producer, mut consumer, _descriptor) = armed();
+    in_child(|| {
+        let own = consumer.event_fd().unwrap();
+        producer.try_push(1).unwrap();
+        assert!(!is_readable(&own));
+    });
+}
+
 /// Producers push against a consumer that waits in `poll` only, and there without a timeout.
 fn storm(capacity: usize, producers: usize) {
     const ITEMS: usize = 20_000;
@@ -373,7 +504,10 @@ fn no_wake_is_lost_between_two_threads_that_answer_each_other() {
 mod at_every_step {
     use super::*;
     use bywash::steps::hooked;
+    use children::{assert_ended_well, end_with, limit_time};
     use std::cell::{Cell, RefCell};
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
 
     /// Calls `run` with a queue and a hook that calls `nested` before step `at`, for each step in
     /// turn.
@@ -493,5 +627,80 @@ mod at_every_step {
                 break;
             }
         }
+    }
+
+    /// For each step of `act` in turn, a handler forks there, and returns in the child, too, once
+    /// the parent has done what it does then. Each does that with a queue that has a descriptor if
+    /// `is_made`.
+    fn fork_at_each_step(
+        is_made: bool,
+        act: impl Fn(&mut Consumer<usize>),
+        in_parent: impl Fn(&Producer<usize>, &mut Consumer<usize>),
+        in_child: impl Fn(&Producer<usize>, &mut Consumer<usize>),
+        in_parent_at_last: impl Fn(&mut Consumer<usize>),
+    ) {
+        watch();
+        for at in 0.. {
+            let (producer, mut consumer) = bounded(2);
+            // The first time that a thread does so takes steps of its own.
+            consumer.bind();
+            let _descriptor = is_made.then(|| consumer.event_fd().unwrap());
+            let (mut goes_on, waits) = UnixStream::pair().unwrap();
+            let (step, forked) = (Cell::new(0), Cell::new(None));
+            let hook = || {
+                if step.replace(step.get() + 1) == at {
+                    // SAFETY: the child has this thread, and ends below.
+                    forked.set(Some(unsafe { libc::fork() }));
+                    if forked.get() == Some(0) {
+                        limit_time();
+                        (&waits).read_exact(&mut [0]).unwrap();
+                    }
+                }
+            };
+            hooked(&hook, || act(&mut consumer));
+            match forked.get() {
+                None => break,
+                Some(0) => end_with(|| in_child(&producer, &mut consumer)),
+                Some(child) => {
+                    in_parent(&producer, &mut consumer);
+                    goes_on.write_all(&[0]).unwrap();
+                    assert_ended_well(child);
+                    in_parent_at_last(&mut consumer);
+                }
+            }
+        }
+    }
+
+    /// Makes its descriptor readable, and says which it is.
+    fn signalled(producer: &Producer<usize>, consumer: &mut Consumer<usize>) -> OwnedFd {
+        let descriptor = consumer.event_fd().unwrap();
+        assert!(consumer.arm());
+        producer.try_push(1).unwrap();
+        assert!(is_readable(&descriptor));
+        descriptor
+    }
+
+    /// The child goes on with what its parent has interrupted: it clears no descriptor but its own.
+    #[test]
+    fn a_handler_may_fork_at_any_step_of_arming() {
+        fork_at_each_step(
+            true,
+            |consumer| _ = consumer.arm(),
+            |producer, consumer| _ = signalled(producer, consumer),
+            |producer, consumer| _ = signalled(producer, consumer),
+            |consumer| assert!(is_readable(&consumer.event_fd().unwrap()), "cleared"),
+        );
+    }
+
+    /// The parent has armed, and nobody has pushed there.
+    #[test]
+    fn a_handler_may_fork_at_any_step_of_making_a_descriptor() {
+        fork_at_each_step(
+            false,
+            |consumer| _ = consumer.event_fd().unwrap(),
+            |_, consumer| assert!(consumer.event_fd().is_ok() && consumer.arm()),
+            |producer, consumer| _ = signalled(producer, consumer),
+            |consumer| assert!(!is_readable(&consumer.event_fd().unwrap()), "the child's"),
+        );
     }
 }

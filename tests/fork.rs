@@ -1,16 +1,15 @@
 //! What a forked child does with the queues of its parent: pushes are refused where they would wait
 //! for a thread that is not there, the copy of a consumer goes on, and nothing hangs.
 //!
-//! Each child has a time limit and says in its exit status whether all was well. With
-//! `RUSTFLAGS="--cfg bywash_steps"`, other threads are stopped at every atomic step when the fork
-//! comes, and a handler forks at every atomic step of a push.
+//! With `RUSTFLAGS="--cfg bywash_steps"`, other threads are stopped at every atomic step when the
+//! fork comes, and a handler forks at every atomic step of a push.
 #![cfg(all(unix, feature = "std", not(bywash_loom)))]
 
+#[path = "support/children.rs"]
+mod children;
 mod support;
 
 use std::collections::VecDeque;
-use std::fmt::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -21,70 +20,11 @@ use bywash::{
     Builder, Consumer, Listener, ListenerError, Producer, PushError, PushTimeoutError, StaticQueue,
     TryPushError, bounded,
 };
+use children::{assert_ended_well, copy_of, end_with, in_child, limit_time};
 use support::watch;
 
 /// What a test with a hang in it waits for.
 const FOR_EVER: Duration = Duration::MAX;
-
-extern "C" fn end_as_a_hang(_signal: libc::c_int) {
-    // SAFETY: it has no preconditions.
-    unsafe { libc::_exit(HANG) }
-}
-
-const HANG: libc::c_int = 99;
-
-/// Lets this process, a child, end soon. It takes a handler, as the first process of a namespace
-/// ignores what would end it.
-fn limit_time() {
-    let handler = end_as_a_hang as extern "C" fn(libc::c_int) as libc::sighandler_t;
-    // SAFETY: the handler does what it may do.
-    unsafe { libc::signal(libc::SIGALRM, handler) };
-    // SAFETY: it has no preconditions.
-    unsafe { libc::alarm(30) };
-}
-
-/// Ends this process, a child, with the verdict on `run`: 0 unless it panics or hangs.
-fn end_with(run: impl FnOnce()) -> ! {
-    limit_time();
-    // The test harness of the parent, which collects what is printed, is not there.
-    set_hook(Box::new(|panic| {
-        let mut text = String::new();
-        let _ = writeln!(text, "in a child: {panic}");
-        // SAFETY: the bytes are valid.
-        unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
-    }));
-    let has_failed = catch_unwind(AssertUnwindSafe(run)).is_err();
-    // SAFETY: it has no preconditions.
-    unsafe { libc::_exit(has_failed.into()) }
-}
-
-/// Runs `run` in a child, and states that nothing was wrong there.
-#[track_caller]
-fn in_child(run: impl FnOnce()) {
-    // SAFETY: the child has this thread, uses no lock that others may have held, and ends here.
-    match unsafe { libc::fork() } {
-        0 => end_with(run),
-        child => assert_ended_well(child),
-    }
-}
-
-#[track_caller]
-fn assert_ended_well(child: libc::pid_t) {
-    assert!(child > 0, "no child");
-    let mut status = -1;
-    // SAFETY: the address is valid.
-    let ended = unsafe { libc::waitpid(child, &mut status, 0) };
-    assert_eq!(ended, child, "not ended");
-    assert!(libc::WIFEXITED(status), "the child's status is {status}");
-    assert_eq!(libc::WEXITSTATUS(status), 0, "of the child; {HANG} is a hang");
-}
-
-/// The child's copy of what the parent has, as its own. The child ends before it leaves the scope
-/// of the original.
-fn copy_of<T>(original: &T) -> T {
-    // SAFETY: the callers use only one of the two from here on.
-    unsafe { std::ptr::read(original) }
-}
 
 /// Runs `run` on a thread of its own, and waits for it.
 fn elsewhere<R: Send>(run: impl FnOnce() -> R + Send) -> R {
@@ -657,6 +597,7 @@ fn a_static_queue_that_was_reclaimed_is_no_concern_of_the_listener_of_the_parent
 mod at_every_step {
     use super::*;
     use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use bywash::steps::hooked;
     use bywash::{Heap, Queue, StaticConsumer};

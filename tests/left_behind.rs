@@ -35,9 +35,10 @@ fn this_thread() -> i32 {
     unsafe { libc::gettid() }
 }
 
-fn exists(thread: i32) -> bool {
-    // SAFETY: it sends nothing.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, 0) == 0 }
+/// Sends a signal, or nothing with 0, to a thread of this process. Returns whether it is there.
+fn send(signal: i32, thread: i32) -> bool {
+    // SAFETY: it takes no addresses.
+    unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), thread, signal) == 0 }
 }
 
 fn end_abruptly() -> ! {
@@ -55,7 +56,7 @@ fn on_a_thread_that_is_ended(run: impl FnOnce() + Send + 'static) {
         end_abruptly();
     });
     let thread = told.recv().unwrap();
-    while exists(thread) {
+    while send(0, thread) {
         thread::yield_now();
     }
 }
@@ -114,7 +115,7 @@ fn a_listener_whose_thread_was_ended_ends_every_wait_for_it() {
     let listener = Listener::spawn("ended", consumer, handler).unwrap();
     producer.push(0).unwrap();
     let thread = told.recv().unwrap();
-    while exists(thread) {
+    while send(0, thread) {
         thread::yield_now();
     }
     producer.try_push(1).unwrap();
@@ -164,11 +165,10 @@ impl Detour {
         there.uc_stack.ss_sp = detour.stack.as_mut_ptr().cast();
         there.uc_stack.ss_size = detour.stack.len();
         let call: extern "C" fn(u32, u32) = call::<F>;
-        // SAFETY: it is called with two numbers of 32 bits.
-        unsafe {
-            let call = std::mem::transmute::<extern "C" fn(u32, u32), extern "C" fn()>(call);
-            libc::makecontext(&mut there, call, 2, address as u32, (address >> 32) as u32);
-        }
+        // SAFETY: it is called with two numbers of 32 bits, as `makecontext` is told.
+        let call = unsafe { std::mem::transmute::<extern "C" fn(u32, u32), extern "C" fn()>(call) };
+        // SAFETY: the context was filled in, and its stack is not used otherwise.
+        unsafe { libc::makecontext(&mut there, call, 2, address as u32, (address >> 32) as u32) };
         // SAFETY: both are valid until `back` is jumped to.
         unsafe { libc::swapcontext(&mut back, &there) };
         WAY_BACK.lock().unwrap().retain(|(thread, _)| *thread != this_thread());
@@ -216,8 +216,7 @@ fn a_push_is_left_by_a_jump(end: End) {
     });
     let thread = told.recv().unwrap();
     sleep.wait();
-    // SAFETY: it is a thread of this process.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR2) };
+    assert!(send(libc::SIGUSR2, thread));
     assert_eq!(told.recv(), Ok(0));
     y_consumer.bind();
     match end {
@@ -280,9 +279,8 @@ fn queues_are_moved_and_freed_while_others_look_along_waits_for_them() {
             queue.try_push(0).unwrap();
             let mut consumer = queue.consumer().unwrap();
             consumer.bind();
-            let own_domain = consumer.domain();
-            drop((0..2000).map(|_| own_domain.enter()).collect::<Vec<_>>());
-            drop(own_domain);
+            let guards: Vec<_> = (0..2000).map(|_| consumer.domain().enter()).collect();
+            drop(guards);
             thread::scope(|inner| {
                 let waits = inner.spawn(|| {
                     x_consumer.bind();

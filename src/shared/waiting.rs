@@ -310,7 +310,7 @@ cfg_event_fd! {
             let parker = &self.shared.parker;
             let key = parker.arm();
             let is_armed = self.sees_each_push()
-                && parker.event_fd().is_there()
+                && parker.has_event_fd()
                 && !self.lanes().has_news();
             if is_armed {
                 // W7: as before a long sleep.

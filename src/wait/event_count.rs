@@ -36,17 +36,17 @@ impl EventCount {
     /// Announces that the caller is about to sleep. Returns the key to sleep on, after one more
     /// look.
     pub(super) fn prepare_wait(&self) -> u64 {
-        self.announce(WANTED)
+        self.announce(WANTED, Ordering::Relaxed)
     }
 
-    fn announce(&self, state: u64) -> u64 {
+    fn announce(&self, state: u64, publish: Ordering) -> u64 {
         let word = self.word.value();
         let mut now = word.load(Ordering::Relaxed);
         while now & (NEXT - 1) != state {
             // IDLE => WANTED, WAKING => WANTED, and WANTED in the other way => WANTED
             let count = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
             debug_assert!(now < count + state, "W5: a value of the word comes back");
-            match word.compare_exchange(now, count + state, Ordering::Relaxed, Ordering::Relaxed) {
+            match word.compare_exchange(now, count + state, publish, Ordering::Relaxed) {
                 Ok(_) => now = count + state,
                 Err(other) => now = other,
             }
@@ -78,7 +78,7 @@ impl EventCount {
     /// Wakes one thread, if any wants to be woken; with `signal` if that is how.
     #[inline]
     pub(super) fn notify(&self, signal: impl FnOnce()) {
-        // [notify:L] SeqCst; pairs with [sleep:F]
+        // [notify:L] SeqCst; pairs with [sleep:F], [announce:R]
         let now = self.word.value().load(Ordering::SeqCst);
         if now & STATE != IDLE {
             self.notify_slow(now, signal);
@@ -90,7 +90,8 @@ impl EventCount {
         let word = self.word.value();
         while now & STATE == WANTED {
             // WANTED => WAKING
-            match word.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Relaxed) {
+            // [notify:A] Acquire; pairs with [announce:R]
+            match word.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Acquire) {
                 Ok(_) => now += 1,
                 Err(other) => now = other,
             }
@@ -122,7 +123,8 @@ cfg_event_fd! {
     impl EventCount {
         /// Announces that the caller wants the notifier's signal.
         pub(super) fn prepare_signal(&self) -> u64 {
-            self.announce(WANTED + SIGNAL)
+            // [announce:R] Release; pairs with [notify:L] and [notify:A]
+            self.announce(WANTED + SIGNAL, Ordering::Release)
         }
     }
 }
@@ -154,20 +156,20 @@ mod tests {
         };
         for how in [0, SIGNAL, 0] {
             let mut was_signalled = false;
-            events.announce(WANTED + how);
+            events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
             events.notify(|| was_signalled = true);
             has_grown_to(IDLE);
             assert_eq!(was_signalled, how == SIGNAL);
 
-            events.announce(WANTED + how);
+            events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
             word.fetch_add(WAKING - WANTED, Ordering::Relaxed);
             has_grown_to(WAKING + how);
-            let key = events.announce(WANTED + how);
+            let key = events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
             // In the other way.
-            let key = if how == SIGNAL { events.announce(WANTED) } else { key };
+            let key = if how == SIGNAL { events.announce(WANTED, Ordering::Relaxed) } else { key };
             events.cancel_wait(key);
             has_grown_to(IDLE);
         }

@@ -78,7 +78,9 @@
 //! | label | site | operation and ordering | pairs with | model that fails if weakened |
 //! |---|---|---|---|---|
 //! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push`; `memory_model`: `a_push_wakes_a_pop`, `a_wake_is_passed_on_while_there_is_room` |
-//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
+//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F]; [announce:R] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
+//! | [announce:R] | arming, and so after the descriptor was stored | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
+//! | [notify:A] | another announcement than at [notify:L] | failed exchange of the word, Acquire | [announce:R] | `memory_model`: `a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor` |
 //! | [close:C] | closing | OR into the tail, SeqCst | [sleep:F] | `memory_model`: `closing_wakes_a_pop` |
 //! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push` |
 //! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push` |
@@ -90,7 +92,8 @@
 //! forever without each of them, and that none does with all.
 //!
 //! All other accesses to a word are Relaxed: what a thread waits for is published elsewhere, and
-//! the exchanges only decide who makes the system call.
+//! the exchanges only decide who makes the system call. A push that is to signal must see what to
+//! signal, which is published with the announcement.
 
 use core::time::Duration;
 use std::time::Instant;

@@ -5,7 +5,11 @@ use super::{Deadline, EventCount};
 use crate::sync::const_fn;
 
 cfg_event_fd! {
+    use std::io;
+    use std::os::fd::OwnedFd;
+
     use super::event_fd::EventFd;
+    use crate::fork;
 }
 
 /// The consumer's eventcount, and its event descriptor.
@@ -75,8 +79,24 @@ cfg_event_fd! {
             self.events.prepare_signal()
         }
 
-        pub(crate) fn event_fd(&self) -> &EventFd {
-            &self.event_fd
+        pub(crate) fn has_event_fd(&self) -> bool {
+            self.event_fd.is_there()
+        }
+
+        /// The event descriptor of this process, under a new number. Makes it if there is none.
+        pub(crate) fn event_fd(&self) -> io::Result<OwnedFd> {
+            fork::watch();
+            loop {
+                if !self.event_fd.is_there() {
+                    self.event_fd.make()?;
+                    // A push that finds an announcement sees what was stored before it. One that
+                    // was made in the parent was before this.
+                    self.reset();
+                }
+                if let Some(duplicate) = self.event_fd.duplicate() {
+                    return duplicate;
+                }
+            }
         }
     }
 }

@@ -37,6 +37,12 @@ pub extern "C" fn queue_consume(meanwhile: extern "C" fn()) -> u32 {
     consumer.try_iter().sum()
 }
 
+/// Makes a queue, and binds its consumer to the calling thread. Returns whether that panicked.
+#[unsafe(no_mangle)]
+pub extern "C" fn bind() -> bool {
+    std::panic::catch_unwind(|| bywash::bounded::<u8>(1).1.bind()).is_err()
+}
+
 /// Touches a thread-local of this library, as `try_push` must not.
 #[unsafe(no_mangle)]
 pub extern "C" fn touch_thread_local() -> u8 {

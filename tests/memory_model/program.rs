@@ -57,6 +57,8 @@ pub(crate) enum Place {
     /// The word that producers sleep on.
     Room,
     Descriptor,
+    /// The number of the descriptor, 0 if there is none.
+    Number,
     Tickets,
     ClosedByPusher,
     /// The number of the consumer's thread.

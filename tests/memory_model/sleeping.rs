@@ -10,11 +10,16 @@ use crate::explorer::Model;
 use crate::machine::MACHINES;
 use crate::machine::Machine::{self, Arm, Language, X86};
 use crate::program::Ordering::*;
-use crate::program::{Ordering, Place, Reg, Word, is, load, seq, sleep, until};
+use crate::program::Reg::{A, B};
+use crate::program::{
+    Ordering, Place, Reg, Word, compare_exchange, exchange, is, load, seq, sleep, store, until,
+    when,
+};
 use crate::ring::{RING, RingOrders, release};
 use crate::wait::{
-    ARMED, AS_IT_IS, NEXT, Orders, WANTED, close_and_wake, consumer, event_loop, flush, leave,
-    listener, publish_and_wake, push_alone, room_after, try_push, waiting_producer, wake,
+    ARMED, AS_IT_IS, NEXT, Orders, WAKING, WANTED, close_and_wake, consumer, event_loop, flush,
+    leave, listener, new_event_loop, publish_and_wake, push_alone, room_after, try_push,
+    waiting_producer, wake,
 };
 
 /// Asserts that somebody may sleep for ever on those machines, and on no other.
@@ -203,6 +208,7 @@ fn a_push_signals_an_armed_consumer() {
     let model = |orders| {
         Model::new()
             .initially(Place::Limit, 2)
+            .initially(Place::Number, 1)
             .thread("producer", try_push(2, orders))
             .thread("consumer", event_loop(3, orders))
     };
@@ -220,6 +226,7 @@ fn late_signal(polls: Word, orders: Orders) -> Model {
         .initially(Place::Tail, 1)
         .initially(Place::Head, 1)
         .initially(Place::Asleep, WANTED + ARMED)
+        .initially(Place::Number, 1)
         .thread("late", wake(Place::Asleep, orders))
         .thread("producer", push_alone(orders))
         .thread("consumer", event_loop(polls, orders))
@@ -239,6 +246,57 @@ fn a_late_signal_does_not_hide_the_next() {
 #[ignore = "takes a minute without optimisation"]
 fn a_late_signal_does_not_hide_the_next_on_every_machine() {
     sleeps_for_ever(NOWHERE, "as it is", late_signal(3, AS_IT_IS));
+}
+
+/// A push, popped since, looks late whether the consumer is armed, while that makes its descriptor
+/// and arms: asserts that it may take the announcement and write nothing, so that the next push
+/// finds none.
+fn takes_and_writes_nothing(on: &[Machine], what: &str, asleep: Word, orders: Orders) {
+    Model::new()
+        .initially(Place::Asleep, asleep)
+        .thread("late", wake(Place::Asleep, orders))
+        .thread("consumer", new_event_loop(1, orders))
+        .assert_seen(on, what, |end| end.someone_sleeps() && end.memory(Place::Asleep) % NEXT == 0);
+}
+
+#[test]
+fn a_push_that_finds_the_consumer_armed_sees_its_descriptor() {
+    let relaxed = Orders { announce: Relaxed, ..AS_IT_IS };
+    let kept = Orders { takes_back: false, ..AS_IT_IS };
+    takes_and_writes_nothing(NOWHERE, "as it is", 0, AS_IT_IS);
+    takes_and_writes_nothing(WEAK, "[announce:R] Relaxed", 0, relaxed);
+    takes_and_writes_nothing(NOWHERE, "nothing to take back", 0, kept);
+    // In a forked child of one that was armed.
+    let was_armed = WANTED + ARMED;
+    takes_and_writes_nothing(NOWHERE, "as it is", was_armed, AS_IT_IS);
+    takes_and_writes_nothing(WEAK, "what was announced stays", was_armed, kept);
+}
+
+/// The same for a push that has found an older announcement, and finds this one in its exchange.
+#[test]
+fn a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor() {
+    const ANNOUNCED: Word = NEXT + WANTED + ARMED;
+    let unseen = |on, what, announce, found| {
+        let consumer = seq([
+            store(Place::Number, 1, Relaxed),
+            exchange(Reg::Found, Place::Asleep, ANNOUNCED, announce).labelled("[announce:R]"),
+        ]);
+        let late = seq([
+            compare_exchange(A, Place::Asleep, WANTED + ARMED, WAKING + ARMED, Relaxed, found)
+                .labelled("[notify:A]"),
+            when(is([A], |[word]| word == ANNOUNCED), load(B, Place::Number, Relaxed)),
+        ]);
+        Model::new()
+            .initially(Place::Asleep, WANTED + ARMED)
+            .thread("consumer", consumer)
+            .thread("late", late)
+            .assert_seen(on, what, |end| {
+                end.register(1, A) == ANNOUNCED && end.register(1, B) == 0
+            });
+    };
+    unseen(NOWHERE, "as it is", Release, Acquire);
+    unseen(WEAK, "[announce:R] Relaxed", Relaxed, Acquire);
+    unseen(WEAK, "[notify:A] Relaxed", Release, Relaxed);
 }
 
 /// L1 of `src/listener.rs`.

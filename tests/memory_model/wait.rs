@@ -5,13 +5,13 @@
 //! needed here, is left out.
 
 use crate::program::Ordering::{self, *};
-use crate::program::Place::{self, Asleep, Descriptor, Registered, Room, Tickets};
+use crate::program::Place::{self, Asleep, Descriptor, Number, Registered, Room, Tickets};
 use crate::program::Reg::{
     self, Announced, FirstResult, Found, Head, News, Now, Popped, Result, Round, Sure, Tail, Woken,
 };
 use crate::program::{
     Code, Expr, Word, compare_exchange, compiler_fence, exchange, fence, fetch_add, is, load,
-    membarrier, nap, nothing, of, repeat, seq, set, sleep, stop, wake_all, wake_one, when,
+    membarrier, nap, nothing, of, repeat, seq, set, sleep, stop, store, wake_all, wake_one, when,
     when_else, when_exchanged,
 };
 use crate::ring::{
@@ -22,7 +22,7 @@ use crate::ring::{
 const STATE: Word = 0b11;
 const IDLE: Word = 0;
 pub(crate) const WANTED: Word = 1;
-const WAKING: Word = 2;
+pub(crate) const WAKING: Word = 2;
 pub(crate) const ARMED: Word = 4;
 pub(crate) const NEXT: Word = 8;
 
@@ -48,6 +48,10 @@ pub(crate) struct Orders {
     pub(crate) light_barrier: bool,
     /// Without it there is nothing in its place, and the sleep is without bound all the same.
     pub(crate) heavy_barrier: bool,
+    /// [announce:R]
+    pub(crate) announce: Ordering,
+    /// Whether a consumer that makes its descriptor takes back what was announced before it.
+    pub(crate) takes_back: bool,
     /// What the system calls of an event descriptor are to the memory: they take its lock.
     pub(crate) descriptor: Ordering,
     /// Whether the word changes before all are woken.
@@ -63,6 +67,8 @@ pub(crate) const AS_IT_IS: Orders = Orders {
     room_fence: true,
     light_barrier: true,
     heavy_barrier: true,
+    announce: Release,
+    takes_back: true,
     descriptor: AcqRel,
     wakes_by_number: true,
     passes_on: true,
@@ -97,6 +103,7 @@ fn next(word: Word) -> Word {
 /// Says that the caller is about to sleep, and how it is to be woken. What to sleep on is in
 /// `Announced`.
 pub(crate) fn prepare_wait(word: Place, how: Word, orders: Orders) -> Code {
+    let publish = if how == ARMED { orders.announce } else { Relaxed };
     let wanted = of([Now], move |[now]| {
         let number = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
         number + WANTED + how
@@ -105,7 +112,7 @@ pub(crate) fn prepare_wait(word: Place, how: Word, orders: Orders) -> Code {
         load(Now, word, Relaxed),
         repeat(seq([
             when(is([Now], move |[now]| now % NEXT == WANTED + how), stop()),
-            compare_exchange(Found, word, Now, wanted.clone(), Relaxed, Relaxed)
+            compare_exchange(Found, word, Now, wanted.clone(), publish, Relaxed)
                 .labelled("prepare_wait"),
             now_after_exchange(wanted),
         ])),
@@ -123,16 +130,22 @@ fn look(word: Place, orders: Orders) -> Code {
 fn wake_slow(word: Place, orders: Orders) -> Code {
     let is_state = |state| is([Now], move |[now]| now & STATE == state);
     let signal = seq([
-        fetch_add(Found, Descriptor, 1, orders.descriptor).labelled("signal"),
-        wake_all(Descriptor),
+        load(Found, Number, Relaxed).labelled("own"),
+        when(
+            is([Found], |[number]| number != 0),
+            seq([
+                fetch_add(Found, Descriptor, 1, orders.descriptor).labelled("signal"),
+                wake_all(Descriptor),
+            ]),
+        ),
     ]);
     when(
         is([Now], |[now]| now & STATE != IDLE),
         seq([
             repeat(seq([
                 when(is([Now], |[now]| now & STATE != WANTED), stop()),
-                compare_exchange(Found, word, Now, of([Now], |[now]| now + 1), Relaxed, Relaxed)
-                    .labelled("waking"),
+                compare_exchange(Found, word, Now, of([Now], |[now]| now + 1), Relaxed, Acquire)
+                    .labelled("[notify:A]"),
                 now_after_exchange(of([Now], |[now]| now + 1)),
             ])),
             when(
@@ -258,6 +271,16 @@ pub(crate) fn listener(orders: Orders) -> Code {
 /// `Listener::flush`, up to where it waits.
 pub(crate) fn flush(ticket: Ordering, orders: Orders) -> Code {
     wake_after(fetch_add(Found, Tickets, 1, ticket).labelled("ticket"), orders)
+}
+
+/// `event_fd`, where there is no descriptor, and then an event loop.
+pub(crate) fn new_event_loop(waits: Word, orders: Orders) -> Code {
+    let take_back = seq([
+        load(Found, Asleep, Relaxed),
+        exchange(Found, Asleep, of([Found], |[found]| next(found)), Relaxed).labelled("reset"),
+    ]);
+    let take_back = if orders.takes_back { take_back } else { nothing() };
+    seq([store(Number, 1, Relaxed).labelled("make"), take_back, event_loop(waits, orders)])
 }
 
 /// An event loop that pops one item: when there is nothing, it arms; when that says so, it waits
