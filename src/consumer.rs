@@ -13,6 +13,7 @@ use crate::{Drain, TryIter, TryPopError};
 use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use {
+    crate::domain::NO_THREAD,
     crate::lanes::Tails,
     crate::shared::Control,
     crate::{Domain, Iter, PopError, PopTimeoutError, identity},
@@ -56,10 +57,6 @@ pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     _not_sync: PhantomData<Cell<T>>,
 }
 
-/// A number that no thread has: not even those have it that have none yet.
-#[cfg(feature = "std")]
-const NO_THREAD: u64 = u64::MAX;
-
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {
         Self {
@@ -84,7 +81,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
         if self.bound_to != identity::own_number() {
-            self.bind();
+            self.bound_to = self.queue.shared().node.members.bind();
         }
         self.unbound()
     }
@@ -112,8 +109,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn bind(&mut self) {
-        let number = self.queue.shared().node.members.bind();
-        self.bound_to = if number == 0 { NO_THREAD } else { number };
+        self.bound_to = self.queue.shared().node.members.bind();
     }
 
     /// Gives up what others have begun and will never finish, and makes the calling thread the

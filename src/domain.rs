@@ -25,6 +25,9 @@ use crate::cycles::{Post, new_number};
 use crate::sync::{AtomicPtr, const_fn};
 use crate::{fork, identity, records};
 
+/// A number that no thread has. A thread that has none has 0.
+pub(crate) const NO_THREAD: u64 = u64::MAX;
+
 /// The threads for which waiting for the consumer would be waiting for themselves: the consumer's
 /// thread, and the threads in its domain.
 pub(crate) struct Members {
@@ -50,8 +53,8 @@ impl Members {
         }
     }
 
-    /// Makes the calling thread the consumer's, and returns its number: 0 if it has none, I1, and
-    /// then the consumer has no thread.
+    /// Makes the calling thread the consumer's, and returns its number. If it has none, I1, the
+    /// consumer has no thread, and it returns [`NO_THREAD`].
     #[cold]
     pub(crate) fn bind(&self) -> u64 {
         identity::joining(|| {
@@ -61,7 +64,7 @@ impl Members {
                 record.withdraw();
             }
             self.bind_to(number, if number == 0 { 0 } else { identity::token() });
-            number
+            if number == 0 { NO_THREAD } else { number }
         })
     }
 

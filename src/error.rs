@@ -41,7 +41,8 @@ pub enum TryPushError<T> {
 pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
-    /// forked child, whose parent has the consumer's thread, or an allocator hook inside
+    /// forked child, whose parent has the consumer's thread, or that thread was ended by the system
+    /// without unwinding, or this is an allocator hook inside
     /// [`bind`](crate::Consumer::bind) or [`enter`](crate::Domain::enter).
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.
@@ -67,7 +68,8 @@ pub enum PushTimeoutError<T> {
     Timeout(T),
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
-    /// forked child, whose parent has the consumer's thread, or an allocator hook inside
+    /// forked child, whose parent has the consumer's thread, or that thread was ended by the system
+    /// without unwinding, or this is an allocator hook inside
     /// [`bind`](crate::Consumer::bind) or [`enter`](crate::Domain::enter).
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.

@@ -62,7 +62,7 @@
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
 //! | [`Listener::len`], [`Listener::is_empty`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
-//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
+//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | never | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
 //! **With a `&mut Consumer`**, and not in signal handlers:
@@ -133,8 +133,10 @@
 //! metrics queue, whose consumer waits for room in the log. A `push` looks for such a cycle before
 //! it sleeps. The push that would close the cycle takes the bypass of its queue. If that bypass is
 //! full, it returns [`WouldDeadlock`](PushError::WouldDeadlock). The other pushes continue to wait,
-//! and get their room. A wait with a deadline ends by itself, so it is not counted as part of a
-//! cycle. A queue cannot see other kinds of waits, such as a `join`: use a [`Domain`] for those.
+//! and get their room. Mostly the push is told at once. While other threads wait for the same room,
+//! it may take some milliseconds, and if one of them is stopped, about a second. A wait with a deadline ends by itself, so it is not counted as part of a cycle. (Of two handlers
+//! that [`flush`](Listener::flush) or [`stop`](Listener::stop) each other's listeners, one is told,
+//! although both have a timeout.) A queue cannot see other kinds of waits, such as a `join`: use a [`Domain`] for those.
 //! The example `two_services` shows a cycle.
 //!
 //! ```
@@ -258,7 +260,22 @@
 //!
 //! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
 //! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread
-//! was cancelled in the middle of a push, or after code jumped out of a signal handler.
+//! was cancelled in the middle of a push, or after code jumped out of a signal handler. If the
+//! consumer itself stayed in the parent, [`Producer::reclaim_consumer`] and
+//! [`StaticQueue::reclaim_consumer`] give the child one.
+//!
+//! # Threads that are ended
+//!
+//! A thread that ends in the ordinary way leaves its consumer without a thread, for the next one
+//! that binds it. A thread that the system ends without unwinding, by `SYS_exit` or a filter, drops
+//! nothing. On Linux, what waits for it is told as in a child whose parent has the thread: a `push`
+//! is refused, the [`Listener`]'s waits end, and `reclaim_consumer` is the way back. (The system may
+//! give the id of a thread that has ended to another one. Then nobody can tell.) If such a thread
+//! was in a [`Domain`] and waited in a push, it counts as waiting for good: a push that would wait
+//! for it is refused.
+//!
+//! At most 16,320 threads of a process can be bound or in a domain at the same time. On a thread
+//! that comes when there are as many, `push` never waits: where it would have to, it is refused.
 //!
 //! # Event loops
 //!

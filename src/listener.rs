@@ -823,9 +823,11 @@ pub enum ListenerError {
     WouldDeadlock(usize),
     /// The listener has given up after a panic, and dropped this many items unhandled.
     Closed(usize),
-    /// This is a forked child, and the listener's thread stayed in its parent. What is left is this
-    /// process' copy, which nobody handles here. What was pushed before the fork is handled in the
-    /// parent.
+    /// The listener's thread is not in this process. Mostly this is a forked child, and the thread
+    /// stayed in its parent. What is left is this process' copy, which nobody handles here; what was
+    /// pushed before the fork is handled in the parent. Or the system has ended the thread without
+    /// unwinding (a filter, `SYS_exit`): [`reclaim_consumer`](crate::Producer::reclaim_consumer)
+    /// takes its consumer over.
     Forked(usize),
 }
 
@@ -871,7 +873,7 @@ impl fmt::Display for ListenerError {
             }
             Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
             Self::Forked(_) => {
-                write!(f, "cannot wait in a forked child, with {left} {items} left to the parent")
+                write!(f, "the listener's thread is not in this process, with {left} {items} left")
             }
         }
     }

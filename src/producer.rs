@@ -86,7 +86,9 @@ impl<T> Producer<T> {
     /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: if ring
     /// and bypass are full, it hands the item back at once. Elsewhere it sleeps until the consumer
     /// makes room or the queue is closed. In a forked child it does not sleep for a
-    /// consumer whose thread stayed in the parent: it hands the item back at once.
+    /// consumer whose thread stayed in the parent: it hands the item back at once. The same goes, on
+    /// Linux, for a consumer whose thread was ended by the system without unwinding. (A thread that
+    /// ends in the ordinary way leaves its consumer to the next that binds it.)
     ///
     /// It also never closes a cycle of waits across queues. If the consumer of this queue, or a
     /// thread in its domain, waits itself in a push without a deadline into another full queue,
@@ -280,8 +282,9 @@ impl<T> Producer<T> {
     /// It waits for the consumer, which another thread must have. It takes no lock, allocates
     /// nothing, calls nothing that a handler may not call, and leaves `errno` alone. It also works
     /// when it has interrupted a push: it does not wait for the slot that this push has claimed. On
-    /// the consumer's thread, in its [`Domain`](crate::Domain), and in a forked child if the
-    /// consumer's thread stayed in the parent, it does not wait.
+    /// the consumer's thread, in its [`Domain`](crate::Domain), and if the consumer's thread is not
+    /// in this process (it stayed in the parent of a fork, or was ended by the system), it does not
+    /// wait.
     ///
     /// A popped item need not be written yet: give the consumer a moment, or let it tell you. An
     /// item that is dropped with the consumer counts as popped. But if the consumer is dropped in
@@ -339,7 +342,7 @@ impl<T> Producer<T> {
         self.shared.close();
     }
 
-    /// A consumer in place of the one that there is, which will never be used again: in a forked
+    /// A consumer in place of the one that there is, and that will never be used again: in a forked
     /// child, whose parent's thread has it; after a thread that had it, a
     /// [`Listener`](crate::Listener)'s too, was ended by the system.
     ///

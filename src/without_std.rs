@@ -22,7 +22,11 @@ pub(crate) mod wait {
             Self
         }
 
-        pub(crate) fn notify(&self, _announce: impl FnOnce()) {}
+        pub(crate) fn are_registered(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn notify(&self) {}
 
         pub(crate) fn notify_many(&self, _count: i32) {}
 

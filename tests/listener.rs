@@ -544,7 +544,7 @@ fn error_predicates() {
         "timed out with 0 items left",
         "cannot wait on the listener's own thread, with 1 item left",
         "gave up after a panic with 2 items left",
-        "cannot wait in a forked child, with 3 items left to the parent",
+        "the listener's thread is not in this process, with 3 items left",
     ];
     for (i, error) in errors.into_iter().enumerate() {
         assert_eq!(error.left(), i);

@@ -20,6 +20,7 @@ mod waiting;
 
 use crossbeam_utils::CachePadded;
 
+use crate::domain::Members;
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
 use crate::node::Node;
@@ -199,10 +200,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// After the consumer has freed slots: wakes a thread that waits for room.
     #[inline]
     fn room_was_made(&self) {
-        self.rare.waiters.notify(|| {
-            // G2, before somebody is woken.
-            self.node.members.announce(self.lanes().ring.head.index());
-        });
+        if self.rare.waiters.are_registered() {
+            notify_waiters(&self.rare.waiters, &self.node.members, &self.node.head);
+        }
     }
 }
 
@@ -212,6 +212,15 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
         // SAFETY: nobody else has the queue any more.
         unsafe { self.consumer() }.drop_remaining(|| true);
     }
+}
+
+/// Not a method: a pop on the fast path would compute the address of the whole queue for it.
+#[cold]
+#[inline(never)]
+fn notify_waiters(waiters: &Waiters, members: &Members, head: &Head) {
+    // G2: before somebody is woken.
+    members.announce(head.index());
+    waiters.notify();
 }
 
 /// A queue as its consumer sees it. There is one of a queue at a time.

@@ -52,20 +52,16 @@ impl Waiters {
         self.events.wait(key, end, may_sleep_unbounded)
     }
 
-    /// After a slot was freed: if any producer is registered, calls `announce`, and wakes one that
-    /// sleeps, if none is on its way already.
+    /// Whether any producer is registered, after a slot was freed.
     #[inline]
-    pub(crate) fn notify(&self, announce: impl FnOnce()) {
+    pub(crate) fn are_registered(&self) -> bool {
         light_barrier();
         // [registered:L] Relaxed; pairs with [register:A] by way of the barriers
-        if self.registered.load(Ordering::Relaxed) != 0 {
-            self.notify_slow(announce);
-        }
+        self.registered.load(Ordering::Relaxed) != 0
     }
 
-    #[cold]
-    fn notify_slow(&self, announce: impl FnOnce()) {
-        announce();
+    /// Wakes a producer that sleeps, if none is on its way already, after a slot was freed.
+    pub(crate) fn notify(&self) {
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
         self.events.notify(|| {});
