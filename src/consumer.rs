@@ -335,6 +335,47 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.bound().pop(|| Some(deadline), || false, |error| error)
     }
 
+    /// Pops the next item, or else sleeps once, inside of `sleep`, and tries again: a
+    /// [`pop_deadline`](Self::pop_deadline) for language runtimes. See
+    /// [`Producer::push_or_sleep`](crate::Producer::push_or_sleep), which is the same for a push.
+    ///
+    /// Only the sleep is inside of `sleep`. So in a process that was forked meanwhile by another
+    /// thread, the consumer is whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`pop_deadline`](Self::pop_deadline), but [`Timeout`](PopTimeoutError::Timeout) may come
+    /// early.
+    ///
+    /// # Panics
+    ///
+    /// If `sleep` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bywash::PopTimeoutError;
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// let thread = std::thread::spawn(move || producer.push('a').unwrap());
+    /// let item = loop {
+    ///     match consumer.pop_or_sleep(None, |sleep| sleep()) {
+    ///         Err(PopTimeoutError::Timeout) => {} // Look at signals here.
+    ///         result => break result,
+    ///     }
+    /// };
+    /// assert_eq!(item, Ok('a'));
+    /// # thread.join().unwrap();
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn pop_or_sleep(
+        &mut self,
+        deadline: Option<Instant>,
+        mut sleep: impl FnMut(&mut (dyn FnMut() + Send)),
+    ) -> Result<T, PopTimeoutError> {
+        self.bound().pop_or_sleep(deadline, &mut sleep)
+    }
+
     /// Pops the next items, `limit` at most, appends them to `buffer`, and frees their slots at
     /// once. Never waits.
     ///
@@ -428,6 +469,28 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[must_use = "what was lost is told once"]
     pub fn take_lost(&mut self) -> u64 {
         self.unbound().take_lost()
+    }
+
+    /// Calls `visitor` with each item in the queue, in no particular order, and pops none: for the
+    /// garbage collector of a [language runtime](crate::embedding), which must know what the items
+    /// refer to.
+    ///
+    /// It visits exactly the items whose push has finished; one whose push is under way may be
+    /// visited or not. Never waits. If `visitor` panics, the queue is as it was. Not for signal
+    /// handlers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (producer, mut consumer) = bywash::bounded(2);
+    /// consumer.bind();
+    /// (1..=3).for_each(|i| producer.push(i).unwrap()); // The third is in the bypass.
+    /// let mut sum = 0;
+    /// consumer.visit(|i| sum += i);
+    /// assert_eq!((sum, consumer.len()), (6, 3));
+    /// ```
+    pub fn visit(&mut self, visitor: impl FnMut(&T)) {
+        self.unbound().visit(visitor);
     }
 
     /// Refuses every push from now on, and wakes the producers that wait. What is in the queue can

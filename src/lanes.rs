@@ -296,6 +296,12 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         }
     }
 
+    /// Calls `visitor` with each item that is published and not taken.
+    pub(crate) fn visit(&self, mut visitor: impl FnMut(&T)) {
+        self.ring.visit(&mut visitor);
+        self.bypass.visit(|entry| visitor(&entry.item));
+    }
+
     /// Looks until two looks in a row find the same, B3.
     fn settled_position(&mut self) -> Option<Position> {
         let mut last = None;

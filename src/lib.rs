@@ -70,10 +70,10 @@
 //! | call | waits | allocates |
 //! |---|---|---|
 //! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) (5), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), `arm` | never, not for a stopped producer either | the first on a thread may |
-//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`iter`](Consumer::iter) | for an item | the first on a thread may |
+//! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`pop_or_sleep`](Consumer::pop_or_sleep), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
-//! | [`take_lost`](Consumer::take_lost) | never | never |
+//! | [`take_lost`](Consumer::take_lost), [`visit`](Consumer::visit) | never | never |
 //! | `event_fd` | never | the first in a process may |
 //!
 //! 1. A refused item is handed back, and the caller drops it. So in a handler, use items whose
@@ -86,8 +86,8 @@
 //!    [`is_consumer_thread`](Producer::is_consumer_thread) tells whether it is the consumer's
 //!    thread.
 //! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
-//!    [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many). In a signal
-//!    handler, use `try_push`.
+//!    [`push_deadline`](Producer::push_deadline), [`push_or_sleep`](Producer::push_or_sleep),
+//!    [`push_many`](Producer::push_many). In a signal handler, use `try_push`.
 //! 4. Not in allocator hooks.
 //! 5. An allocator hook may run inside it, and push before the thread is the consumer's or in the
 //!    domain. A `push` there waits for no queue's consumer: it is refused. But a thread allocates
@@ -298,6 +298,13 @@
 //! executor with one thread, stay bound: no task there may wait for the consumer. In any task,
 //! prefer `try_push`: a `push` that waits blocks its worker.
 //!
+//! # Language runtimes
+//!
+//! A runtime with a global lock, signals of its own and a garbage collector that runs finalisers
+//! anywhere waits with [`push_or_sleep`](Producer::push_or_sleep) and
+//! [`pop_or_sleep`](Consumer::pop_or_sleep). See [Embedding in a language runtime](embedding), and
+//! the example `python`.
+//!
 //! # Performance
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
@@ -412,6 +419,10 @@
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(any(doc, doctest), feature = "std"))]
+#[doc = include_str!("../docs/embedding.md")]
+pub mod embedding {}
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(

@@ -177,6 +177,70 @@ impl<T> Producer<T> {
         self.shared.push(item, || Some(deadline))
     }
 
+    /// Pushes `item`, or else sleeps once, inside of `sleep`, and tries again: a
+    /// [`push_deadline`](Self::push_deadline) for language runtimes, see
+    /// [Embedding](crate::embedding). Without a deadline it is a [`push`](Self::push) as far as
+    /// cycles of waits are concerned.
+    ///
+    /// If it has to wait, it calls `sleep` with a function that sleeps, and `sleep` calls that
+    /// function. Before, `sleep` lets go of what other threads need to make room, such as a
+    /// runtime's global lock; afterwards, it takes that again. Whatever else this call does, the
+    /// pushes themselves included, it does outside of `sleep`, and without spinning or yielding.
+    ///
+    /// The function returns when there may be room, when the queue is closed, at the deadline, after
+    /// a second at most, and, on Linux, when a signal handler has run on this thread. So
+    /// [`Timeout`](PushTimeoutError::Timeout) says only that there is no room now: look whether
+    /// something has happened that ends the wait, and call this again.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_deadline`](Self::push_deadline), but `Timeout` may come early.
+    ///
+    /// # Panics
+    ///
+    /// If `sleep` panics. The item is dropped then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use bywash::PushTimeoutError;
+    ///
+    /// static LOCK: Mutex<()> = Mutex::new(()); // Who runs has it.
+    ///
+    /// let (producer, mut consumer) = bywash::bounded(1);
+    /// producer.push(0).unwrap();
+    /// let thread = std::thread::spawn(move || {
+    ///     let mut guard = Some(LOCK.lock().unwrap());
+    ///     let mut item = 1;
+    ///     loop {
+    ///         let pushed = producer.push_or_sleep(item, None, |sleep| {
+    ///             guard = None;
+    ///             sleep();
+    ///             guard = Some(LOCK.lock().unwrap());
+    ///         });
+    ///         match pushed {
+    ///             Ok(()) => break,
+    ///             Err(PushTimeoutError::Timeout(back)) => item = back, // Look at signals here.
+    ///             Err(error) => panic!("{error}"),
+    ///         }
+    ///     }
+    /// });
+    /// for item in 0..2 {
+    ///     while { let _guard = LOCK.lock().unwrap(); consumer.try_pop() } != Ok(item) {}
+    /// }
+    /// thread.join().unwrap();
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn push_or_sleep(
+        &self,
+        item: T,
+        deadline: Option<Instant>,
+        mut sleep: impl FnMut(&mut (dyn FnMut() + Send)),
+    ) -> Result<(), PushTimeoutError<T>> {
+        self.shared.push_or_sleep(item, deadline, &mut sleep)
+    }
+
     /// Pushes the first of `items`, as many as there is room for, with one claim for all of them.
     /// The rest stays in `items`.
     ///

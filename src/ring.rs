@@ -664,6 +664,11 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         slot.has_item_of(index).then(look)
     }
 
+    /// Calls `visitor` with each item that is published and not taken.
+    pub(crate) fn visit(&self, mut visitor: impl FnMut(&S::Item)) {
+        (self.head()..self.ring.claimed()).for_each(|index| _ = self.peek(index, &mut visitor));
+    }
+
     /// Moves the item of `index` out, if it is published and not taken. Frees its slot, or marks it
     /// taken where an earlier slot is still in use.
     pub(crate) fn take(&mut self, index: u64) -> Option<S::Item> {

@@ -180,6 +180,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         count
     }
 
+    /// See [`Consumer::visit`](crate::Consumer::visit).
+    pub(crate) fn visit(mut self, visitor: impl FnMut(&T)) {
+        self.lanes().visit(visitor);
+    }
+
     /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
     pub(crate) fn take_lost(mut self) -> u64 {
         self.shared.rare.lost.take(|tail| self.lanes().all_before_popped(tail))

@@ -2,6 +2,12 @@
 //!
 //! Both try, spend some time (`Backoff`), announce that they sleep, try once more, and sleep. See
 //! `wait/mod.rs` for why no wake is lost.
+//!
+//! `push_or_sleep` and `pop_or_sleep` are one turn of that, for those who have something to do around
+//! each sleep. They spend no time awake, because others may need what the caller holds, and take no
+//! nap before the sleep (W2), because that would be the turn. Between two turns the thread has no
+//! edge in the graph of waits. G3 holds all the same: it speaks of threads that sleep, and each has
+//! published its edge and looked before that very sleep.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;
@@ -12,8 +18,12 @@ use crate::cycles::{Answer, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
 use crate::ring::{Refused, Slots};
-use crate::wait::{Backoff, Deadline, Naps, heavy_barrier, is_over, sleep_briefly};
+use crate::wait::{Backoff, Deadline, LONGEST_SLEEP, Naps, heavy_barrier, is_over, sleep_briefly};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+
+/// Calls its argument, which sleeps: see
+/// [`Producer::push_or_sleep`](crate::Producer::push_or_sleep).
+pub(crate) type AroundSleep<'a> = &'a mut dyn FnMut(&mut (dyn FnMut() + Send));
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Pushes, and waits for room until the deadline that `deadline` returns, but not where waiting
@@ -27,7 +37,20 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         match self.try_push(item) {
             Ok(()) => Ok(()),
             Err(TryPushError::Closed(item)) => Err(PushTimeoutError::Closed(item)),
-            Err(TryPushError::Full(item)) => self.push_slow(item, deadline()),
+            Err(TryPushError::Full(item)) => self.push_slow(item, deadline(), None),
+        }
+    }
+
+    /// See [`Producer::push_or_sleep`](crate::Producer::push_or_sleep).
+    pub(crate) fn push_or_sleep(
+        &self,
+        item: T,
+        deadline: Deadline,
+        around: AroundSleep<'_>,
+    ) -> Result<(), PushTimeoutError<T>> {
+        match self.push_now(item) {
+            Err(PushTimeoutError::Timeout(item)) => self.push_slow(item, deadline, Some(around)),
+            result => result,
         }
     }
 
@@ -81,21 +104,31 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     #[cold]
-    fn push_slow(&self, item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+    fn push_slow(
+        &self,
+        mut item: T,
+        deadline: Deadline,
+        around: Option<AroundSleep<'_>>,
+    ) -> Result<(), PushTimeoutError<T>> {
         if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
-        let item = match self.push_awake(item, deadline, backoff) {
-            Err(PushTimeoutError::Timeout(item)) if !is_over(deadline) => item,
-            result => return result,
-        };
-        let mut wait = Wait::for_room(&self.node, deadline.is_some());
+        if around.is_none() {
+            let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
+            match self.push_awake(item, deadline, backoff) {
+                Err(PushTimeoutError::Timeout(back)) => item = back,
+                result => return result,
+            }
+        }
+        if is_over(deadline) {
+            return Err(PushTimeoutError::Timeout(item));
+        }
         let waiters = &self.rare.waiters;
         waiters.register();
-        let result = self.push_asleep(item, deadline, &mut wait);
-        waiters.deregister(|| !self.must_wait());
-        result
+        // Also if `around` panics; and after the edge was withdrawn, G2.
+        let _deregister = OnDrop(|| waiters.deregister(|| !self.must_wait()));
+        let mut wait = Wait::for_room(&self.node, deadline.is_some());
+        self.push_asleep(item, deadline, &mut wait, around)
     }
 
     /// Whether there is no room, and the queue is open. Notes it for the graph of waits, G2.
@@ -130,17 +163,20 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         mut item: T,
         deadline: Deadline,
         wait: &mut Wait<'_>,
+        mut around: Option<AroundSleep<'_>>,
     ) -> Result<(), PushTimeoutError<T>> {
-        let waiters = &self.rare.waiters;
-        let mut was_notified = true;
+        let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
+        // Who sleeps once does not nap first. In a model naps do not end.
+        let naps_first = around.is_none() && !cfg!(bywash_loom);
+        let mut was_notified = naps_first;
+        let mut has_napped = false;
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
         loop {
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
-            // does without. In a model naps do not end.
-            let has_napped = !was_notified || cfg!(bywash_loom);
-            let may_sleep_unbounded = has_napped && heavy_barrier();
+            // does without.
+            let may_sleep_unbounded = (!was_notified || !naps_first) && heavy_barrier();
             // G1: while there is no room, there is nothing to try.
             if !self.must_wait() {
                 wait.withdraw();
@@ -148,8 +184,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
                 }
-            } else if has_napped {
-                // Without a barrier, a nap takes much longer than any store is on its way.
+            }
+            // Without a barrier, a nap takes much longer than any store is on its way.
+            if (may_sleep_unbounded || has_napped) && self.must_wait() {
                 wait.settle();
             }
             if is_over(deadline) {
@@ -173,13 +210,21 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 Answer::AskAgain => naps.next_end(deadline),
                 Answer::Ends => deadline,
             };
-            let sleep = || waiters.wait(key, end, may_sleep_unbounded);
-            was_notified = self.learned.producers.time(sleep);
+            let mut sleep = || {
+                was_notified = learned.time(|| waiters.wait(key, end, may_sleep_unbounded));
+            };
+            if let Some(around) = &mut around {
+                around(&mut sleep);
+                wait.withdraw();
+                return self.push_now(item);
+            }
+            sleep();
+            has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
             if was_notified {
                 wait.withdraw();
-                let backoff = Backoff::after_sleep(&self.learned.producers);
+                let backoff = Backoff::after_sleep(learned);
                 match self.push_awake(item, deadline, backoff) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
@@ -213,6 +258,15 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             TryPushError::Full(item) => PushTimeoutError::Timeout(item),
             TryPushError::Closed(item) => PushTimeoutError::Closed(item),
         })
+    }
+}
+
+/// Calls it when dropped.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
     }
 }
 
@@ -259,11 +313,34 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
                 backoff.gather(&learned.stream, capacity, lanes.popped(), len);
                 self.try_pop_again()
             } else {
-                let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept);
+                let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept, None);
                 has_slept = true;
                 tried
             };
         }
+    }
+
+    /// See [`Consumer::pop_or_sleep`](crate::Consumer::pop_or_sleep).
+    pub(crate) fn pop_or_sleep(
+        self,
+        deadline: Deadline,
+        around: AroundSleep<'_>,
+    ) -> Result<T, PopTimeoutError> {
+        self.pop_or(|mut consumer| {
+            let mut tried = consumer.try_pop_slow();
+            if matches!(tried, Err(TryPopError::Empty)) && !is_over(deadline) {
+                let longest = Instant::now().checked_add(LONGEST_SLEEP);
+                let end = deadline.into_iter().chain(longest).min();
+                tried = consumer.try_pop_or_sleep(end, || false, false, Some(around));
+            }
+            tried.map_err(|error| match error {
+                TryPopError::Closed => PopTimeoutError::Closed,
+                TryPopError::Empty => {
+                    consumer.pass_wake_on();
+                    PopTimeoutError::Timeout
+                }
+            })
+        })
     }
 
     /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.
@@ -272,6 +349,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         deadline: Deadline,
         has_news: impl Fn() -> bool,
         has_slept: bool,
+        around: Option<AroundSleep<'_>>,
     ) -> Result<T, TryPopError> {
         let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
         let key = parker.prepare_wait();
@@ -283,8 +361,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news() {
+                let learned = &self.shared.learned;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                self.shared.learned.time_consumer(sleep);
+                let mut sleep = || learned.time_consumer(sleep);
+                match around {
+                    Some(around) => around(&mut sleep),
+                    None => sleep(),
+                }
             }
         }
         parker.cancel_wait(key);

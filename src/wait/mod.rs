@@ -135,7 +135,7 @@ pub(crate) use waiters::Waiters;
 const NAP: Duration = Duration::from_millis(1);
 
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
-const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// What each side of a queue has learned from its waits. It is written while others push and pop,
 /// so it has lines of its own.
