@@ -92,8 +92,8 @@
 //!
 //! # Naps
 //!
-//! A wait whose look said `AskAgain` naps: from 1 ms on, twice as long each time, to 16 ms. It is
-//! woken as from any other sleep. A thread that was passed over when room was made, and whose edge
+//! A wait whose look said `AskAgain` naps: for 1 ms, then for a quarter longer each time, to 16 ms.
+//! It is woken as from any other sleep. A thread that was passed over when room was made, and whose edge
 //! nobody has noted to be good again, wakes up after `LONGEST_SLEEP` (W8).
 //!
 //! # Orderings
@@ -299,6 +299,11 @@ impl<'a> Wait<'a> {
         // For a listener there is nothing that would have to be announced.
         let is_settled = kind != Kind::Room;
         Self { record, node, kind, is_edge, generation: None, is_settled, others_turn: (0, 0) }
+    }
+
+    /// Whether it is an edge of the graph, once it is published.
+    pub(crate) fn may_be_on_cycle(&self) -> bool {
+        self.record.is_some() && self.is_edge
     }
 
     /// From now on, each pop of the queue is announced.

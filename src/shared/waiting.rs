@@ -166,8 +166,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<(), PushTimeoutError<T>> {
         let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
-        // Who sleeps once does not nap first. In a model naps do not end.
-        let naps_first = around.is_none() && !cfg!(bywash_loom);
+        // Who sleeps once does not nap first; nor a thread that may be on a cycle, which the next
+        // one that looks would not find before the nap is over. In a model naps do not end.
+        let naps_first = around.is_none() && !wait.may_be_on_cycle() && !cfg!(bywash_loom);
         let mut was_notified = naps_first;
         let mut has_napped = false;
         let mut answer = Answer::AskAgain;

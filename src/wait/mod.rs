@@ -165,7 +165,7 @@ impl Learned {
     }
 }
 
-/// Naps of a thread that looks again who waits for whom, each twice as long as the one before.
+/// Naps of a thread that looks again who waits for whom, each a quarter longer than the one before.
 pub(crate) struct Naps(Duration);
 
 impl Naps {
@@ -178,7 +178,7 @@ impl Naps {
     /// When the next one ends, if the deadline is not before that.
     pub(crate) fn next_end(&mut self, deadline: Deadline) -> Deadline {
         let end = Instant::now().checked_add(self.0);
-        self.0 = (self.0 * 2).min(Self::LONGEST);
+        self.0 = (self.0 * 5 / 4).min(Self::LONGEST);
         deadline.into_iter().chain(end).min()
     }
 }
