@@ -33,8 +33,9 @@
 //! consumer is, which domain it has, and whether the ring is full:
 //!
 //! * `full_at` is one more than the head index at which some thread has seen the ring full. (Full
-//!   at a head index, it remains full until the head moves.) A thread notes it before it sleeps,
-//!   each time that it wakes up and the ring is still full, and when it leaves others asleep.
+//!   at a head index, it remains full until the head moves.) A thread notes it before it
+//!   publishes its edge (until somebody binds there is no post to note it in), each time that it
+//!   wakes up and the ring is still full, and when it leaves others asleep.
 //! * `head` is the head index after the last pop that was *announced*: each pop announces that sees
 //!   a thread registered for room, and so does not cost more otherwise.
 //!
@@ -73,7 +74,7 @@
 //!   read of each consumer that it waits, and so the second one reads what that consumer announced
 //!   before: each ring was full at that moment. (For a member of a domain that is not the consumer
 //!   this has a limit: room that the consumer is making at that very moment may be seen late.) Of
-//!   its own ring the thread sees for itself that it is full.
+//!   its own ring the thread sees for itself, between the two, that it is full.
 //! * **G5** *One thread is told.* The second look, and the withdrawal that follows `Never`, take a
 //!   *turn*, which one thread has at a time, and for which nobody waits: who does not get it is
 //!   told `AskAgain`. So no other thread is told of the same cycle. Mostly the one is told whose
@@ -330,6 +331,10 @@ impl<'a> Wait<'a> {
         };
         // G1. A push in a handler may have taken it away, E3.
         if self.is_edge && !self.has_edge() {
+            // Before there was a post, nobody could note there that the ring is full, G2.
+            if !goes_on() {
+                return Answer::AskAgain;
+            }
             let queue = post.queue.load(Ordering::Relaxed);
             let edge = Edge { post, queue, kind: self.kind };
             self.generation = Some(record.publish(edge, self.is_settled));
@@ -346,7 +351,7 @@ impl<'a> Wait<'a> {
         let Some(_turn) = Turn::take(&mut self.others_turn) else {
             return Answer::AskAgain;
         };
-        if look() != (Answer::Never, read) || !goes_on() {
+        if !goes_on() || look() != (Answer::Never, read) {
             return Answer::AskAgain;
         }
         self.withdraw();
