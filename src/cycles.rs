@@ -107,6 +107,7 @@
 //! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `memory_model`: `no_cycle_is_overlooked` |
 //! | [room:S] | announcing a pop | store of the head in the post, Release | [edge:L] and program order | that there is room | `memory_model`: `no_cycle_is_invented` |
 //! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `memory_model`: `one_thread_is_told` |
+//! | [closed:F] | having opened or closed the queue, before and after that is noted | fence SeqCst | itself | whether it is closed | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
 //! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read.
 
@@ -229,9 +230,21 @@ impl Post {
         self.domain.store(number, Ordering::Relaxed);
     }
 
-    /// Tells that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
-        self.is_closed.store(is_closed, Ordering::Relaxed);
+    /// Notes that the queue was closed, or opened again. The next consumer may open it while a
+    /// pusher that has closed it is still here, B5. So what is noted last is what the queue is. (Not
+    /// while a pusher is stopped here: the queue may pass for closed until it goes on.)
+    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
+        let mut noted = None;
+        loop {
+            // [closed:F] SeqCst; pairs with itself
+            fence(Ordering::SeqCst);
+            let now = is_closed();
+            if noted == Some(now) {
+                return;
+            }
+            self.is_closed.store(now, Ordering::Relaxed);
+            noted = Some(now);
+        }
     }
 
     /// Notes that the ring was seen full at this head.

@@ -148,9 +148,9 @@ impl Members {
     }
 
     /// Tells the graph of waits that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
+    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
         if let Some(post) = self.post() {
-            post.set_closed(is_closed);
+            post.note_closed(is_closed);
         }
     }
 
