@@ -101,15 +101,19 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [edge:S] | publishing, settling and withdrawing | store of the word, Release | [edge:L] | the fields of the edge; what the consumer announced and noted before | `memory_model`: `no_cycle_is_invented` |
-//! | [edge:L] | reading an edge | load of the word, Acquire | [edge:S] | the same | the same |
-//! | [fields:S] | writing an edge | stores of the fields, Release | a fence, Acquire, before the word is read again | that the earlier edge was withdrawn | `memory_model`: `an_edge_is_read_whole` |
-//! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `memory_model`: `no_cycle_is_overlooked` |
-//! | [room:S] | announcing a pop | store of the head in the post, Release | [edge:L] and program order | that there is room | `memory_model`: `no_cycle_is_invented` |
-//! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `memory_model`: `one_thread_is_told` |
+//! | [edge:S] | publishing, settling and withdrawing | store of the word, Release | [edge:L], [edge:F] | the fields of the edge; what the consumer announced before, and the number of its record | `memory_model`: `an_edge_is_read_whole`, `no_cycle_is_invented`, `a_record_is_used_again` |
+//! | [edge:L] | reading an edge | load of the word, Acquire | [edge:S] | the fields | `memory_model`: `an_edge_is_read_whole` |
+//! | [fields:S] | writing an edge | stores of the fields, Release | [edge:F] | that the earlier edge was withdrawn | `memory_model`: `an_edge_is_read_whole` |
+//! | [edge:F] | having read the fields, before the word is read again | fence Acquire | [fields:S], [edge:S] | the same, and with or without [edge:L] what [edge:S] does apart from the fields | `memory_model`: `an_edge_is_read_whole`, `no_cycle_is_invented` |
+//! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `two_queues_in_a_circle_do_not_deadlock`; `memory_model`: `no_cycle_is_overlooked` |
+//! | [room:S] | announcing a pop | store of the head in the post, Relaxed, before [edge:S] | the first look's [edge:L] or [edge:F] | that there is room | `memory_model`: `no_cycle_is_invented`, if it comes later |
+//! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `one_of_two_in_a_circle_is_told` ([turn:R]); `memory_model`: `one_thread_is_told` |
 //! | [closed:F] | having opened or closed the queue, before and after that is noted | fence SeqCst | itself | whether it is closed | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
-//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read.
+//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in a
+//! record and the consumer in a post are published with Release, and each publishes that the edge of
+//! an earlier thread was withdrawn; one of the two would do (`memory_model`:
+//! `a_record_is_used_again`).
 
 use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
 
@@ -256,8 +260,8 @@ impl Post {
 
     /// Announces that the consumer has moved the head, while others are registered for room.
     pub(crate) fn announce(&self, head: u64) {
-        // [room:S] Release; pairs with [edge:L]
-        self.head.store(head, Ordering::Release);
+        // [room:S] Relaxed, before [edge:S]
+        self.head.store(head, Ordering::Relaxed);
     }
 
     /// Whether `record` is that of a member.
