@@ -110,9 +110,9 @@
 //! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `one_of_two_in_a_circle_is_told` ([turn:R]); `memory_model`: `one_thread_is_told` |
 //! | [closed:F] | having opened or closed the queue, before and after that is noted | fence SeqCst | itself | whether it is closed | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
-//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in a
-//! record and the consumer in a post are published with Release, and each publishes that the edge of
-//! an earlier thread was withdrawn; one of the two would do (`memory_model`:
+//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in
+//! a record and the consumer in a post are published with Release, and each publishes that the edge
+//! of an earlier thread was withdrawn; one of the two would do (`memory_model`:
 //! `a_record_is_used_again`).
 
 use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
@@ -235,8 +235,8 @@ impl Post {
     }
 
     /// Notes that the queue was closed, or opened again. The next consumer may open it while a
-    /// pusher that has closed it is still here, B5. So what is noted last is what the queue is. (Not
-    /// while a pusher is stopped here: the queue may pass for closed until it goes on.)
+    /// pusher that has closed it is still here, B5. So what is noted last is what the queue is.
+    /// (Not while a pusher is stopped here: the queue may pass for closed until it goes on.)
     pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
         let mut noted = None;
         loop {
