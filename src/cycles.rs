@@ -33,8 +33,9 @@
 //! consumer is, which domain it has, and whether the ring is full:
 //!
 //! * `full_at` is one more than the head index at which some thread has seen the ring full. (Full
-//!   at a head index, it remains full until the head moves.) A thread notes it before it sleeps,
-//!   each time that it wakes up and the ring is still full, and when it leaves others asleep.
+//!   at a head index, it remains full until the head moves.) A thread notes it before it
+//!   publishes its edge (until somebody binds there is no post to note it in), each time that it
+//!   wakes up and the ring is still full, and when it leaves others asleep.
 //! * `head` is the head index after the last pop that was *announced*: each pop announces that sees
 //!   a thread registered for room, and so does not cost more otherwise.
 //!
@@ -73,7 +74,7 @@
 //!   read of each consumer that it waits, and so the second one reads what that consumer announced
 //!   before: each ring was full at that moment. (For a member of a domain that is not the consumer
 //!   this has a limit: room that the consumer is making at that very moment may be seen late.) Of
-//!   its own ring the thread sees for itself that it is full.
+//!   its own ring the thread sees for itself, between the two, that it is full.
 //! * **G5** *One thread is told.* The second look, and the withdrawal that follows `Never`, take a
 //!   *turn*, which one thread has at a time, and for which nobody waits: who does not get it is
 //!   told `AskAgain`. So no other thread is told of the same cycle. Mostly the one is told whose
@@ -100,14 +101,19 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [edge:S] | publishing, settling and withdrawing | store of the word, Release | [edge:L] | the fields of the edge; what the consumer announced and noted before | `memory_model`: `no_cycle_is_invented` |
-//! | [edge:L] | reading an edge | load of the word, Acquire | [edge:S] | the same | the same |
-//! | [fields:S] | writing an edge | stores of the fields, Release | a fence, Acquire, before the word is read again | that the earlier edge was withdrawn | `memory_model`: `an_edge_is_read_whole` |
-//! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `memory_model`: `no_cycle_is_overlooked` |
-//! | [room:S] | announcing a pop | store of the head in the post, Release | [edge:L] and program order | that there is room | `memory_model`: `no_cycle_is_invented` |
-//! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `memory_model`: `one_thread_is_told` |
+//! | [edge:S] | publishing, settling and withdrawing | store of the word, Release | [edge:L], [edge:F] | the fields of the edge; what the consumer announced before, and the number of its record | `memory_model`: `an_edge_is_read_whole`, `no_cycle_is_invented`, `a_record_is_used_again` |
+//! | [edge:L] | reading an edge | load of the word, Acquire | [edge:S] | the fields | `memory_model`: `an_edge_is_read_whole` |
+//! | [fields:S] | writing an edge | stores of the fields, Release | [edge:F] | that the earlier edge was withdrawn | `memory_model`: `an_edge_is_read_whole` |
+//! | [edge:F] | having read the fields, before the word is read again | fence Acquire | [fields:S], [edge:S] | the same, and with or without [edge:L] what [edge:S] does apart from the fields | `memory_model`: `an_edge_is_read_whole`, `no_cycle_is_invented` |
+//! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `two_queues_in_a_circle_do_not_deadlock`; `memory_model`: `no_cycle_is_overlooked` |
+//! | [room:S] | announcing a pop | store of the head in the post, Relaxed, before [edge:S] | the first look's [edge:L] or [edge:F] | that there is room | `memory_model`: `no_cycle_is_invented`, if it comes later |
+//! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `one_of_two_in_a_circle_is_told` ([turn:R]); `memory_model`: `one_thread_is_told` |
+//! | [closed:F] | having opened or closed the queue, before and after that is noted | fence SeqCst | itself | whether it is closed | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
-//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read.
+//! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in
+//! a record and the consumer in a post are published with Release, and each publishes that the edge
+//! of an earlier thread was withdrawn; one of the two would do (`memory_model`:
+//! `a_record_is_used_again`).
 
 use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
 
@@ -228,9 +234,21 @@ impl Post {
         self.domain.store(number, Ordering::Relaxed);
     }
 
-    /// Tells that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
-        self.is_closed.store(is_closed, Ordering::Relaxed);
+    /// Notes that the queue was closed, or opened again. The next consumer may open it while a
+    /// pusher that has closed it is still here, B5. So what is noted last is what the queue is.
+    /// (Not while a pusher is stopped here: the queue may pass for closed until it goes on.)
+    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
+        let mut noted = None;
+        loop {
+            // [closed:F] SeqCst; pairs with itself
+            fence(Ordering::SeqCst);
+            let now = is_closed();
+            if noted == Some(now) {
+                return;
+            }
+            self.is_closed.store(now, Ordering::Relaxed);
+            noted = Some(now);
+        }
     }
 
     /// Notes that the ring was seen full at this head.
@@ -242,8 +260,8 @@ impl Post {
 
     /// Announces that the consumer has moved the head, while others are registered for room.
     pub(crate) fn announce(&self, head: u64) {
-        // [room:S] Release; pairs with [edge:L]
-        self.head.store(head, Ordering::Release);
+        // [room:S] Relaxed, before [edge:S]
+        self.head.store(head, Ordering::Relaxed);
     }
 
     /// Whether `record` is that of a member.
@@ -335,6 +353,10 @@ impl<'a> Wait<'a> {
         };
         // G1. A push in a handler may have taken it away, E3.
         if self.is_edge && !self.has_edge() {
+            // Before there was a post, nobody could note there that the ring is full, G2.
+            if !goes_on() {
+                return Answer::AskAgain;
+            }
             let queue = post.queue.load(Ordering::Relaxed);
             let edge = Edge { post, queue, kind: self.kind };
             self.generation = Some(record.publish(edge, self.is_settled));
@@ -351,7 +373,7 @@ impl<'a> Wait<'a> {
         let Some(_turn) = Turn::take(&mut self.others_turn) else {
             return Answer::AskAgain;
         };
-        if look() != (Answer::Never, read) || !goes_on() {
+        if !goes_on() || look() != (Answer::Never, read) {
             return Answer::AskAgain;
         }
         self.withdraw();

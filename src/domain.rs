@@ -12,7 +12,7 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [bind:R] | binding | store of the number, Release | [bound:A] | the process in which the thread is: without it, it would be taken for a thread of another process | `memory_model`: `a_thread_that_binds_is_in_this_process` |
+//! | [bind:R] | binding | store of the number, Release | [bound:A] | the process in which the thread is: without it, it would be taken for a thread of another process | `memory_model`: `a_thread_that_binds_is_in_this_process`, if the number in the record is Relaxed, too |
 //! | [bound:A] | asking where the thread is | load of the number, Acquire | [bind:R] | the same | the same |
 
 use core::fmt;
@@ -151,9 +151,9 @@ impl Members {
     }
 
     /// Tells the graph of waits that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
+    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
         if let Some(post) = self.post() {
-            post.set_closed(is_closed);
+            post.note_closed(is_closed);
         }
     }
 

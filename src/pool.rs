@@ -9,8 +9,8 @@
 //! The first one is in line, so a library that is unloaded mostly leaves nothing behind. And a pool
 //! is a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
 //! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
-//! changed in between. Nothing here waits. An allocator hook may claim from the same pool while a
-//! chunk is being allocated.
+//! changed in between (`memory_model`: `nobody_claims_what_another_has`). Nothing here waits. An
+//! allocator hook may claim from the same pool while a chunk is being allocated.
 //!
 //! But for the table, the atomics are `core`'s in the models too: they order nothing but the pool.
 
@@ -128,8 +128,8 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     /// Makes `first` the first on the stack.
     fn exchange_free(&self, free: u64, first: u32) -> bool {
         let new = ((free >> 32) + 1) << 32 | u64::from(first);
-        // AcqRel; pairs with the Acquire in `claim`
-        self.free.compare_exchange(free, new, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        // Release; pairs with the Acquire in `claim`
+        self.free.compare_exchange(free, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
     /// The one of that index, if there ever was one.

@@ -207,7 +207,7 @@ impl Record {
     /// Publishes an edge, in place of the one before. Returns its generation.
     pub(crate) fn publish(&self, edge: Edge, is_settled: bool) -> u64 {
         self.withdraw();
-        // [fields:S] Release; pairs with the fence in `edge`
+        // [fields:S] Release; pairs with [edge:F]
         self.target.store(ptr::from_ref(edge.post).cast_mut(), Ordering::Release);
         self.queue.store(edge.queue, Ordering::Release);
         self.kind.store(edge.kind as u64, Ordering::Release);
@@ -253,7 +253,7 @@ impl Record {
             kind if kind == Kind::Listener as u64 => Kind::Listener,
             _ => Kind::ListenerInTime,
         };
-        // Acquire; pairs with [fields:S]
+        // [edge:F] Acquire; pairs with [fields:S], [edge:S]
         fence(Ordering::Acquire);
         if self.word.load(Ordering::Relaxed) != word {
             return None;

@@ -56,7 +56,7 @@ pub(crate) mod domain {
 
         pub(crate) fn unbind(&self) {}
 
-        pub(crate) fn set_closed(&self, _is_closed: bool) {}
+        pub(crate) fn note_closed(&self, _is_closed: impl Fn() -> bool) {}
 
         pub(crate) fn announce(&self, _head: u64) {}
 

@@ -723,6 +723,31 @@ fn three_queues_in_a_circle_do_not_deadlock() {
     pushes_in_a_circle(3, 1);
 }
 
+/// G5: of two threads in a circle one is told, and the other one gets its room.
+#[test]
+fn one_of_two_in_a_circle_is_told() {
+    model(2, || {
+        let (producers, consumers): (Vec<_>, Vec<_>) = (0..2).map(|_| queue(1, 0)).unzip();
+        producers.iter().for_each(|producer| producer.try_push(item(0)).unwrap());
+        let mut threads = Vec::new();
+        for (mut consumer, next) in consumers.into_iter().zip(producers.into_iter().rev()) {
+            threads.push(move || {
+                consumer.bind();
+                let was_told = next.push(item(1)).is_err();
+                // Both may be told before either makes room for the other.
+                thread::yield_now();
+                drain(&mut consumer);
+                (was_told, consumer)
+            });
+        }
+        let first = threads.remove(0);
+        let second = thread::spawn(threads.remove(0));
+        let (told, _consumer) = first();
+        let (other_told, _consumer) = second.join().unwrap();
+        assert!(!(told && other_told));
+    });
+}
+
 /// An item that holds a producer of the queue that it is in, and counts its drops.
 struct Holder {
     _queue: Producer<Holder>,

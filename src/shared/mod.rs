@@ -177,7 +177,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
         self.lanes().close();
-        self.node.members.set_closed(true);
+        self.note_closed();
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -186,7 +186,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// returns: B5.
     pub(crate) fn close_ring(&self) {
         self.lanes().close_ring();
-        self.node.members.set_closed(true);
+        self.note_closed();
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -194,7 +194,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
         self.lanes().reopen();
-        self.node.members.set_closed(false);
+        self.note_closed();
+    }
+
+    /// Tells the graph of waits, after the queue was closed or opened.
+    fn note_closed(&self) {
+        self.node.members.note_closed(|| self.lanes().ring.is_closed());
     }
 
     /// After the consumer has freed slots: wakes a thread that waits for room.

@@ -24,7 +24,8 @@
 //! * **W2** *A pop, and the producer that falls asleep.* The pop moves the head and reads
 //!   `registered`; both are plain accesses on most machines. So the producer pays: it registers,
 //!   announces, issues a heavy barrier and looks again. As that barrier is expensive, the producer
-//!   first takes a nap without it. Mostly it is woken from that nap.
+//!   first takes a nap without it. Mostly it is woken from that nap. (From then on each pop is also
+//!   announced to the graph of waits, G2 in `cycles.rs`.)
 //! * **W3** Where the system has no heavy barrier (not Linux, forbidden, or not registered for
 //!   yet), a thread that would need one never sleeps longer than a nap. A wake can then be late by
 //!   a nap, and is never lost. Where a sandbox forbids the futex, each sleep is a nap.
@@ -82,8 +83,8 @@
 //! | [announce:R] | arming, and so after the descriptor was stored | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
 //! | [notify:A] | another announcement than at [notify:L] | failed exchange of the word, Acquire | [announce:R] | `memory_model`: `a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor` |
 //! | [close:C] | closing | OR into the tail, SeqCst | [sleep:F] | `memory_model`: `closing_wakes_a_pop` |
-//! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push` |
-//! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push` |
+//! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
+//! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
 //! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `memory_model`: `a_wake_is_passed_on_while_there_is_room` |
 //!
 //! Under loom the barriers are fences, and sequentially consistent accesses no more than Acquire

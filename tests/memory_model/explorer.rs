@@ -24,9 +24,10 @@
 //!   sleepers, whichever. A nap may end at any time.
 //!
 //! All else is done as soon as it can be (`settle`): arithmetic, known branches, fences that are
-//! first in their window, and `membarrier`. This goes by each other thread's program: between its
-//! beginning and its end there is a moment at which the thread has performed everything up to some
-//! point, and nothing after that. To have that moment earlier only lets more happen.
+//! first in their window, Acquire fences with no read before them, and `membarrier`. This goes by
+//! each other thread's program: between its beginning and its end there is a moment at which the
+//! thread has performed everything up to some point, and nothing after that. To have that moment
+//! earlier only lets more happen.
 //!
 //! # Two rules about one place
 //!
@@ -345,6 +346,7 @@ impl Runner<'_> {
                 if entry.guess { event(Kind::Write) } else { None },
             ],
             Action::Unless { .. } => [event(Kind::Branch), None],
+            Action::ReadFence => [event(Kind::ReadFence), None],
             Action::Set { .. } | Action::Jump { .. } => [None, None],
             _ => [event(Kind::Full), None],
         }
@@ -676,6 +678,12 @@ impl Runner<'_> {
                     let value = self.value(state, thread, index, value);
                     state.threads[thread].window[index].is_done = value.is_some();
                     state.threads[thread].window[index].value = value;
+                }
+                Action::ReadFence => {
+                    let event = self.event(state, thread, index, Kind::ReadFence);
+                    let pending = self.pending(state, thread);
+                    let is_done = self.may_perform(&pending, index, &event);
+                    state.threads[thread].window[index].is_done = is_done;
                 }
                 Action::Unless { condition, .. } => {
                     match self.value(state, thread, index, condition) {

@@ -12,8 +12,9 @@ use crate::program::Ordering::*;
 use crate::program::Place::{X, Y, Z};
 use crate::program::Reg::{A, B, C, D};
 use crate::program::{
-    Code, Expr, Ordering, Place, Reg, compare_exchange, compiler_fence, exchange, fence, fetch_add,
-    is, load, membarrier, nap, nothing, of, seq, sleep, store, until, wake_all, wake_one, when,
+    Code, Expr, Ordering, Place, Reg, acquire_fence, compare_exchange, compiler_fence, exchange,
+    fence, fetch_add, is, load, membarrier, nap, nothing, of, seq, sleep, store, until, wake_all,
+    wake_one, when,
 };
 
 const NAMES: [&str; 4] = ["first", "second", "third", "fourth"];
@@ -61,6 +62,7 @@ fn store_buffering() {
     allowed(&MACHINES, "SB", sb(Relaxed, nothing, Relaxed), outcome());
     allowed(&MACHINES, "SB+compiler", sb(Relaxed, compiler_fence, Relaxed), outcome());
     allowed(&[], "SB+fences", sb(Relaxed, fence, Relaxed), outcome());
+    allowed(&MACHINES, "SB+fence.acqs", sb(Relaxed, acquire_fence, Relaxed), outcome());
     allowed(&[], "SB+seqcst", sb(SeqCst, nothing, SeqCst), outcome());
     allowed(&MACHINES, "SB+rel-acqs", sb(Release, nothing, Acquire), outcome());
     // `stlr` and `ldar` are in order, which Rust promises for SeqCst stores alone.
@@ -109,6 +111,8 @@ fn message_passing() {
     allowed(&weak, "MP", mp((nothing, Relaxed), (Relaxed, nothing)), outcome());
     allowed(&[], "MP+fences", mp((fence, Relaxed), (Relaxed, fence)), outcome());
     allowed(&[], "MP+rel+acq", mp((nothing, Release), (Acquire, nothing)), outcome());
+    allowed(&[], "MP+rel+fence.acq", mp((nothing, Release), (Relaxed, acquire_fence)), outcome());
+    allowed(&weak, "MP+fence.acq+acq", mp((acquire_fence, Relaxed), (Acquire, nothing)), outcome());
     allowed(&weak, "MP+rel+po", mp((nothing, Release), (Relaxed, nothing)), outcome());
     allowed(&weak, "MP+po+acq", mp((nothing, Relaxed), (Acquire, nothing)), outcome());
     allowed(&[], "MP+seqcst+acq", mp((nothing, SeqCst), (SeqCst, nothing)), outcome());

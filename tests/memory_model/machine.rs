@@ -22,6 +22,7 @@
 //! | store Relaxed, Release, SeqCst | `mov`, `mov`, `xchg` | `str`, `stlr`, `stlr` |
 //! | exchange | locked | `ldxr`, `stxr`; `ldaxr` with Acquire, `stlxr` with Release |
 //! | fence SeqCst | `mfence` or locked | `dmb ish` |
+//! | fence Acquire | – | `dmb ishld` |
 //!
 //! Where compilers have a choice, the weaker one is taken here: `ldapr` (which may be ahead of an
 //! earlier `stlr`) for `ldar`, and for one instruction (`casal`) the pair of an exclusive load and
@@ -50,6 +51,8 @@ pub(crate) enum Kind {
     Branch,
     /// Fences, and system calls.
     Full,
+    /// An Acquire fence, which waits for reads, and lets nothing ahead.
+    ReadFence,
 }
 
 /// A part of an operation which is performed in one moment.
@@ -100,7 +103,7 @@ impl Machine {
     pub(crate) fn orders(self, earlier: &Event, later: &Event) -> bool {
         use Kind::*;
         if self == Self::X86 {
-            let is_buffered = earlier.kind == Write && later.kind == Read;
+            let is_buffered = earlier.kind == Write && matches!(later.kind, Read | ReadFence);
             return !is_buffered || earlier.is_locked() || later.is_locked();
         }
         let is_same_place = earlier.at.is_some() && earlier.at == later.at;
@@ -109,7 +112,8 @@ impl Machine {
             _ => earlier.releases() && later.is_strong_acquire(),
         };
         match (earlier.kind, later.kind) {
-            (Full, _) | (_, Full) => true,
+            (Full | ReadFence, _) | (_, Full) | (Read, ReadFence) => true,
+            (_, ReadFence) => false,
             _ if earlier.acquires() || later.releases() => true,
             // Nobody sees a write that may not come to pass.
             (Branch, Write) => true,
@@ -124,7 +128,7 @@ impl Machine {
     pub(crate) fn orders_all(self, earlier: &Event) -> bool {
         match self {
             Self::X86 => earlier.kind != Kind::Write || earlier.is_locked(),
-            _ => earlier.kind == Kind::Full || earlier.acquires(),
+            _ => matches!(earlier.kind, Kind::Full | Kind::ReadFence) || earlier.acquires(),
         }
     }
 

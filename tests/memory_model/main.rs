@@ -6,13 +6,14 @@
 //! are made of. [`litmus`] shows that the verdicts of the explorer are those of the literature.
 //! [`wait`] and [`ring`] are the protocols of `src/`, operation by operation, under the labels of
 //! their ordering tables; `sleeping`, `full` and `reopening` say what must never happen to them,
-//! and what does as soon as an ordering is weakened. `binding` is small, and has its protocol with
-//! it. A change of an atomic operation in `src/` changes it here, too.
+//! and what does as soon as an ordering is weakened. `binding` and `graph` have their protocols
+//! with them. A change of an atomic operation in `src/` changes it here, too.
 #![cfg(not(any(bywash_loom, bywash_steps)))]
 
 mod binding;
 mod explorer;
 mod full;
+mod graph;
 mod litmus;
 mod machine;
 mod program;

@@ -65,10 +65,21 @@ pub(crate) enum Place {
     Consumer,
     /// The process in which it was bound.
     Process,
+    /// The number in a record.
+    Owner,
+    /// The words of edges.
+    Edge1,
+    Edge2,
+    Edge3,
+    /// The head in a post.
+    PostHead,
+    Turn,
+    /// The stack of a pool.
+    Free,
 }
 
 impl Place {
-    pub(crate) const COUNT: usize = Self::Process as usize + 1;
+    pub(crate) const COUNT: usize = Self::Free as usize + 1;
 }
 
 /// `core`'s orderings.
@@ -152,6 +163,8 @@ pub(crate) enum Action {
     },
     /// A sequentially consistent fence.
     Fence,
+    /// An Acquire fence.
+    ReadFence,
     /// A full fence here, and one in each other thread, wherever it happens to be.
     Membarrier,
     Set {
@@ -312,6 +325,10 @@ pub(crate) fn compare_exchange(
 
 pub(crate) fn fence() -> Code {
     Code::one(Action::Fence)
+}
+
+pub(crate) fn acquire_fence() -> Code {
+    Code::one(Action::ReadFence)
 }
 
 /// Nothing, once compiled.

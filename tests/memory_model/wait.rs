@@ -78,12 +78,12 @@ fn fence_if(is_there: bool, label: &'static str) -> Code {
     if is_there { fence().labelled(label) } else { nothing() }
 }
 
-fn heavy_barrier(orders: Orders) -> Code {
+pub(crate) fn heavy_barrier(orders: Orders) -> Code {
     if orders.heavy_barrier { membarrier().labelled("heavy") } else { nothing() }
 }
 
 /// `first`, the light barrier, `then`.
-fn with_light_barrier(first: Code, then: Code, orders: Orders) -> Code {
+pub(crate) fn with_light_barrier(first: Code, then: Code, orders: Orders) -> Code {
     match orders.light_barrier {
         true => seq([first, compiler_fence(), then]),
         false => seq([then, first]),
