@@ -242,6 +242,7 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         let bypass = self.bypass.ring();
         let popped = self.ring.popped_since_poll();
         if self.ring.is_plainly_empty(|| bypass.tail_word()) {
+            self.ring.end_run();
             return Err(TryPopError::Empty);
         }
         if popped >= SEVERAL && !cfg!(any(bywash_loom, bywash_steps)) {
@@ -263,6 +264,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
             Some(Position::Bypass(index)) => self.bypass.take(index).map(|entry| entry.item),
             None => None,
         };
+        if item.is_none() {
+            self.ring.end_run();
+        }
         let result = match item {
             Some(item) => Ok(item),
             None if self.is_finished() => Err(TryPopError::Closed),

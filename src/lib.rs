@@ -45,8 +45,8 @@
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
-//! * `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `must_not_wait` and
-//!   `is_consumer_thread`, of a producer or a static queue
+//! * `len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
+//!   `is_consumer_gone`, `must_not_wait` and `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
 //! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
 //!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
@@ -85,8 +85,9 @@
 //!    [`is_consumer_thread`](Producer::is_consumer_thread) tells whether it is the consumer's
 //!    thread.
 //! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
+//!    [`push_timeout_or_count`](Producer::push_timeout_or_count),
 //!    [`push_deadline`](Producer::push_deadline), [`push_many`](Producer::push_many). In a signal
-//!    handler, use `try_push`.
+//!    handler, use `try_push`. With a timeout of zero, none of them waits.
 //! 4. Not in allocator hooks.
 //! 5. An allocator hook may run inside it, and push before the thread is the consumer's or in the
 //!    domain. A `push` there waits for no queue's consumer: it is refused. But a thread allocates
@@ -117,10 +118,11 @@
 //!
 //! Count refused items, and report the count when there is room again. Do not `unwrap` in a
 //! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts the
-//! items that were refused because there was no room. [`take_lost`](Consumer::take_lost) tells the
-//! consumer how many items were lost before the next one, so that it can write "37 messages lost
-//! here" in the right place. A [`Listener`] hands that number to
-//! [`Handler::on_lost`].
+//! items that were refused because there was no room, and
+//! [`push_timeout_or_count`](Producer::push_timeout_or_count) waits for a while first.
+//! [`take_lost`](Consumer::take_lost) tells the consumer how many items were lost before the next
+//! one, so that it can write "37 messages lost here" in the right place. A [`Listener`] hands that
+//! number to [`Handler::on_lost`]. [`counts`](Producer::counts) has the sums, for metrics.
 //!
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
 //! items are in the ring, and never uses the bypass. Use it for less important items. Then debug
@@ -193,7 +195,8 @@
 //! its item back. The items that are left can still be popped. Those that are not popped are
 //! dropped with the consumer, each exactly once, whatever their destructors do. When a producer
 //! closes the queue, or the last producer is dropped, the consumer pops the items that are left and
-//! then gets `Closed`.
+//! then gets `Closed`. A consumer that itself holds a producer, to log what it does, never gets
+//! there: give it one that does not count, by [`downgrade`](Producer::downgrade).
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -253,6 +256,10 @@
 //! one that forked, its copy in the child goes on as the consumer there. If the consumer had no
 //! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
 //! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there.
+//!
+//! A push that finds room in the child is accepted, although nobody is there to pop it. A producer
+//! asks [`is_consumer_gone`](Producer::is_consumer_gone) where that matters: a program that becomes
+//! a daemon starts its logger afterwards, or asks.
 //!
 //! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
 //! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread
@@ -384,6 +391,11 @@
 //! Binding, sleeping and telling threads apart need `std`. Without it, the bypass is not used. The
 //! crate does not compile for targets without 64-bit atomics.
 //!
+//! On `wasm32-unknown-unknown`, which has neither threads nor a clock, a call that would have to
+//! wait panics and says so: `push` into a full queue, `pop` from an empty one, and both with a
+//! timeout. A timeout of zero asks no clock, so such calls work, as does all that never waits. A
+//! `Listener` cannot be started: `spawn` returns the system's error.
+//!
 //! [`tests/README.md`]: https://docs.rs/crate/bywash/latest/source/tests/README.md
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(bywash_docs, feature(doc_cfg))]
@@ -408,6 +420,7 @@ mod cfg;
 #[cfg(feature = "alloc")]
 mod builder;
 mod consumer;
+mod counts;
 #[cfg(feature = "std")]
 mod cycles;
 #[cfg(feature = "std")]
@@ -452,6 +465,7 @@ use without_std::{cycles, domain, wait};
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};
 pub use consumer::Consumer;
+pub use counts::Counts;
 #[cfg(feature = "std")]
 pub use domain::{Domain, DomainGuard};
 pub use error::{

@@ -733,7 +733,7 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
                 self.state.changes.notify_all();
             }
             self.report_lost()?;
-            match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::Acquire) != served)
+            match self.consumer.pop_unless(|_| self.state.tickets.load(Ordering::Acquire) != served)
             {
                 Ok(Some(item)) => self.handle(item)?,
                 Ok(None) => {}

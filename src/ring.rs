@@ -283,6 +283,9 @@ pub(crate) struct Head {
     scan_start: AtomicU64,
     bypass_tail_when_empty: AtomicU64,
     polled_at: AtomicU64,
+    /// The head index when nothing was found the last time.
+    run_start: AtomicU64,
+    longest_run: AtomicU64,
 }
 
 impl Head {
@@ -294,6 +297,8 @@ impl Head {
                 scan_start: AtomicU64::new(0),
                 bypass_tail_when_empty: AtomicU64::new(0),
                 polled_at: AtomicU64::new(0),
+                run_start: AtomicU64::new(0),
+                longest_run: AtomicU64::new(0),
             }
         }
     }
@@ -498,6 +503,15 @@ impl<S: Slots> Ring<'_, S> {
         self.tail.is_full(self.head, self.capacity())
     }
 
+    /// How many slots were in use at once, at most: no more than were claimed since the consumer
+    /// found nothing the last time, nor than between two such moments.
+    pub(crate) fn high_water(self) -> u64 {
+        let Head { run_start, longest_run, .. } = self.head;
+        let start = run_start.load(Ordering::Relaxed);
+        let run = self.claimed().saturating_sub(start).min(self.capacity());
+        run.max(longest_run.load(Ordering::Relaxed))
+    }
+
     /// Whether the item that was published at `index` has been moved out.
     #[cfg(feature = "std")]
     pub(crate) fn is_taken(self, index: u64) -> bool {
@@ -581,6 +595,16 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
             polled_at.store(head, Ordering::Relaxed);
         }
         popped
+    }
+
+    /// Notes that nothing was found to take.
+    pub(crate) fn end_run(&mut self) {
+        let (head, start) = (self.head(), &self.ring.head.run_start);
+        if head != start.load(Ordering::Relaxed) {
+            // Not at each poll: producers read this line.
+            self.ring.head.longest_run.store(self.ring.high_water(), Ordering::Relaxed);
+            start.store(head, Ordering::Relaxed);
+        }
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! What the two ends of a queue share: its state, and what is done to all of it.
 //!
-//! The calls that never wait are in `never_waiting.rs`, the calls that wait in `waiting.rs`.
+//! The calls that never wait are in `never_waiting.rs`, the calls that wait in `waiting.rs`, and
+//! what timeouts add to these in `timeouts.rs`.
 //!
 //! # Orderings
 //!
@@ -16,10 +17,13 @@
 
 mod never_waiting;
 #[cfg(feature = "std")]
+mod timeouts;
+#[cfg(feature = "std")]
 mod waiting;
 
 use crossbeam_utils::CachePadded;
 
+use crate::Counts;
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
 use crate::node::Node;
@@ -111,21 +115,22 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
 }
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
-    /// Counts a producer. Those that push into a static queue are not counted.
+    /// Counts a producer, if it counts. Those that push into a static queue do not.
     #[cfg(feature = "alloc")]
-    pub(crate) fn add_producer(&self) {
-        self.producers.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add_producer(&self, counts: bool) {
+        self.producers.fetch_add(counts.into(), Ordering::Relaxed);
     }
 
-    /// Closes the queue with the last producer; drops late items where the consumer has gone.
+    /// Closes the queue with the last producer that counts; drops late items where the consumer has
+    /// gone.
     #[cfg(feature = "alloc")]
-    pub(crate) fn remove_producer(&self) {
+    pub(crate) fn remove_producer(&self, counts: bool) {
         // [last:P] AcqRel, with itself: the last producer closes after all that the others did.
         // With [gone:C]: what the consumer did, if it has gone; otherwise what this one published.
-        let before = self.producers.fetch_sub(1, Ordering::AcqRel);
+        let before = self.producers.fetch_sub(counts.into(), Ordering::AcqRel);
         if before & CONSUMER_GONE != 0 {
             self.drop_late_items();
-        } else if before == 1 {
+        } else if counts && before == 1 {
             self.close();
         }
     }
@@ -166,6 +171,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 }
             }
         });
+    }
+
+    /// See [`Producer::counts`](crate::Producer::counts).
+    pub(crate) fn counts(&self) -> Counts {
+        let (lost, unreported) = self.rare.lost.counts();
+        Counts { lost, unreported, high_water: self.lanes().ring.high_water() as usize }
     }
 
     /// Refuses pushes from now on, and wakes everybody.
@@ -227,6 +238,7 @@ pub trait Control: Send + Sync {
     /// Wakes the consumer, to look whether there is news for it apart from items.
     fn notify_consumer(&self);
     fn len(&self) -> usize;
+    fn counts(&self) -> Counts;
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
     fn node(&self) -> &Node;
@@ -252,6 +264,10 @@ where
 
     fn len(&self) -> usize {
         self.lanes().len()
+    }
+
+    fn counts(&self) -> Counts {
+        (**self).counts()
     }
 
     fn must_not_wait(&self) -> bool {

@@ -3,17 +3,15 @@
 //! Both try, spend some time (`Backoff`), announce that they sleep, try once more, and sleep. See
 //! `wait/mod.rs` for why no wake is lost.
 
-use alloc::collections::VecDeque;
-use core::time::Duration;
-use std::time::Instant;
-
 use super::{Shared, SharedConsumer};
 use crate::cycles::{Answer, Until, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
 use crate::ring::{Refused, Slots};
-use crate::wait::{Backoff, Deadline, heavy_barrier, is_over, sleep_briefly};
+use crate::wait::{Backoff, Deadline, deadline_after, heavy_barrier, is_over, sleep_briefly};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+use alloc::collections::VecDeque;
+use core::time::Duration;
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Pushes, and waits for room until the deadline that `deadline` returns, but not where waiting
@@ -67,13 +65,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         };
         let index = claim.next_index();
         self.publish(claim, item);
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = if timeout.is_zero() { None } else { deadline_after(timeout) };
         loop {
             if ring.is_taken(index) {
                 return Ok(true);
             }
             let members = &self.node.members;
-            if is_over(deadline) || members.is_member() || members.consumer_is_gone() {
+            let is_over = timeout.is_zero() || is_over(deadline);
+            if is_over || members.is_member() || members.consumer_is_gone() {
                 return Ok(false);
             }
             sleep_briefly();
@@ -206,12 +205,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
     /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`,
-    /// until `has_news`.
+    /// until `has_news`, which is told whether the consumer is about to sleep.
     #[inline]
     pub(crate) fn pop<E>(
         self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn() -> bool,
+        has_news: impl Fn(bool) -> bool,
         error: impl FnOnce(PopTimeoutError) -> E,
     ) -> Result<T, E> {
         self.pop_or(|mut consumer| consumer.pop_slow(deadline, has_news).map_err(error))
@@ -221,7 +220,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn pop_slow(
         &mut self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn() -> bool,
+        has_news: impl Fn(bool) -> bool,
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
@@ -233,7 +232,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             match tried {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news() => {
+                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news(false) => {
                     self.pass_wake_on();
                     return Err(PopTimeoutError::Timeout);
                 }
@@ -258,7 +257,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn try_pop_or_sleep(
         &mut self,
         deadline: Deadline,
-        has_news: impl Fn() -> bool,
+        has_news: impl Fn(bool) -> bool,
         has_slept: bool,
     ) -> Result<T, TryPopError> {
         let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
@@ -270,7 +269,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             // W7: first one, and a nap; then all.
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
-            if !has_news() {
+            if !has_news(true) {
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
                 self.shared.learned.time_consumer(sleep);
             }

@@ -165,6 +165,22 @@ impl Learned {
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
 
+/// So long from now. A timeout of zero is not for this: it asks no clock.
+///
+/// # Panics
+///
+/// Where there is none, with the reason: the standard library says only that there is no time.
+pub(crate) fn deadline_after(timeout: Duration) -> Deadline {
+    assert_can_wait();
+    Instant::now().checked_add(timeout)
+}
+
+/// Panics on a target that has neither threads nor a clock, where a wait could never end.
+fn assert_can_wait() {
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    panic!("bywash: this target has no threads and no clock, so nothing can be waited for");
+}
+
 pub(crate) fn is_over(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
