@@ -60,7 +60,7 @@ impl Logger {
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
-        match result {
+        match &result {
             Ok(()) => eprintln!("log: all is written, {refused} refused"),
             Err(error) => eprintln!("log: {error}, {refused} refused"),
         }

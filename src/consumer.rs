@@ -550,7 +550,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// is told whether the consumer is about to sleep.
     pub(crate) fn pop_unless(
         &mut self,
-        has_news: impl Fn(bool) -> bool,
+        has_news: impl FnMut(bool) -> bool,
     ) -> Result<Option<T>, PopError> {
         match self.bound().pop(|| None, has_news, |error| error) {
             Ok(item) => Ok(Some(item)),

@@ -36,7 +36,8 @@
 //! thread the consumer's.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
-//! than the time that you give them.
+//! than the time that you give them. Its [`Handler`] hears of panics, of what was lost, and of when
+//! to flush, and by a [`StopToken`] that it is being stopped.
 //!
 //! # What may be called from where
 //!
@@ -48,6 +49,7 @@
 //! * `len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
 //!   `is_consumer_gone`, `must_not_wait` and `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
+//! * [`StopToken::is_stopping`], [`StopToken::deadline`]
 //! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
 //!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
 //!   does not wait.
@@ -61,7 +63,8 @@
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
-//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
+//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
+//! | [`StopToken::wait`] (4) | for a stop | never |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
@@ -449,7 +452,11 @@ mod static_queue;
 #[cfg(bywash_steps)]
 #[doc(hidden)]
 pub mod steps;
+#[cfg(all(feature = "std", not(bywash_loom)))]
+mod stop_token;
 mod sync;
+#[cfg(all(feature = "std", not(bywash_loom)))]
+mod thread_signals;
 #[cfg(feature = "std")]
 mod wait;
 #[cfg(not(feature = "std"))]
@@ -481,3 +488,5 @@ pub use producer::Producer;
 pub use queue::{Heap, Queue};
 #[cfg(not(bywash_loom))]
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};
+#[cfg(all(feature = "std", not(bywash_loom)))]
+pub use stop_token::StopToken;

@@ -205,12 +205,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
     /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`,
-    /// until `has_news`, which is told whether the consumer is about to sleep.
+    /// until `has_news`, which is told whether the consumer is about to sleep, and may then run what
+    /// it likes: a push wakes the consumer already.
     #[inline]
     pub(crate) fn pop<E>(
         self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn(bool) -> bool,
+        has_news: impl FnMut(bool) -> bool,
         error: impl FnOnce(PopTimeoutError) -> E,
     ) -> Result<T, E> {
         self.pop_or(|mut consumer| consumer.pop_slow(deadline, has_news).map_err(error))
@@ -220,7 +221,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn pop_slow(
         &mut self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn(bool) -> bool,
+        mut has_news: impl FnMut(bool) -> bool,
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
@@ -246,7 +247,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
                 backoff.gather(&learned.stream, capacity, lanes.popped(), len);
                 self.try_pop_again()
             } else {
-                let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept);
+                let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept);
                 has_slept = true;
                 tried
             };
@@ -257,7 +258,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn try_pop_or_sleep(
         &mut self,
         deadline: Deadline,
-        has_news: impl Fn(bool) -> bool,
+        mut has_news: impl FnMut(bool) -> bool,
         has_slept: bool,
     ) -> Result<T, TryPopError> {
         let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
