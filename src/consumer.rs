@@ -84,7 +84,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
         if self.bound_to != identity::own_number() {
-            self.bound_to = self.queue.shared().node.members.bind();
+            self.bound_to = self.queue.shared().bind();
         }
         self.unbound()
     }
@@ -112,7 +112,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn bind(&mut self) {
-        self.bound_to = self.queue.shared().node.members.bind();
+        self.bound_to = self.queue.shared().bind();
     }
 
     /// Gives up what others have begun and will never finish, and makes the calling thread the

@@ -1,5 +1,10 @@
 //! A bounded lock-free MPSC queue that cannot deadlock on itself.
 //!
+//! That means: a push that interrupts another call of the queue never waits for that call, and a
+//! push on the consumer's thread never waits for the consumer. The consumer's thread is the one
+//! that last popped or called [`bind`](Consumer::bind). The queue cannot know who *will* pop: so
+//! the thread that is going to calls `bind` first.
+//!
 //! # The problem
 //!
 //! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes must
@@ -33,7 +38,8 @@
 //! [`push`](Producer::push) never waits. A thread that owns a consumer and has done neither is not
 //! the consumer's thread yet: if it pushes into its own full queue, it waits for itself and hangs.
 //! So call `bind` first on that thread. Moving the consumer to another thread does not make that
-//! thread the consumer's.
+//! thread the consumer's. [`set_long_wait_hook`] sets a hook that says so, or what else a push
+//! waits for that waits for long.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
 //! than the time that you give them. Its [`Handler`] hears of panics, of what was lost, and of when
@@ -64,6 +70,7 @@
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
 //! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
+//! | [`set_long_wait_hook`] (4) | never | yes |
 //! | [`StopToken::wait`] (4) | for a stop | never |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | for the thread to begin | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
@@ -439,6 +446,8 @@ mod iter;
 mod lanes;
 #[cfg(all(feature = "std", not(bywash_loom)))]
 mod listener;
+#[cfg(feature = "std")]
+mod long_wait;
 mod lost;
 mod node;
 #[cfg(feature = "alloc")]
@@ -483,6 +492,8 @@ pub use iter::{Drain, TryIter};
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(bywash_loom)))]
 pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
+#[cfg(feature = "std")]
+pub use long_wait::{LongWait, set_long_wait_hook};
 #[cfg(feature = "alloc")]
 pub use producer::Producer;
 pub use queue::{Heap, Queue};

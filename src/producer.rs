@@ -140,6 +140,7 @@ impl<T> Producer<T> {
     ///
     /// **A thread that owns the [`Consumer`](crate::Consumer), and has neither popped nor called
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
+    /// [`set_long_wait_hook`](crate::set_long_wait_hook) finds out.
     ///
     /// # Errors
     ///

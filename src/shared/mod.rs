@@ -32,11 +32,13 @@ use crate::sync::{AtomicU64, const_fn};
 
 use crate::cycles;
 #[cfg(feature = "std")]
+use crate::long_wait::{self, LongWait};
+#[cfg(feature = "std")]
 use crate::wait::Learned;
 use crate::wait::{Parker, Waiters};
 
 #[cfg(feature = "alloc")]
-use crate::sync::Ordering;
+use {crate::sync::Ordering, alloc::boxed::Box};
 
 /// The bit of `Shared::producers` that says that the consumer of a queue on the heap has gone.
 #[cfg(feature = "alloc")]
@@ -64,6 +66,11 @@ struct Rare<B> {
     bypass_head: Head,
     bypass_slots: B,
     waiters: Waiters,
+    #[cfg(feature = "alloc")]
+    name: Option<Box<str>>,
+    /// What the system calls the consumer's thread, since it was bound the last time.
+    #[cfg(feature = "std")]
+    consumer_thread: core::sync::atomic::AtomicU32,
     /// After the consumer has gone: how often to look for late items, for the thread that does.
     #[cfg(feature = "alloc")]
     looks: AtomicU64,
@@ -84,6 +91,10 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                     bypass_head: Head::new(),
                     bypass_slots: bypass,
                     waiters: Waiters::new(),
+                    #[cfg(feature = "alloc")]
+                    name: None,
+                    #[cfg(feature = "std")]
+                    consumer_thread: core::sync::atomic::AtomicU32::new(0),
                     #[cfg(feature = "alloc")]
                     looks: AtomicU64::new(0),
                 }),
@@ -171,6 +182,40 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 }
             }
         });
+    }
+
+    /// The name that it was built with.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare.name.as_deref()
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn set_name(&mut self, name: Option<Box<str>>) {
+        self.rare.name = name;
+    }
+
+    /// Makes the calling thread the consumer's, and returns its number.
+    #[cfg(feature = "std")]
+    #[cold]
+    pub(crate) fn bind(&self) -> usize {
+        self.rare.consumer_thread.store(long_wait::thread_id(), Ordering::Relaxed);
+        self.node.members.bind()
+    }
+
+    /// What a push waits for that waits since then.
+    #[cfg(feature = "std")]
+    fn long_wait(&self, since: std::time::Instant) -> LongWait<'_> {
+        let is_bound = !self.node.members.is_bound_to(0);
+        let thread = self.rare.consumer_thread.load(Ordering::Relaxed);
+        LongWait {
+            queue: self.name(),
+            is_bound,
+            is_alive: if is_bound { long_wait::is_alive(thread) } else { None },
+            len: self.lanes().len(),
+            capacity: self.lanes().capacity(),
+            since,
+        }
     }
 
     /// See [`Producer::counts`](crate::Producer::counts).

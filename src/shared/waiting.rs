@@ -7,6 +7,7 @@ use super::{Shared, SharedConsumer};
 use crate::cycles::{Answer, Until, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
+use crate::long_wait::Watch;
 use crate::ring::{Refused, Slots};
 use crate::wait::{Backoff, Deadline, deadline_after, heavy_barrier, is_over, sleep_briefly};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
@@ -125,7 +126,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         let waiters = &self.rare.waiters;
         let mut was_notified = true;
         let mut answer = Answer::AskAgain;
+        let mut watch = Watch::begin();
         loop {
+            watch.look(|since| {
+                // The hook may push into another queue.
+                wait.withdraw();
+                self.long_wait(since)
+            });
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
