@@ -30,9 +30,9 @@ pub struct Counts {
     /// How many slots of the ring were in use at once, at most.
     ///
     /// Nobody watches that while items are pushed and popped, so it is a bound from above: how many
-    /// items were pushed between two moments at which the consumer found nothing to pop, or since
-    /// the last one, and never more than the capacity. For a burst, or a consumer that was stuck,
-    /// it is exact. A consumer that keeps up with a stream, and always finds one more item, brings
-    /// it to the capacity.
+    /// items were pushed between two moments at which the consumer did not find its next item
+    /// ready, or since the last one, and never more than the capacity. For a burst, or a consumer
+    /// that was stuck, it is exact. A consumer that keeps up with a stream, and always finds one
+    /// more item, brings it to the capacity.
     pub high_water: usize,
 }

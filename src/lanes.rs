@@ -242,7 +242,6 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         let bypass = self.bypass.ring();
         let popped = self.ring.popped_since_poll();
         if self.ring.is_plainly_empty(|| bypass.tail_word()) {
-            self.ring.end_run();
             return Err(TryPopError::Empty);
         }
         if popped >= SEVERAL && !cfg!(any(bywash_loom, bywash_steps)) {
@@ -265,7 +264,7 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
             None => None,
         };
         if item.is_none() {
-            self.ring.end_run();
+            self.ring.popped_since_poll();
         }
         let result = match item {
             Some(item) => Ok(item),

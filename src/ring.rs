@@ -282,10 +282,9 @@ pub(crate) struct Head {
     taken_ahead: AtomicU64,
     scan_start: AtomicU64,
     bypass_tail_when_empty: AtomicU64,
+    /// The head index when the next item was not ready the last time.
     polled_at: AtomicU64,
-    /// The head index when nothing was found the last time.
-    run_start: AtomicU64,
-    longest_run: AtomicU64,
+    high_water: AtomicU64,
 }
 
 impl Head {
@@ -297,8 +296,7 @@ impl Head {
                 scan_start: AtomicU64::new(0),
                 bypass_tail_when_empty: AtomicU64::new(0),
                 polled_at: AtomicU64::new(0),
-                run_start: AtomicU64::new(0),
-                longest_run: AtomicU64::new(0),
+                high_water: AtomicU64::new(0),
             }
         }
     }
@@ -307,6 +305,21 @@ impl Head {
     pub(crate) fn index(&self) -> u64 {
         // [limit:H], [empty:H] Acquire; pairs with [head:S]
         self.index.load(Ordering::Acquire)
+    }
+
+    /// How many slots were in use at once, at most, at this tail index. From one poll to the next
+    /// these are no more than lie between the head of the first and the tail of the second.
+    fn high_water(&self, tail: u64) -> u64 {
+        let since_poll = tail.saturating_sub(self.polled_at.load(Ordering::Relaxed));
+        since_poll.max(self.high_water.load(Ordering::Relaxed))
+    }
+
+    /// Notes a poll at this head and tail index. Not inlined: mostly there is nothing to note.
+    #[cold]
+    #[inline(never)]
+    fn note_poll(&self, head: u64, tail: u64) {
+        self.high_water.store(self.high_water(tail), Ordering::Relaxed);
+        self.polled_at.store(head, Ordering::Relaxed);
     }
 }
 
@@ -503,13 +516,9 @@ impl<S: Slots> Ring<'_, S> {
         self.tail.is_full(self.head, self.capacity())
     }
 
-    /// How many slots were in use at once, at most: no more than were claimed since the consumer
-    /// found nothing the last time, nor than between two such moments.
+    /// How many slots were in use at once, at most.
     pub(crate) fn high_water(self) -> u64 {
-        let Head { run_start, longest_run, .. } = self.head;
-        let start = run_start.load(Ordering::Relaxed);
-        let run = self.claimed().saturating_sub(start).min(self.capacity());
-        run.max(longest_run.load(Ordering::Relaxed))
+        self.head.high_water(self.claimed()).min(self.capacity())
     }
 
     /// Whether the item that was published at `index` has been moved out.
@@ -587,24 +596,15 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     }
 
     /// How far the head has come since the last call.
+    #[inline(always)]
     pub(crate) fn popped_since_poll(&self) -> u64 {
-        let (head, polled_at) = (self.head(), &self.ring.head.polled_at);
-        let popped = head.wrapping_sub(polled_at.load(Ordering::Relaxed));
+        let head = self.head();
+        let popped = head.wrapping_sub(self.ring.head.polled_at.load(Ordering::Relaxed));
         if popped != 0 {
             // Not at each poll: producers read this line.
-            polled_at.store(head, Ordering::Relaxed);
+            self.ring.head.note_poll(head, self.ring.claimed());
         }
         popped
-    }
-
-    /// Notes that nothing was found to take.
-    pub(crate) fn end_run(&mut self) {
-        let (head, start) = (self.head(), &self.ring.head.run_start);
-        if head != start.load(Ordering::Relaxed) {
-            // Not at each poll: producers read this line.
-            self.ring.head.longest_run.store(self.ring.high_water(), Ordering::Relaxed);
-            start.store(head, Ordering::Relaxed);
-        }
     }
 
     #[inline]

@@ -128,9 +128,6 @@ use stream::Stream;
 pub(crate) use system::{heavy_barrier, sleep_briefly, sleep_for};
 pub(crate) use waiters::Waiters;
 
-/// How long to sleep where the look before may have missed something.
-const NAP: Duration = Duration::from_millis(1);
-
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -200,7 +197,7 @@ mod tests {
             learned.consumer.slept_briefly()
         };
         assert!((0..1000).any(is_brief));
-        learned.time_consumer(|| thread::sleep(NAP));
+        learned.time_consumer(|| thread::sleep(Duration::from_millis(1)));
         assert!(!learned.consumer.slept_briefly());
     }
 }
