@@ -5,6 +5,8 @@
 //! that last popped or called [`bind`](Consumer::bind). The queue cannot know who *will* pop: so
 //! the thread that is going to calls `bind` first.
 //!
+//! What people ask who run it in production, by question: [in production](in_production).
+//!
 //! # The problem
 //!
 //! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes must
@@ -428,6 +430,10 @@
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(any(doc, doctest), feature = "std"))]
+#[doc = include_str!("../docs/in_production.md")]
+pub mod in_production {}
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(
