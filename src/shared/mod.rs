@@ -7,7 +7,7 @@
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [last:P] | dropping a producer | subtraction, AcqRel | itself, [gone:C] | what the other producers have pushed; that the consumer has gone | `closed_tells_what_came_before` |
+//! | [last:P] | dropping a producer | subtraction (of 0 for one that does not count), AcqRel | itself, [gone:C] | what the other producers have pushed; that the consumer has gone | `closed_tells_what_came_before` |
 //! | [gone:C] | dropping the consumer | OR, AcqRel | [last:P] | what the consumer did | argued: under loom each pop ends in a fence |
 //! | [looks:A] | asking for a look at late items | addition, AcqRel | itself, [looks:C] | what the asking producer has pushed | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
 //! | [looks:C] | ending the look | exchange, AcqRel | [looks:A] | what was dropped | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
