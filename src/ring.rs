@@ -309,14 +309,15 @@ impl Head {
 
     /// How many slots were in use at once, at most, at this tail index. From one poll to the next
     /// these are no more than lie between the head of the first and the tail of the second.
+    #[inline(always)]
     fn high_water(&self, tail: u64) -> u64 {
         let since_poll = tail.saturating_sub(self.polled_at.load(Ordering::Relaxed));
         since_poll.max(self.high_water.load(Ordering::Relaxed))
     }
 
-    /// Notes a poll at this head and tail index. Not inlined: mostly there is nothing to note.
-    #[cold]
-    #[inline(never)]
+    /// Notes a poll at this head and tail index. Inlined, and what it calls as well: a call would
+    /// cost polls that have nothing to note.
+    #[inline(always)]
     fn note_poll(&self, head: u64, tail: u64) {
         self.high_water.store(self.high_water(tail), Ordering::Relaxed);
         self.polled_at.store(head, Ordering::Relaxed);

@@ -50,9 +50,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         if !timeout.is_zero() {
             return self.pop(|| deadline_after(timeout), |_| false, |error| error);
         }
-        self.try_pop().map_err(|error| match error {
-            TryPopError::Empty => PopTimeoutError::Timeout,
-            TryPopError::Closed => PopTimeoutError::Closed,
+        self.pop_or(|mut consumer| {
+            consumer.try_pop_slow().map_err(|error| match error {
+                TryPopError::Closed => PopTimeoutError::Closed,
+                TryPopError::Empty => {
+                    consumer.pass_wake_on();
+                    PopTimeoutError::Timeout
+                }
+            })
         })
     }
 }
