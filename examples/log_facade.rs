@@ -11,8 +11,8 @@
 //! at once, if they come quickly, and at the latest when there is nothing left to do. While the
 //! queue is full, errors and warnings wait for a second at most, and on the listener's own thread
 //! not at all. Other lines never wait. Lines that find no room are counted, and the sink writes
-//! "37 messages lost here" in their place. Until it has, nobody waits again. So neither a full or
-//! slow disk nor a sink that logs itself, as this one does, freezes the program or its end.
+//! "37 messages lost here" in their place. So neither a full or slow disk nor a sink that logs
+//! itself, as this one does, freezes the program or its end.
 
 use std::error::Error;
 use std::ffi::OsStr;
@@ -87,10 +87,7 @@ impl Log for Logger {
         if self.queue.is_consumer_gone() {
             return eprint!("{line}"); // A forked child, such as a daemon: nobody writes there.
         }
-        // To wait once is enough to know that the sink is stuck.
-        let is_stuck = self.queue.counts().unreported != 0;
-        let may_wait = record.level() <= Level::Warn && !is_stuck;
-        let patience = if may_wait { PATIENCE } else { Duration::ZERO };
+        let patience = if record.level() <= Level::Warn { PATIENCE } else { Duration::ZERO };
         // If there is no room, the sink learns that a line was lost here.
         if self.queue.push_timeout_or_count(line, patience).is_err() {
             self.refused.fetch_add(1, Relaxed);
