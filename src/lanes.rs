@@ -263,7 +263,7 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
             Some(Position::Bypass(index)) => self.bypass.take(index).map(|entry| entry.item),
             None => None,
         };
-        if item.is_none() {
+        if item.is_none() && !cfg!(bywash_loom) {
             self.ring.popped_since_poll();
         }
         let result = match item {

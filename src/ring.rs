@@ -315,12 +315,11 @@ impl Head {
         since_poll.max(self.high_water.load(Ordering::Relaxed))
     }
 
-    /// Notes a poll at this head and tail index. Inlined, and what it calls as well: a call would
-    /// cost polls that have nothing to note.
+    /// Before `polled_at` changes. Inlined, and what it calls as well: a call would cost polls that
+    /// have nothing to note.
     #[inline(always)]
-    fn note_poll(&self, head: u64, tail: u64) {
+    fn note_high_water(&self, tail: u64) {
         self.high_water.store(self.high_water(tail), Ordering::Relaxed);
-        self.polled_at.store(head, Ordering::Relaxed);
     }
 }
 
@@ -602,8 +601,12 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         let head = self.head();
         let popped = head.wrapping_sub(self.ring.head.polled_at.load(Ordering::Relaxed));
         if popped != 0 {
+            // No model asks for it, and it would have to look at more orders.
+            if !cfg!(bywash_loom) {
+                self.ring.head.note_high_water(self.ring.claimed());
+            }
             // Not at each poll: producers read this line.
-            self.ring.head.note_poll(head, self.ring.claimed());
+            self.ring.head.polled_at.store(head, Ordering::Relaxed);
         }
         popped
     }
