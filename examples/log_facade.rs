@@ -7,7 +7,8 @@
 //! cargo run --example log_facade -- --burst # more than there is room for
 //! ```
 //!
-//! A thread that logs formats the line and pushes it; the listener's thread writes it. While the
+//! A thread that logs formats the line and pushes it; the listener's thread writes it: many lines
+//! at once, if they come quickly, and at the latest when there is nothing left to do. While the
 //! queue is full, errors and warnings wait for a second at most, and on the listener's own thread
 //! not at all. Other lines never wait. Lines that find no room are counted, and the sink writes
 //! "37 messages lost here" in their place. So neither a full or slow disk nor a sink that logs
@@ -18,7 +19,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, thread};
 
@@ -29,6 +30,8 @@ use log::{Level, LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 const CAPACITY: usize = 100;
 /// The longest line, in bytes. Longer ones are cut.
 const LONGEST: usize = 80;
+/// How much is written at once, in bytes, if there are so many lines.
+const BATCH: usize = 8 << 10;
 /// How long an error waits for room, and a flush for the sink.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the program waits for the sink at its end.
@@ -47,7 +50,8 @@ impl Logger {
         level: LevelFilter,
     ) -> Result<&'static Self, Box<dyn Error>> {
         let (queue, consumer) = bounded(CAPACITY);
-        let listener = Listener::builder().name("log").spawn(consumer, Writer { sink })?;
+        let writer = Writer { sink, lines: String::new() };
+        let listener = Listener::builder().name("log").spawn(consumer, writer)?;
         // The `log` crate keeps a logger until the program ends.
         let logger = Box::leak(Box::new(Self { queue, listener, refused: AtomicU64::new(0) }));
         log::set_logger(logger)?;
@@ -60,7 +64,7 @@ impl Logger {
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
-        match result {
+        match &result {
             Ok(()) => eprintln!("log: all is written, {refused} refused"),
             Err(error) => eprintln!("log: {error}, {refused} refused"),
         }
@@ -80,16 +84,12 @@ impl Log for Logger {
         let thread = thread::current();
         let name = thread.name().unwrap_or("?");
         let line = format!("{:5} {name}: {}\n", record.level(), record.args());
-        let line = if record.level() <= Level::Warn {
-            match self.queue.push_timeout(line, PATIENCE) {
-                Ok(()) => return,
-                Err(error) => error.into_inner(),
-            }
-        } else {
-            line
-        };
+        if self.queue.is_consumer_gone() {
+            return eprint!("{line}"); // A forked child, such as a daemon: nobody writes there.
+        }
+        let patience = if record.level() <= Level::Warn { PATIENCE } else { Duration::ZERO };
         // If there is no room, the sink learns that a line was lost here.
-        if self.queue.try_push_or_count(line).is_err() {
+        if self.queue.push_timeout_or_count(line, patience).is_err() {
             self.refused.fetch_add(1, Relaxed);
         }
     }
@@ -104,13 +104,30 @@ impl Log for Logger {
 /// the queue.
 struct Writer<W> {
     sink: W,
+    /// What is to be written.
+    lines: String,
 }
 
+/// Whether the sink writes at the moment.
+static IS_WRITING: AtomicBool = AtomicBool::new(false);
+
 impl<W: Write> Writer<W> {
-    fn write(&mut self, line: &str) {
-        if let Err(error) = self.sink.write_all(line.as_bytes()).and_then(|()| self.sink.flush()) {
-            eprint!("log: {error}: {line}");
+    fn add(&mut self, line: &str) {
+        self.lines.push_str(line);
+        if self.lines.len() >= BATCH {
+            self.write();
         }
+    }
+
+    /// Writes the lines, or says which could not be written.
+    fn write(&mut self) {
+        IS_WRITING.store(true, Relaxed);
+        let lines = self.lines.as_bytes();
+        if let Err(error) = self.sink.write_all(lines).and_then(|()| self.sink.flush()) {
+            self.lines.lines().for_each(|line| eprintln!("log: {error}: {line}"));
+        }
+        IS_WRITING.store(false, Relaxed);
+        self.lines.clear();
     }
 }
 
@@ -122,11 +139,16 @@ impl<W: Write> Handler<String> for Writer<W> {
             line.truncate(end.unwrap_or(0));
             line.push('\n');
         }
-        self.write(&line);
+        self.add(&line);
     }
 
     fn on_lost(&mut self, count: u64) {
-        self.write(&format!("{count} messages lost here\n"));
+        self.add(&format!("{count} messages lost here\n"));
+    }
+
+    fn on_flush(&mut self) -> io::Result<()> {
+        self.write();
+        Ok(()) // What could not be written was said elsewhere.
     }
 }
 
@@ -143,7 +165,7 @@ fn log_burst(listener: &Listener) -> Result<(), ListenerError> {
     listener.flush(DEADLINE)?;
     let _busy = io::stdout().lock();
     info!("the sink waits with this line");
-    while !listener.is_empty() {
+    while !(listener.is_empty() && IS_WRITING.load(Relaxed)) {
         thread::yield_now();
     }
     (1..=CAPACITY + 37).for_each(|i| info!("line {i}"));

@@ -2,12 +2,14 @@
 //! ordinary bounded queue it would wait for itself as soon as the queue is full.
 //!
 //! ```text
-//! cargo run --example tracing_writer               # wait while the queue is full: loses nothing
+//! cargo run --example tracing_writer               # wait while the queue is full, for a while
 //! cargo run --example tracing_writer -- --drop     # never wait: drop what finds no room
 //! cargo run --example tracing_writer -- some.log   # write to a file
 //! ```
 //!
-//! Prints the lines, and to the standard error how many were logged, written and dropped.
+//! Prints the lines, and "37 lines lost here" in the place of those that found no room. Prints to
+//! the standard error how many were logged, written and dropped. If nobody reads the lines, one
+//! waits, and the next ones do not, until there is room again: so the program goes on.
 //!
 //! `bywash` may be called in signal handlers; `tracing` may not, because it allocates.
 
@@ -16,6 +18,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use std::{env, mem, thread};
 
 use bywash::{Consumer, Producer, bounded};
@@ -23,6 +26,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 const THREADS: u64 = 4;
 const LINES: u64 = 1000;
+/// How long a line waits for room.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A line, or the end. (The subscriber keeps a producer forever, so the queue does not close by
 /// itself.)
@@ -64,10 +69,11 @@ impl Drop for Line<'_> {
     fn drop(&mut self) {
         let Log { queue, may_drop, dropped } = self.log;
         let line = Some(mem::take(&mut self.text));
-        // `push` fails if the writer is gone, or if the writer itself logs more than the bypass
-        // holds.
-        let taken = if *may_drop { queue.try_push(line).is_ok() } else { queue.push(line).is_ok() };
-        dropped.fetch_add(u64::from(!taken), Relaxed);
+        // While lines were lost and the writer has not come to say so, it is stuck.
+        let may_wait = !may_drop && queue.counts().unreported == 0;
+        let patience = if may_wait { PATIENCE } else { Duration::ZERO };
+        let is_refused = queue.push_timeout_or_count(line, patience).is_err();
+        dropped.fetch_add(is_refused.into(), Relaxed);
     }
 }
 
@@ -85,6 +91,10 @@ fn write_lines(mut lines: Consumer<Message>, mut output: impl Write) -> io::Resu
             }
         } else {
             lines.close(); // What is left is still popped.
+        }
+        match lines.take_lost() {
+            0 => {}
+            count => writeln!(output, "{count} lines lost here")?,
         }
         if lines.is_empty() {
             output.flush()?;
@@ -116,7 +126,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     });
     eprintln!("{} lines logged by {THREADS} threads", THREADS * LINES);
-    let _ = log.queue.push(None); // If the writer has ended, this is refused, and `join` says why.
+    // If the writer has ended, this is refused, and `join` says why.
+    if log.queue.push_timeout(None, PATIENCE).is_err() {
+        log.queue.close(); // What is in the queue is still written, if somebody reads.
+    }
     let written = writer
         .join()
         .expect("it does not panic")

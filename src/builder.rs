@@ -1,5 +1,9 @@
 //! How a queue is built.
 
+use alloc::boxed::Box;
+use alloc::string::String;
+use core::fmt;
+
 use crate::queue::Heap;
 use crate::shared::Shared;
 use crate::slots::{Boxed, BoxedExact};
@@ -49,11 +53,12 @@ pub fn bounded<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
 /// # producer.push(1).unwrap();
 /// # drop(consumer);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct Builder {
     capacity: usize,
     bypass: usize,
+    name: Option<Box<str>>,
 }
 
 impl Builder {
@@ -66,7 +71,7 @@ impl Builder {
     pub fn new(capacity: usize) -> Self {
         assert!(capacity != 0, "bywash: the capacity of a queue must not be 0");
         // B4 in `lanes.rs`: one more than the capacity is enough for a push for each item.
-        Self { capacity, bypass: capacity.saturating_add(1).max(16) }
+        Self { capacity, bypass: capacity.saturating_add(1).max(16), name: None }
     }
 
     /// Sets the number of slots of the bypass, 0 or more. By default they are one more than the
@@ -90,6 +95,17 @@ impl Builder {
         self
     }
 
+    /// Names the queue, for `LongWait`, which tells of pushes that wait for long, and for `Debug`.
+    ///
+    /// ```
+    /// let (producer, _consumer) = bywash::Builder::new(4).name("log").build::<u8>();
+    /// assert!(format!("{producer:?}").starts_with("Producer { name: \"log\", capacity: 4, "));
+    /// ```
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into().into_boxed_str());
+        self
+    }
+
     /// Allocates the queue.
     ///
     /// # Panics
@@ -98,8 +114,20 @@ impl Builder {
     #[must_use = "a queue is closed as soon as one of its ends is gone"]
     #[track_caller]
     pub fn build<T>(self) -> (Producer<T>, Consumer<T>) {
-        let shared = Shared::new(Boxed::new(self.capacity), BoxedExact::new(self.bypass));
+        let mut shared = Shared::new(Boxed::new(self.capacity), BoxedExact::new(self.bypass));
+        shared.set_name(self.name);
         let shared = Arc::new(shared);
         (Producer::new(shared.clone()), Consumer::new(Heap { shared }))
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut f = f.debug_struct("Builder");
+        f.field("capacity", &self.capacity).field("bypass", &self.bypass);
+        if let Some(name) = &self.name {
+            f.field("name", name);
+        }
+        f.finish()
     }
 }

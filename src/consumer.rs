@@ -285,11 +285,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
-        self.bound().pop(|| None, || false, |_| PopError)
+        self.bound().pop(|| None, |_| false, |_| PopError)
     }
 
     /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A
-    /// timeout of zero tries once.
+    /// timeout of zero tries once, and asks no clock.
     ///
     /// # Errors
     ///
@@ -308,7 +308,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
-        self.bound().pop(|| Instant::now().checked_add(timeout), || false, |error| error)
+        self.bound().pop_timeout(timeout)
     }
 
     /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline
@@ -332,7 +332,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, PopTimeoutError> {
-        self.bound().pop(|| Some(deadline), || false, |error| error)
+        self.bound().pop(|| Some(deadline), |_| false, |error| error)
     }
 
     /// Pops the next item, or else sleeps once, inside of `sleep`, and tries again: a
@@ -508,7 +508,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.queue.shared().close();
     }
 
-    /// An iterator that pops, and waits for items, until the queue is closed and drained.
+    /// An iterator that pops, and waits for items, until the queue is closed and drained: until the
+    /// last producer [that counts](crate::Producer::downgrade) is dropped, or the queue is closed.
     ///
     /// ```
     /// let (producer, mut consumer) = bywash::bounded(4);
@@ -605,10 +606,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 /// For listeners.
 #[cfg(feature = "std")]
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
-    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after `Control::notify_consumer`.
+    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after `Control::notify_consumer`. It
+    /// is told whether the consumer is about to sleep.
     pub(crate) fn pop_unless(
         &mut self,
-        has_news: impl Fn() -> bool,
+        has_news: impl FnMut(bool) -> bool,
     ) -> Result<Option<T>, PopError> {
         match self.bound().pop(|| None, has_news, |error| error) {
             Ok(item) => Ok(Some(item)),

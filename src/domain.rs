@@ -22,8 +22,9 @@ use core::ptr;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::cycles::{Post, new_number};
+use crate::records::{self, Record};
 use crate::sync::{AtomicPtr, const_fn};
-use crate::{fork, identity, records};
+use crate::{fork, identity};
 
 /// A number that no thread has. A thread that has none has 0.
 pub(crate) const NO_THREAD: u64 = u64::MAX;
@@ -98,6 +99,15 @@ impl Members {
     pub(crate) fn consumer_is_gone(&self) -> bool {
         // [bound:A] Acquire; pairs with [bind:R]
         fork::is_gone(|| self.consumer.load(Ordering::Acquire))
+    }
+
+    /// Whether the thread to which the consumer is bound has not ended, if that can be told.
+    pub(crate) fn has_living_thread(&self) -> Option<bool> {
+        match records::of(self.consumer.load(Ordering::Acquire)).map(Record::system_id) {
+            None => Some(false),
+            Some(0) => None,
+            Some(thread) => Some(fork::thread_exists(thread)),
+        }
     }
 
     /// Whether the consumer is bound to the thread of this number.

@@ -263,6 +263,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
             Some(Position::Bypass(index)) => self.bypass.take(index).map(|entry| entry.item),
             None => None,
         };
+        if item.is_none() && !cfg!(bywash_loom) {
+            self.ring.popped_since_poll();
+        }
         let result = match item {
             Some(item) => Ok(item),
             None if self.is_finished() => Err(TryPopError::Closed),

@@ -1,5 +1,12 @@
 //! A bounded lock-free MPSC queue that cannot deadlock on itself.
 //!
+//! That means: a push that interrupts another call of the queue never waits for that call, and a
+//! push on the consumer's thread never waits for the consumer. The consumer's thread is the one
+//! that last popped or called [`bind`](Consumer::bind). The queue cannot know who *will* pop: so
+//! the thread that is going to calls `bind` first.
+//!
+//! What people ask who run it in production, by question: [in production](in_production).
+//!
 //! # The problem
 //!
 //! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes must
@@ -33,10 +40,12 @@
 //! [`push`](Producer::push) never waits. A thread that owns a consumer and has done neither is not
 //! the consumer's thread yet: if it pushes into its own full queue, it waits for itself and hangs.
 //! So call `bind` first on that thread. Moving the consumer to another thread does not make that
-//! thread the consumer's.
+//! thread the consumer's. [`set_long_wait_hook`] sets a hook that says so, or what else a push
+//! waits for that waits for long.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
-//! than the time that you give them.
+//! than the time that you give them. Its [`Handler`] hears of panics, of what was lost, and of when
+//! to flush, and by a [`StopToken`] that it is being stopped.
 //!
 //! # What may be called from where
 //!
@@ -45,9 +54,10 @@
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
-//! * `len`, `capacity`, `bypassed`, `is_empty`, `is_full`, `is_closed`, `must_not_wait` and
-//!   `is_consumer_thread`, of a producer or a static queue
+//! * `len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
+//!   `is_consumer_gone`, `must_not_wait` and `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
+//! * [`StopToken::is_stopping`], [`StopToken::deadline`]
 //! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
 //!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
 //!   does not wait.
@@ -61,7 +71,9 @@
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
 //! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
-//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
+//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
+//! | [`set_long_wait_hook`] (4) | never | yes |
+//! | [`StopToken::wait`] (4) | for a stop | never |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | never | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
 //!
@@ -86,8 +98,10 @@
 //!    [`is_consumer_thread`](Producer::is_consumer_thread) tells whether it is the consumer's
 //!    thread.
 //! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
+//!    [`push_timeout_or_count`](Producer::push_timeout_or_count),
 //!    [`push_deadline`](Producer::push_deadline), [`push_or_sleep`](Producer::push_or_sleep),
-//!    [`push_many`](Producer::push_many). In a signal handler, use `try_push`.
+//!    [`push_many`](Producer::push_many). In a signal handler, use `try_push`. With a timeout of
+//!    zero, none of them waits.
 //! 4. Not in allocator hooks.
 //! 5. An allocator hook may run inside it, and push before the thread is the consumer's or in the
 //!    domain. A `push` there waits for no queue's consumer: it is refused. But a thread allocates
@@ -118,10 +132,11 @@
 //!
 //! Count refused items, and report the count when there is room again. Do not `unwrap` in a
 //! destructor. [`try_push_or_count`](Producer::try_push_or_count) is a `try_push` that counts the
-//! items that were refused because there was no room. [`take_lost`](Consumer::take_lost) tells the
-//! consumer how many items were lost before the next one, so that it can write "37 messages lost
-//! here" in the right place. A [`Listener`] hands that number to
-//! [`Handler::on_lost`].
+//! items that were refused because there was no room, and
+//! [`push_timeout_or_count`](Producer::push_timeout_or_count) waits for a while first.
+//! [`take_lost`](Consumer::take_lost) tells the consumer how many items were lost before the next
+//! one, so that it can write "37 messages lost here" in the right place. A [`Listener`] hands that
+//! number to [`Handler::on_lost`]. [`counts`](Producer::counts) has the sums, for metrics.
 //!
 //! [`try_push_within(item, limit)`](Producer::try_push_within) pushes only while fewer than `limit`
 //! items are in the ring, and never uses the bypass. Use it for less important items. Then debug
@@ -196,7 +211,8 @@
 //! its item back. The items that are left can still be popped. Those that are not popped are
 //! dropped with the consumer, each exactly once, whatever their destructors do. When a producer
 //! closes the queue, or the last producer is dropped, the consumer pops the items that are left and
-//! then gets `Closed`.
+//! then gets `Closed`. A consumer that itself holds a producer, to log what it does, never gets
+//! there: give it one that does not count, by [`downgrade`](Producer::downgrade).
 //!
 //! ```
 //! use bywash::{PopError, PushError};
@@ -257,6 +273,10 @@
 //! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
 //! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there. An [event
 //! descriptor](#event-loops) stays with the parent: the child asks for another one.
+//!
+//! A push that finds room in the child is accepted, although nobody is there to pop it. A producer
+//! asks [`is_consumer_gone`](Producer::is_consumer_gone) where that matters: a program that becomes
+//! a daemon starts its logger afterwards, or asks.
 //!
 //! The slots that other threads had claimed stay claimed in the child, and in time its ring fills
 //! up. [`Consumer::recover`] makes those slots usable again. It also repairs a queue after a thread
@@ -323,8 +343,21 @@
 //!
 //! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
 //! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
-//! futex. On other systems it polls: it naps for at most a millisecond, then looks again. In a
-//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
+//! futex. On other systems it polls: it naps, and looks again. In a clone of the repository, `cargo
+//! bench` measures the queue on your machine, next to others.
+//!
+//! How late a thread wakes that has waited:
+//!
+//! | system | late by |
+//! |---|---|
+//! | Linux | what the scheduler takes; where a sandbox forbids `futex`, 0.1 ms |
+//! | macOS, the BSDs and other Unixes | a quarter of the time that it has waited, 32 ms at most, and what the system adds to a sleep |
+//! | Windows | the same; to a sleep, Windows adds half a millisecond, and before Windows 10, version 1803, up to 16 ms |
+//! | `wasm32-unknown-unknown` | it cannot [wait](#features) |
+//!
+//! A thread that naps wakes about 40 times in the first eighth of a second, and then 30 times a
+//! second. (That was measured on Linux, with `--cfg bywash_portable`. What other systems add was
+//! not.)
 //!
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
 //! what the system adds to a sleep (on Linux 50 µs, the thread's timer slack), instead of being
@@ -410,6 +443,11 @@
 //! Binding, sleeping and telling threads apart need `std`. Without it, the bypass is not used. The
 //! crate does not compile for targets without 64-bit atomics.
 //!
+//! On `wasm32-unknown-unknown`, which has neither threads nor a clock, a call that would have to
+//! wait panics and says so: `push` into a full queue, `pop` from an empty one, and both with a
+//! timeout. A timeout of zero asks no clock, so such calls work, as does all that never waits. A
+//! `Listener` cannot be started: `spawn` returns the system's error.
+//!
 //! [`tests/README.md`]: https://docs.rs/crate/bywash/latest/source/tests/README.md
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(bywash_docs, feature(doc_cfg))]
@@ -423,6 +461,10 @@ struct Readme;
 #[cfg(all(any(doc, doctest), feature = "std"))]
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
+
+#[cfg(all(any(doc, doctest), feature = "std"))]
+#[doc = include_str!("../docs/in_production.md")]
+pub mod in_production {}
 
 #[cfg(not(target_has_atomic = "64"))]
 compile_error!(
@@ -438,6 +480,7 @@ mod cfg;
 #[cfg(feature = "alloc")]
 mod builder;
 mod consumer;
+mod counts;
 #[cfg(feature = "std")]
 mod cycles;
 #[cfg(feature = "std")]
@@ -451,6 +494,8 @@ mod iter;
 mod lanes;
 #[cfg(all(feature = "std", not(bywash_loom)))]
 mod listener;
+#[cfg(feature = "std")]
+mod long_wait;
 mod lost;
 mod node;
 #[cfg(feature = "std")]
@@ -468,7 +513,11 @@ mod static_queue;
 #[cfg(bywash_steps)]
 #[doc(hidden)]
 pub mod steps;
+#[cfg(all(feature = "std", not(bywash_loom)))]
+mod stop_token;
 mod sync;
+#[cfg(all(feature = "std", not(bywash_loom)))]
+mod thread_signals;
 #[cfg(feature = "std")]
 mod wait;
 #[cfg(not(feature = "std"))]
@@ -484,6 +533,7 @@ use without_std::{domain, wait};
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};
 pub use consumer::Consumer;
+pub use counts::Counts;
 #[cfg(feature = "std")]
 pub use domain::{Domain, DomainGuard};
 pub use error::{
@@ -494,8 +544,12 @@ pub use iter::{Drain, TryIter};
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(bywash_loom)))]
 pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
+#[cfg(feature = "std")]
+pub use long_wait::{LongWait, set_long_wait_hook};
 #[cfg(feature = "alloc")]
 pub use producer::Producer;
 pub use queue::{Heap, Queue};
 #[cfg(not(bywash_loom))]
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};
+#[cfg(all(feature = "std", not(bywash_loom)))]
+pub use stop_token::StopToken;

@@ -18,10 +18,19 @@
 //!   An item from above them is popped before one of those only if it is in the bypass, and its
 //!   push saw the ring full before the tails were noted. Each thread has at most one such push.
 //!
+//! * **L8** *What is flushed.* The handler's `on_flush` is called between L2 and the moment at which
+//!   the ticket counts as served, so all that was pushed before the flush is handled by then. It is
+//!   also called when the thread is about to sleep and has handled something since the last call,
+//!   and at the end. If it fails, the error is kept with the last ticket that it concerns: of those
+//!   being served; or, where nobody waits for a flush, the next one. Who waits for a ticket gets
+//!   the error of that or a later one. So no failure goes untold, unless a later one takes its
+//!   place first.
+//!
 //! # Without a lock
 //!
 //! What the thread and the others share has no lock, as a fork could leave a lock locked forever
-//! (`fork.rs`, F5).
+//! (`fork.rs`, F5). The one exception is that of the last failure, which is held for a moment, and
+//! for which nobody waits in a child.
 //!
 //! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they tell of,
 //!   and read with Acquire before what depends on them. A thread that waits takes a key, reads, and
@@ -52,6 +61,7 @@
 use core::any::Any;
 use core::error::Error;
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem;
 use core::ops::ControlFlow;
 use core::panic::{RefUnwindSafe, UnwindSafe};
@@ -59,14 +69,14 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::thread;
 use std::time::Instant;
 
 use crate::cycles::{Answer, Wait};
 use crate::shared::Control;
 use crate::wait::{Changes, Naps, is_over, sleep_briefly};
-use crate::{Consumer, Domain, PopError, Queue, fork, identity};
+use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity, thread_signals};
 
 /// A thread that pops from a queue and hands each item to a [`Handler`].
 ///
@@ -88,6 +98,19 @@ use crate::{Consumer, Domain, PopError, Queue, fork, identity};
 ///
 /// A program that ends does not drop what is in a `static`, and does not wait for its threads. So
 /// stop such a listener before `main` returns.
+///
+/// A handler that holds a producer of the queue, to log what it does, keeps the queue open, and so
+/// its own thread running. Give it one that [does not count](crate::Producer::downgrade).
+///
+/// # Signals
+///
+/// On Unix, the thread blocks the signals that ask a program to end (SIGHUP, SIGINT, SIGQUIT,
+/// SIGTERM) and those that tell it of children, jobs and users (SIGCHLD, SIGCONT, SIGTSTP, SIGUSR1,
+/// SIGUSR2), from its first instruction on. So they go to the program's other threads, and one that
+/// waits for them with `sigwait` gets them. All others are as on the thread that called `spawn`:
+/// faults, SIGPROF, which a profiler sends to every thread, and those that answer to what the
+/// handler does (SIGPIPE, SIGTTIN, SIGTTOU). Threads and processes that the handler starts inherit
+/// the mask. To change it, see [`ListenerBuilder::on_start`].
 ///
 /// No method of it is for signal handlers or allocator hooks.
 ///
@@ -118,6 +141,7 @@ use crate::{Consumer, Domain, PopError, Queue, fork, identity};
 pub struct Listener {
     queue: Box<dyn Control>,
     state: Arc<State>,
+    stop_token: Option<StopToken>,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
 }
@@ -134,8 +158,12 @@ struct State {
     panics: AtomicU64,
     /// Whether the handler has an item.
     is_handling: AtomicBool,
+    /// How many items the handler was given and is done with.
+    handled: AtomicU64,
     /// How many flushes were served.
     flushed: AtomicU64,
+    /// The last failure of `on_flush`, L8.
+    failure: Mutex<Option<Failure>>,
     /// How many calls are about to close the queue, L5.
     closers: AtomicUsize,
     /// Whether the consumer is about to be dropped. From then on the listener leaves the queue
@@ -145,6 +173,14 @@ struct State {
     /// How many items were dropped without being handled, once it has left.
     dropped: AtomicUsize,
     changes: Changes,
+}
+
+/// A call of `on_flush` that failed.
+#[derive(Debug)]
+struct Failure {
+    /// The last ticket that it concerns.
+    ticket: u64,
+    error: Arc<io::Error>,
 }
 
 impl Listener {
@@ -182,8 +218,9 @@ impl Listener {
         ListenerBuilder::default()
     }
 
-    /// Waits until everything that was pushed before has been handled, and what was lost before has
-    /// been [reported](Handler::on_lost), but not much longer than `timeout`.
+    /// Waits until everything that was pushed before has been handled, what was lost before has been
+    /// [reported](Handler::on_lost), and the handler has [flushed](Handler::on_flush) what it
+    /// keeps, but not much longer than `timeout`.
     ///
     /// It does not wait for what others push meanwhile, nor for a push that has not returned.
     /// Pushes cost no more for it.
@@ -193,7 +230,8 @@ impl Listener {
     /// [`Timeout`](ListenerError::Timeout) if the time was over first.
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has
-    /// given up after a panic, and dropped items. [`Forked`](ListenerError::Forked), at once, in a
+    /// given up after a panic, and dropped items. [`Unflushed`](ListenerError::Unflushed) with the
+    /// handler's error, if it could not flush. [`Forked`](ListenerError::Forked), at once, in a
     /// child of the process that started the listener.
     ///
     /// # Examples
@@ -219,7 +257,8 @@ impl Listener {
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.notify_consumer();
         // [L4] Acquire; pairs with the Release in `Loop::listen`
-        self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)
+        self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
+        self.state.result_of(ticket)
     }
 
     /// Closes the queue, and waits until everything in it has been handled and the handler is
@@ -229,6 +268,9 @@ impl Listener {
     /// call it again. The thread ends right after. It is not joined, because a destructor of its
     /// thread-locals could be stuck as well.
     ///
+    /// A handler that is about to sleep for long hears of it by a [`StopToken`], and can use the
+    /// time that is left.
+    ///
     /// # Errors
     ///
     /// [`Timeout`](ListenerError::Timeout) if the handler was stuck or too slow, or a push was
@@ -236,8 +278,9 @@ impl Listener {
     /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
     /// [`Closed`](ListenerError::Closed) if the listener has given up after a panic, and dropped
-    /// items. [`Forked`](ListenerError::Forked), at once, in a child of the process that started
-    /// the listener.
+    /// items. [`Unflushed`](ListenerError::Unflushed) with the handler's error, if it could not
+    /// flush at the end, or earlier and no flush has told. [`Forked`](ListenerError::Forked), at
+    /// once, in a child of the process that started the listener.
     ///
     /// # Examples
     ///
@@ -255,16 +298,18 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn stop(&self, timeout: Duration) -> Result<(), ListenerError> {
-        self.close();
+        self.begin_to_stop(timeout);
         let result = self.wait(timeout, |_| false);
         if let Err(ListenerError::Timeout(_)) = result {
             self.gave_up.store(true, Ordering::Relaxed);
         }
-        result
+        result?;
+        self.state.result_of(self.state.tickets.load(Ordering::Relaxed) + 1)
     }
 
-    /// How often the handler has panicked, in [`Handler::handle`] or in [`Handler::on_lost`]. Never
-    /// waits.
+    /// How often the handler has panicked, in [`Handler::handle`], [`Handler::on_lost`] or
+    /// [`Handler::on_flush`], or what was to be done [at the start](ListenerBuilder::on_start).
+    /// Never waits.
     ///
     /// # Examples
     ///
@@ -281,6 +326,75 @@ impl Listener {
     /// ```
     pub fn panics(&self) -> u64 {
         self.state.panics.load(Ordering::Relaxed)
+    }
+
+    /// How many items the handler was given, and has returned from or panicked with. Never waits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (producer, consumer) = bywash::bounded(8);
+    /// let listener = Listener::spawn("printer", consumer, |i: i32| println!("{i}"))?;
+    /// (0..5).for_each(|i| producer.push(i).unwrap());
+    /// listener.flush(Duration::from_secs(10)).unwrap();
+    /// assert_eq!(listener.handled(), 5);
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn handled(&self) -> u64 {
+        self.state.handled.load(Ordering::Relaxed)
+    }
+
+    /// How many items are in the queue and with the handler, or were dropped without having been
+    /// handled: what a [`stop`](Self::stop) that times out now would say. Never waits.
+    ///
+    /// ```
+    /// use std::thread;
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (producer, consumer) = bywash::bounded(4);
+    /// let stuck = |_| loop { thread::park() };
+    /// let listener = Listener::spawn("stuck", consumer, stuck)?;
+    /// (0..3).for_each(|i| producer.push(i).unwrap());
+    /// listener.stop(Duration::from_millis(20)).unwrap_err();
+    /// assert_eq!((listener.left(), listener.handled()), (3, 0));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn left(&self) -> usize {
+        let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
+        let in_queue = self.queue.len();
+        // Read last: while it has not left, what is in the queue is its own.
+        // [L4] Acquire; pairs with the store in `Loop::run`
+        match self.state.has_left.load(Ordering::Acquire) {
+            true => self.state.dropped.load(Ordering::Relaxed),
+            false => in_queue + handling,
+        }
+    }
+
+    /// The error of the last [`on_flush`](Handler::on_flush) that failed, whether it was told to a
+    /// flush or not. Waits for a moment at most.
+    pub fn flush_error(&self) -> Option<Arc<io::Error>> {
+        self.state.with_failure(|failure| Some(failure.as_ref()?.error.clone())).flatten()
+    }
+
+    /// What the queue has counted, as [`Producer::counts`](crate::Producer::counts) says. Never
+    /// waits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (log, consumer) = bywash::bounded(1);
+    /// (0..3).for_each(|i| _ = log.try_push_or_count(i));
+    /// let listener = Listener::spawn("log", consumer, |i: i32| println!("{i}"))?;
+    /// listener.stop(Duration::from_secs(10)).unwrap();
+    /// let counts = listener.counts();
+    /// assert_eq!((counts.lost, counts.unreported, counts.high_water), (2, 0, 1));
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn counts(&self) -> Counts {
+        self.queue.counts()
     }
 
     /// The [`Domain`] of the consumer, for threads that the handler depends on: there, pushes into
@@ -359,6 +473,14 @@ impl Listener {
         self.len() == 0
     }
 
+    /// Closes the queue on behalf of a caller that waits for so long.
+    fn begin_to_stop(&self, timeout: Duration) {
+        if let Some(token) = &self.stop_token {
+            token.begin(timeout);
+        }
+        self.close();
+    }
+
     fn close(&self) {
         let state = &*self.state;
         if state.is_forked() {
@@ -424,26 +546,15 @@ impl Listener {
             }
         }
     }
-
-    /// How many items are in the queue and with the handler, or were dropped unhandled.
-    fn left(&self) -> usize {
-        let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
-        let in_queue = self.queue.len();
-        // Read last: while it has not left, what is in the queue is its own.
-        // [L4] Acquire; pairs with the store in `Loop::run`
-        match self.state.has_left.load(Ordering::Acquire) {
-            true => self.state.dropped.load(Ordering::Relaxed),
-            false => in_queue + handling,
-        }
-    }
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.close();
-        if !*self.gave_up.get_mut() {
-            let _ = self.wait(Duration::MAX, |_| false);
+        if *self.gave_up.get_mut() {
+            return;
         }
+        self.begin_to_stop(Duration::MAX);
+        let _ = self.wait(Duration::MAX, |_| false);
     }
 }
 
@@ -466,7 +577,9 @@ impl State {
             tickets: AtomicU64::new(0),
             panics: AtomicU64::new(0),
             is_handling: AtomicBool::new(false),
+            handled: AtomicU64::new(0),
             flushed: AtomicU64::new(0),
+            failure: Mutex::new(None),
             closers: AtomicUsize::new(0),
             has_left: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
@@ -487,6 +600,28 @@ impl State {
     /// Whether the thread is not in this process.
     fn is_gone(&self) -> bool {
         fork::is_gone(|| self.thread())
+    }
+
+    /// What became of the flush with this ticket, L8.
+    fn result_of(&self, ticket: u64) -> Result<(), ListenerError> {
+        let kind = self.with_failure(|failure| {
+            failure.as_ref().filter(|failure| failure.ticket >= ticket).map(|f| f.error.kind())
+        });
+        kind.flatten().map_or(Ok(()), |kind| Err(ListenerError::Unflushed(kind)))
+    }
+
+    /// Calls `with` with the last failure, unless a thread that stayed in the parent has it.
+    fn with_failure<R>(&self, with: impl FnOnce(&mut Option<Failure>) -> R) -> Option<R> {
+        loop {
+            match self.failure.try_lock() {
+                Ok(mut failure) => return Some(with(&mut failure)),
+                Err(TryLockError::Poisoned(failure)) => {
+                    return Some(with(&mut failure.into_inner()));
+                }
+                Err(TryLockError::WouldBlock) if self.is_forked() || self.is_gone() => return None,
+                Err(TryLockError::WouldBlock) => sleep_briefly(),
+            }
+        }
     }
 
     /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
@@ -558,8 +693,59 @@ pub trait Handler<T> {
         let _ = count;
     }
 
-    /// Decides what to do after a panic in [`handle`](Self::handle) or [`on_lost`](Self::on_lost),
-    /// given its payload. Drops the payload and goes on, unless you write it.
+    /// Writes out what the handler keeps back, such as the content of a
+    /// [`BufWriter`](std::io::BufWriter). Does nothing, unless you write it.
+    ///
+    /// It is called
+    ///
+    /// * for each [`flush`](Listener::flush), before that returns, and after all that was pushed
+    ///   before was handled. One call may serve several flushes;
+    /// * when nothing is left to handle, before the thread sleeps. So a handler need not flush after
+    ///   each item: in a stream of them it is called now and then, and soon after the last one;
+    /// * at the end, before the handler is dropped, but not after the listener has given up.
+    ///
+    /// If it pushes into its own queue each time, the thread never rests.
+    ///
+    /// # Errors
+    ///
+    /// An error goes to the flushes that the call was for; if there were none, to the next
+    /// [`flush`](Listener::flush) or [`stop`](Listener::stop), even if later calls succeed.
+    /// The listener goes on. After a panic it asks [`on_panic`](Self::on_panic), and those who
+    /// flush get an error that says so.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, BufWriter, Write, stdout};
+    /// use std::time::Duration;
+    /// use bywash::{Handler, Listener};
+    ///
+    /// struct Lines<W: Write>(BufWriter<W>);
+    ///
+    /// impl<W: Write> Handler<String> for Lines<W> {
+    ///     fn handle(&mut self, line: String) {
+    ///         let _ = writeln!(self.0, "{line}");
+    ///     }
+    ///
+    ///     fn on_flush(&mut self) -> io::Result<()> {
+    ///         self.0.flush()
+    ///     }
+    /// }
+    ///
+    /// let (log, consumer) = bywash::bounded(100);
+    /// let handler = Lines(BufWriter::new(stdout()));
+    /// let listener = Listener::builder().name("log").spawn(consumer, handler)?;
+    /// log.push("hello".to_string()).unwrap();
+    /// listener.flush(Duration::from_secs(10)).unwrap(); // Written, or the disk's error.
+    /// # std::io::Result::Ok(())
+    /// ```
+    fn on_flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Decides what to do after a panic in [`handle`](Self::handle), [`on_lost`](Self::on_lost) or
+    /// [`on_flush`](Self::on_flush), given its payload. Drops the payload and goes on, unless you
+    /// write it.
     ///
     /// After [`Continue`](ControlFlow::Continue) the listener goes on with the next item and the
     /// same handler, as the panic left it. After [`Break`](ControlFlow::Break), or if this panics
@@ -624,11 +810,15 @@ impl<T, F: FnMut(T)> Handler<T> for F {
 /// # drop((producer, listener));
 /// # std::io::Result::Ok(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct ListenerBuilder {
     name: Option<String>,
     stack_size: Option<usize>,
+    stop_token: Option<StopToken>,
+    on_start: Option<OnStart>,
 }
+
+type OnStart = Box<dyn FnOnce() + Send>;
 
 impl ListenerBuilder {
     /// Names the thread. Without this it has no name.
@@ -646,6 +836,42 @@ impl ListenerBuilder {
         self
     }
 
+    /// Sets the token by which the handler, which has a clone of it, hears that the listener is
+    /// being stopped.
+    #[must_use]
+    pub fn stop_token(mut self, token: StopToken) -> Self {
+        self.stop_token = Some(token);
+        self
+    }
+
+    /// Sets what the thread does first, before it handles anything: for its priority, its affinity,
+    /// its signal mask. If it panics, that is [counted](Listener::panics), and the listener goes
+    /// on.
+    ///
+    /// # Examples
+    ///
+    /// With the crate `libc` as a dependency:
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bywash::Listener;
+    ///
+    /// let (producer, consumer) = bywash::bounded(8);
+    /// let listener = Listener::builder()
+    ///     .name("idle")
+    ///     // SAFETY: it has no preconditions. On Linux, it is about the calling thread alone.
+    ///     .on_start(|| assert_eq!(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }, 0))
+    ///     .spawn(consumer, |text: String| println!("{text}"))?;
+    /// # drop((producer, listener));
+    /// # }
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn on_start(mut self, run: impl FnOnce() + Send + 'static) -> Self {
+        self.on_start = Some(Box::new(run));
+        self
+    }
+
     /// Starts the thread, which hands each item that it pops to `handler`, in order.
     ///
     /// All that [`Listener::spawn`] says holds here. A closure needs the type of its argument.
@@ -654,7 +880,7 @@ impl ListenerBuilder {
     ///
     /// As [`Listener::spawn`].
     pub fn spawn<T, Q>(
-        self,
+        mut self,
         mut consumer: Consumer<T, Q>,
         handler: impl Handler<T> + Send + 'static,
     ) -> io::Result<Listener>
@@ -662,6 +888,7 @@ impl ListenerBuilder {
         T: Send + 'static,
         Q: Queue<Item = T> + Send + 'static,
     {
+        let (stop_token, on_start) = (self.stop_token.take(), self.on_start.take());
         let thread = self.thread()?;
         // Bound here, and not only there: in the constructor of a library the thread does not run
         // before this has returned, as it waits for the loader's lock.
@@ -672,15 +899,17 @@ impl ListenerBuilder {
         consumer.bind_to(number);
         let (queue, state) = (consumer.control(), Arc::new(State::new(number)));
         let theirs = state.clone();
-        let started = thread.spawn(move || {
+        let run = move || {
             theirs.thread.store(identity::adopt(number), Ordering::Relaxed);
             consumer.bind();
-            Loop { state: theirs, consumer, handler, reported: 0 }.run();
-        });
+            Loop::new(theirs, handler).run(consumer, on_start);
+        };
+        let started = thread_signals::with_signals_blocked(|| thread.spawn(run));
         if started.is_err() {
             identity::release(number);
         }
-        started.map(|_| Listener { queue, state, gave_up: AtomicBool::new(false) })
+        let gave_up = AtomicBool::new(false);
+        started.map(|_| Listener { queue, state, stop_token, gave_up })
     }
 
     fn thread(self) -> io::Result<thread::Builder> {
@@ -702,25 +931,43 @@ impl ListenerBuilder {
     }
 }
 
-/// What the thread has.
-struct Loop<T, Q: Queue<Item = T>, H> {
+impl fmt::Debug for ListenerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListenerBuilder")
+            .field("name", &self.name)
+            .field("stack_size", &self.stack_size)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the thread has, beside its consumer.
+struct Loop<T, H> {
     state: Arc<State>,
-    consumer: Consumer<T, Q>,
     handler: H,
     /// How many lost items the handler was told of.
     reported: u64,
+    /// How many items were dropped after the handler had broken it off.
+    dropped: usize,
+    /// Whether the handler has done something since it flushed the last time.
+    must_flush: bool,
+    _items: PhantomData<fn(T)>,
 }
 
-impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
-    fn run(mut self) {
-        let _ = self.listen();
-        let Self { state, mut consumer, handler, .. } = self;
-        consumer.close();
-        let mut dropped = 0;
-        while let Ok(item) = consumer.try_pop() {
-            dropped += 1;
-            quietly(|| drop(item));
+impl<T, H: Handler<T>> Loop<T, H> {
+    fn new(state: Arc<State>, handler: H) -> Self {
+        Self { state, handler, reported: 0, dropped: 0, must_flush: false, _items: PhantomData }
+    }
+
+    fn run(mut self, mut consumer: Consumer<T, impl Queue<Item = T>>, on_start: Option<OnStart>) {
+        if on_start.is_some_and(|run| quietly(run).is_none()) {
+            self.state.panics.fetch_add(1, Ordering::Relaxed);
         }
+        let _ = self.listen(&mut consumer);
+        consumer.close();
+        while let Ok(item) = consumer.try_pop() {
+            self.drop_unhandled(item);
+        }
+        let Self { state, handler, dropped, .. } = self;
         state.leave(dropped);
         // A stop returns after this, so that it has seen what the destructors do. The handler is
         // first: as long as the consumer is bound, this thread is found in a cycle of waits.
@@ -732,39 +979,54 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
     }
 
     /// Handles items until the queue is closed and drained, or the handler breaks it off.
-    fn listen(&mut self) -> ControlFlow<()> {
+    fn listen(&mut self, consumer: &mut Consumer<T, impl Queue<Item = T>>) -> ControlFlow<()> {
         let mut served = 0;
         loop {
             // L1. Acquire; pairs with the addition in `Listener::flush`.
             let tickets = self.state.tickets.load(Ordering::Acquire);
             if tickets != served {
-                self.handle_what_is_in()?;
+                self.handle_what_is_in(consumer)?;
+                self.flush(tickets)?;
                 served = tickets;
                 // [L4] Release; pairs with the load in `Listener::flush`
                 self.state.flushed.store(served, Ordering::Release);
                 self.state.changes.notify_all();
             }
-            self.report_lost()?;
-            match self.consumer.pop_unless(|| self.state.tickets.load(Ordering::Acquire) != served)
-            {
+            self.report(consumer.take_lost())?;
+            let mut flow = ControlFlow::Continue(());
+            let popped = consumer.pop_unless(|is_about_to_sleep| {
+                if is_about_to_sleep && self.must_flush {
+                    flow = self.flush(served + 1);
+                }
+                flow.is_break() || self.state.tickets.load(Ordering::Acquire) != served
+            });
+            match popped {
+                Ok(Some(item)) if flow.is_break() => self.drop_unhandled(item),
                 Ok(Some(item)) => self.handle(item)?,
-                Ok(None) => {}
-                Err(PopError) => return self.report_lost(),
+                Err(PopError) if flow.is_continue() => {
+                    self.report(consumer.take_lost())?;
+                    return self.flush(u64::MAX);
+                }
+                Ok(None) | Err(PopError) => {}
             }
+            flow?;
         }
     }
 
     /// Handles at least all that was pushed by now, L2, and reports at least what is lost by now,
     /// L7.
-    fn handle_what_is_in(&mut self) -> ControlFlow<()> {
-        let lost = self.reported + self.consumer.lost();
-        let tails = self.consumer.tails();
-        while !self.consumer.all_popped_below(tails) {
-            self.report_lost()?;
-            let Ok(item) = self.consumer.try_pop() else { break };
+    fn handle_what_is_in(
+        &mut self,
+        consumer: &mut Consumer<T, impl Queue<Item = T>>,
+    ) -> ControlFlow<()> {
+        let lost = self.reported + consumer.lost();
+        let tails = consumer.tails();
+        while !consumer.all_popped_below(tails) {
+            self.report(consumer.take_lost())?;
+            let Ok(item) = consumer.try_pop() else { break };
             self.handle(item)?;
         }
-        let count = if self.reported < lost { self.consumer.take_all_lost() } else { 0 };
+        let count = if self.reported < lost { consumer.take_all_lost() } else { 0 };
         self.report(count)
     }
 
@@ -772,22 +1034,46 @@ impl<T, Q: Queue<Item = T>, H: Handler<T>> Loop<T, Q, H> {
         self.state.is_handling.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| self.handler.handle(item)));
         self.state.is_handling.store(false, Ordering::Relaxed);
+        // Only this thread writes it.
+        let handled = self.state.handled.load(Ordering::Relaxed);
+        self.state.handled.store(handled + 1, Ordering::Relaxed);
+        self.must_flush = true;
         self.after(result)
     }
 
-    /// Reports what was lost before the item that is popped next, L6.
-    fn report_lost(&mut self) -> ControlFlow<()> {
-        let count = self.consumer.take_lost();
-        self.report(count)
-    }
-
+    /// Reports how many were lost before the item that is popped next, L6.
     fn report(&mut self, count: u64) -> ControlFlow<()> {
         if count == 0 {
             return ControlFlow::Continue(());
         }
         self.reported += count;
+        self.must_flush = true;
         let result = catch_unwind(AssertUnwindSafe(|| self.handler.on_lost(count)));
         self.after(result)
+    }
+
+    /// Has the handler flush. An error is for who waits for this ticket, or an earlier one, L8.
+    fn flush(&mut self, ticket: u64) -> ControlFlow<()> {
+        self.must_flush = false;
+        let (result, error) = match catch_unwind(AssertUnwindSafe(|| self.handler.on_flush())) {
+            Ok(Ok(())) => return ControlFlow::Continue(()),
+            Ok(Err(error)) => (Ok(()), error),
+            Err(payload) => {
+                (Err(payload), io::Error::other("the handler panicked while it flushed"))
+            }
+        };
+        let flow = self.after(result);
+        // Who gives up never flushes again.
+        let ticket = if flow.is_break() { u64::MAX } else { ticket };
+        let failure = Failure { ticket, error: Arc::new(error) };
+        // The destructor of the one before is the handler's code, too.
+        quietly(|| drop(self.state.with_failure(|last| last.replace(failure))));
+        flow
+    }
+
+    fn drop_unhandled(&mut self, item: T) {
+        self.dropped += 1;
+        quietly(|| drop(item));
     }
 
     /// Whether to go on after a call of the handler: it decides itself if it panicked.
@@ -823,6 +1109,9 @@ pub enum ListenerError {
     WouldDeadlock(usize),
     /// The listener has given up after a panic, and dropped this many items unhandled.
     Closed(usize),
+    /// Everything was handled, and then the handler could not [flush](Handler::on_flush) it, for
+    /// this reason. The error itself is [`Listener::flush_error`].
+    Unflushed(io::ErrorKind),
     /// The listener's thread is not in this process. Mostly this is a forked child, and the thread
     /// stayed in its parent. What is left is this process' copy, which nobody handles here; what was
     /// pushed before the fork is handled in the parent. Or the system has ended the thread without
@@ -834,11 +1123,13 @@ pub enum ListenerError {
 impl ListenerError {
     /// How many items were left.
     pub fn left(&self) -> usize {
-        let (Self::Timeout(left)
-        | Self::WouldDeadlock(left)
-        | Self::Closed(left)
-        | Self::Forked(left)) = *self;
-        left
+        match *self {
+            Self::Timeout(left)
+            | Self::WouldDeadlock(left)
+            | Self::Closed(left)
+            | Self::Forked(left) => left,
+            Self::Unflushed(_) => 0,
+        }
     }
 
     /// Whether it is [`Timeout`](Self::Timeout).
@@ -854,6 +1145,11 @@ impl ListenerError {
     /// Whether it is [`Closed`](Self::Closed).
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed(_))
+    }
+
+    /// Whether it is [`Unflushed`](Self::Unflushed).
+    pub fn is_unflushed(&self) -> bool {
+        matches!(self, Self::Unflushed(_))
     }
 
     /// Whether it is [`Forked`](Self::Forked).
@@ -872,6 +1168,7 @@ impl fmt::Display for ListenerError {
                 write!(f, "cannot wait on the listener's own thread, with {left} {items} left")
             }
             Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
+            Self::Unflushed(kind) => write!(f, "could not flush: {kind}"),
             Self::Forked(_) => {
                 write!(f, "the listener's thread is not in this process, with {left} {items} left")
             }

@@ -6,7 +6,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::queue::{Heap, HeapShared, debug};
 use crate::sync::Arc;
-use crate::{Consumer, TryPushError};
+use crate::{Consumer, Counts, TryPushError};
 
 #[cfg(feature = "std")]
 use {
@@ -23,7 +23,9 @@ use {
 /// Do not drop or clone a producer in a signal handler: use one that outlives the handler, such as
 /// one in a `static`.
 ///
-/// A producer inside an item keeps its queue open while the item is in the queue.
+/// A producer inside an item keeps its queue open while the item is in the queue. So does one that
+/// the consumer's own thread holds, to log what it does: such a consumer never gets `Closed`. Give
+/// it a producer that does not count, by [`downgrade`](Self::downgrade).
 ///
 /// After the consumer has gone, dropping a producer also drops what it had begun to push before and
 /// finished only then. A panic in such an item's destructor goes on from there.
@@ -41,12 +43,51 @@ use {
 /// ```
 pub struct Producer<T> {
     shared: Arc<HeapShared<T>>,
+    /// Whether the queue stays open for it.
+    counts: bool,
 }
 
 impl<T> Producer<T> {
     pub(crate) fn new(shared: Arc<HeapShared<T>>) -> Self {
-        shared.add_producer();
-        Self { shared }
+        Self::new_counting(shared, true)
+    }
+
+    fn new_counting(shared: Arc<HeapShared<T>>, counts: bool) -> Self {
+        shared.add_producer(counts);
+        Self { shared, counts }
+    }
+
+    /// A producer of the same queue that does not count: the queue is closed when the last of the
+    /// others is dropped, as if this one were not there. From then on its pushes are refused, also
+    /// while the consumer pops what is left.
+    ///
+    /// It is for the consumer's own thread, and for what that thread owns, which would otherwise
+    /// wait for its own producer to be dropped. Clones of it do not count either. It pushes as any
+    /// other does.
+    ///
+    /// Never waits. As cloning, not for signal handlers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (log, mut lines) = bywash::bounded(100);
+    /// let own = log.downgrade();
+    /// let writer = std::thread::spawn(move || {
+    ///     lines.bind();
+    ///     for line in &mut lines {
+    ///         if line == "a long line" {
+    ///             let _ = own.push("the writer has cut a line");
+    ///         }
+    ///         println!("{line}");
+    ///     }
+    /// });
+    /// log.push("a long line").unwrap();
+    /// drop(log);
+    /// writer.join().unwrap(); // The loop ends, although the thread has a producer.
+    /// ```
+    #[must_use = "it is this new producer that does not count"]
+    pub fn downgrade(&self) -> Self {
+        Self::new_counting(self.shared.clone(), false)
     }
 
     /// Pushes `item` if there is room.
@@ -101,6 +142,7 @@ impl<T> Producer<T> {
     ///
     /// **A thread that owns the [`Consumer`](crate::Consumer), and has neither popped nor called
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
+    /// [`set_long_wait_hook`](crate::set_long_wait_hook) finds out.
     ///
     /// # Errors
     ///
@@ -127,7 +169,7 @@ impl<T> Producer<T> {
     /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not if the wait
     /// could never end.
     ///
-    /// Otherwise it is as [`push`](Self::push). A timeout of zero tries once.
+    /// Otherwise it is as [`push`](Self::push). A timeout of zero tries once, and asks no clock.
     ///
     /// # Errors
     ///
@@ -149,7 +191,42 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push(item, || Instant::now().checked_add(timeout))
+        self.shared.push_timeout(item, timeout)
+    }
+
+    /// As [`push_timeout`](Self::push_timeout), and counts `item` as lost if there was no room in
+    /// time: what most loggers want. [`Consumer::take_lost`](crate::Consumer::take_lost) and
+    /// a listener's [`on_lost`](crate::Handler::on_lost) tell the count, and where it belongs.
+    ///
+    /// If the consumer is stuck, each of these calls takes its whole timeout. Where one is enough,
+    /// wait only while nothing is [unreported](crate::Counts::unreported). Do not call it in a
+    /// signal handler: there is [`try_push_or_count`](Self::try_push_or_count).
+    ///
+    /// # Errors
+    ///
+    /// As [`push_timeout`](Self::push_timeout). What is refused because the queue is closed is not
+    /// counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (log, mut lines) = bywash::bounded(1);
+    /// for line in ["a", "b", "c"] {
+    ///     let is_stuck = log.counts().unreported != 0;
+    ///     let patience = Duration::from_millis(if is_stuck { 0 } else { 20 });
+    ///     let _ = log.push_timeout_or_count(line, patience); // Only "b" waits.
+    /// }
+    /// assert_eq!((lines.try_pop(), lines.take_lost()), (Ok("a"), 2));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn push_timeout_or_count(
+        &self,
+        item: T,
+        timeout: Duration,
+    ) -> Result<(), PushTimeoutError<T>> {
+        self.shared.push_timeout_or_count(item, timeout)
     }
 
     /// Pushes `item`, and waits for room, but not much past `deadline`, and not if the wait could
@@ -517,6 +594,53 @@ impl<T> Producer<T> {
         self.shared.lanes().ring.is_closed()
     }
 
+    /// Whether the consumer's thread stayed in the parent when this process was forked: what is
+    /// pushed here is accepted while there is room, and handled by nobody.
+    ///
+    /// A program that becomes a daemon after its logger was started finds out with this: count what
+    /// it would have logged, or write it elsewhere. `false` as soon as a thread of this process has
+    /// [bound](crate::Consumer::bind) the consumer, and while the consumer has no thread.
+    ///
+    /// Never waits. A signal handler may call it. It asks the system for the process, which is one
+    /// system call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// let (log, mut lines) = bywash::bounded(10);
+    /// let writer = std::thread::spawn(move || {
+    ///     lines.bind();
+    ///     lines.iter().for_each(|line: &str| println!("{line}"));
+    /// });
+    /// log.push("in the parent").unwrap();
+    /// # while !log.is_empty() {}
+    /// assert!(!log.is_consumer_gone());
+    /// // SAFETY: the child does what may be done after a fork, and ends.
+    /// if unsafe { libc::fork() } == 0 {
+    ///     let is_gone = log.is_consumer_gone();
+    ///     // SAFETY: it has no preconditions.
+    ///     unsafe { libc::_exit(i32::from(!is_gone)) };
+    /// }
+    /// # let mut status = -1;
+    /// # // SAFETY: the address is valid.
+    /// # unsafe { libc::wait(&mut status) };
+    /// # assert_eq!(status, 0);
+    /// # drop(log);
+    /// # writer.join().unwrap();
+    /// # }
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn is_consumer_gone(&self) -> bool {
+        self.shared.node.members.consumer_is_gone()
+    }
+
+    /// What the queue has counted: what was lost, and how full it was. Never waits. A signal
+    /// handler may call it.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
+    }
+
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
         self.shared.lanes().bypassed()
@@ -525,13 +649,13 @@ impl<T> Producer<T> {
 
 impl<T> Clone for Producer<T> {
     fn clone(&self) -> Self {
-        Self::new(self.shared.clone())
+        Self::new_counting(self.shared.clone(), self.counts)
     }
 }
 
 impl<T> Drop for Producer<T> {
     fn drop(&mut self) {
-        self.shared.remove_producer();
+        self.shared.remove_producer(self.counts);
     }
 }
 

@@ -130,8 +130,12 @@ pub(crate) fn debug<S: Slots, B: Slots<Item = Entry<S::Item>>>(
     queue: &Shared<S, B>,
 ) -> fmt::Result {
     let lanes = queue.lanes();
-    f.debug_struct(name)
-        .field("capacity", &lanes.capacity())
+    let mut f = f.debug_struct(name);
+    #[cfg(feature = "alloc")]
+    if let Some(name) = queue.name() {
+        f.field("name", &name);
+    }
+    f.field("capacity", &lanes.capacity())
         .field("len", &lanes.len())
         .field("closed", &lanes.ring.is_closed())
         .finish_non_exhaustive()

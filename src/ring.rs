@@ -273,7 +273,9 @@ pub(crate) struct Head {
     taken_ahead: AtomicU64,
     scan_start: AtomicU64,
     bypass_tail_when_empty: AtomicU64,
+    /// The head index when the next item was not ready the last time.
     polled_at: AtomicU64,
+    high_water: AtomicU64,
 }
 
 impl Head {
@@ -285,6 +287,7 @@ impl Head {
                 scan_start: AtomicU64::new(0),
                 bypass_tail_when_empty: AtomicU64::new(0),
                 polled_at: AtomicU64::new(0),
+                high_water: AtomicU64::new(0),
             }
         }
     }
@@ -293,6 +296,21 @@ impl Head {
     pub(crate) fn index(&self) -> u64 {
         // [limit:H], [empty:H] Acquire; pairs with [head:S]
         self.index.load(Ordering::Acquire)
+    }
+
+    /// How many slots were in use at once, at most, at this tail index. From one poll to the next
+    /// these are no more than lie between the head of the first and the tail of the second.
+    #[inline(always)]
+    fn high_water(&self, tail: u64) -> u64 {
+        let since_poll = tail.saturating_sub(self.polled_at.load(Ordering::Relaxed));
+        since_poll.max(self.high_water.load(Ordering::Relaxed))
+    }
+
+    /// Before `polled_at` changes. Inlined, and what it calls as well: a call would cost polls that
+    /// have nothing to note.
+    #[inline(always)]
+    fn note_high_water(&self, tail: u64) {
+        self.high_water.store(self.high_water(tail), Ordering::Relaxed);
     }
 }
 
@@ -498,6 +516,11 @@ impl<S: Slots> Ring<'_, S> {
         (tail.saturating_sub(head) >= self.capacity()).then_some(head)
     }
 
+    /// How many slots were in use at once, at most.
+    pub(crate) fn high_water(self) -> u64 {
+        self.head.high_water(self.claimed()).min(self.capacity())
+    }
+
     /// Whether the item that was published at `index` has been moved out.
     #[cfg(feature = "std")]
     pub(crate) fn is_taken(self, index: u64) -> bool {
@@ -573,12 +596,17 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     }
 
     /// How far the head has come since the last call.
+    #[inline(always)]
     pub(crate) fn popped_since_poll(&self) -> u64 {
-        let (head, polled_at) = (self.head(), &self.ring.head.polled_at);
-        let popped = head.wrapping_sub(polled_at.load(Ordering::Relaxed));
+        let head = self.head();
+        let popped = head.wrapping_sub(self.ring.head.polled_at.load(Ordering::Relaxed));
         if popped != 0 {
+            // No model asks for it, and it would have to look at more orders.
+            if !cfg!(bywash_loom) {
+                self.ring.head.note_high_water(self.ring.claimed());
+            }
             // Not at each poll: producers read this line.
-            polled_at.store(head, Ordering::Relaxed);
+            self.ring.head.polled_at.store(head, Ordering::Relaxed);
         }
         popped
     }

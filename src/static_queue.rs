@@ -4,12 +4,11 @@ use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::Consumer;
-use crate::TryPushError;
 use crate::lanes::Entry;
 use crate::queue::{Queue, debug, sealed};
 use crate::shared::Shared;
 use crate::slots::Inline;
+use crate::{Consumer, Counts, TryPushError};
 
 #[cfg(feature = "alloc")]
 use alloc::collections::VecDeque;
@@ -199,7 +198,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// As [`push`](Self::push), but waits not much longer than `timeout`. A timeout of zero tries
-    /// once.
+    /// once, and asks no clock.
     ///
     /// # Errors
     ///
@@ -208,7 +207,22 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push(item, || Instant::now().checked_add(timeout))
+        self.shared.push_timeout(item, timeout)
+    }
+
+    /// As [`push_timeout`](Self::push_timeout), and counts `item` as lost if there was no room in
+    /// time, as [`Producer::push_timeout_or_count`](crate::Producer::push_timeout_or_count) does.
+    ///
+    /// # Errors
+    ///
+    /// As [`push_timeout`](Self::push_timeout).
+    #[cfg(feature = "std")]
+    pub fn push_timeout_or_count(
+        &self,
+        item: T,
+        timeout: Duration,
+    ) -> Result<(), PushTimeoutError<T>> {
+        self.shared.push_timeout_or_count(item, timeout)
     }
 
     /// As [`push`](Self::push), but waits not much past `deadline`. A deadline in the past tries
@@ -356,6 +370,19 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// no consumer that was claimed since has opened it again.
     pub fn is_closed(&self) -> bool {
         self.shared.lanes().ring.is_closed()
+    }
+
+    /// Whether the consumer's thread stayed in the parent when this process was forked, as
+    /// [`Producer::is_consumer_gone`](crate::Producer::is_consumer_gone) tells it.
+    #[cfg(feature = "std")]
+    pub fn is_consumer_gone(&self) -> bool {
+        self.shared.node.members.consumer_is_gone()
+    }
+
+    /// What the queue has counted, whichever consumer it had, as
+    /// [`Producer::counts`](crate::Producer::counts) tells it.
+    pub fn counts(&self) -> Counts {
+        self.shared.counts()
     }
 
     /// How many items have gone through the bypass so far.

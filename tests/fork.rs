@@ -138,6 +138,35 @@ fn a_static_queue_refuses_as_well() {
 }
 
 #[test]
+fn a_producer_in_a_daemon_knows_that_its_logger_stayed_in_the_parent() {
+    static QUEUE: StaticQueue<u32, 4, 0> = StaticQueue::new();
+    watch();
+    let (producer, consumer) = bounded(100);
+    let listener = Listener::spawn("test", consumer, |_: u32| ()).unwrap();
+    listener.flush(FOR_EVER).unwrap();
+    let mut own = QUEUE.consumer().unwrap();
+    assert!(!QUEUE.is_consumer_gone(), "it has no thread yet");
+    own.bind();
+    let is_gone = || (producer.is_consumer_gone(), QUEUE.is_consumer_gone());
+    in_child(|| {
+        assert_eq!(is_gone(), (true, false), "the static queue's thread is this one");
+        assert_eq!(producer.try_push(1), Ok(()), "for nobody");
+        in_child(|| assert_eq!(is_gone(), (true, false)));
+        let mut own = copy_of(&own);
+        elsewhere(|| {
+            own.bind();
+            assert_eq!(is_gone(), (true, false));
+            in_child(|| assert_eq!(is_gone(), (true, false)));
+        });
+        in_child(|| assert_eq!(is_gone(), (true, true), "bound to the other thread"));
+        own.unbind();
+        assert_eq!(is_gone(), (true, false));
+        std::mem::forget(own);
+    });
+    assert_eq!(is_gone(), (false, false));
+}
+
+#[test]
 fn who_waits_for_the_item_to_be_popped_is_told_at_once_that_nobody_pops() {
     watch();
     let (producer, consumer) = bounded(1);

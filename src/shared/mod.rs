@@ -1,12 +1,13 @@
 //! What the two ends of a queue share: its state, and what is done to all of it.
 //!
-//! The calls that never wait are in `never_waiting.rs`, the calls that wait in `waiting.rs`.
+//! The calls that never wait are in `never_waiting.rs`, the calls that wait in `waiting.rs`, and
+//! what timeouts add to these in `timeouts.rs`.
 //!
 //! # Orderings
 //!
 //! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
 //! |---|---|---|---|---|---|
-//! | [last:P] | dropping a producer | subtraction, AcqRel | itself, [gone:C] | what the other producers have pushed; that the consumer has gone | `closed_tells_what_came_before` |
+//! | [last:P] | dropping a producer | subtraction (of 0 for one that does not count), AcqRel | itself, [gone:C] | what the other producers have pushed; that the consumer has gone | `closed_tells_what_came_before` |
 //! | [gone:C] | dropping the consumer | OR, AcqRel | [last:P] | what the consumer did | argued: under loom each pop ends in a fence |
 //! | [looks:A] | asking for a look at late items | addition, AcqRel | itself, [looks:C] | what the asking producer has pushed | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
 //! | [looks:C] | ending the look | exchange, AcqRel | [looks:A] | what was dropped | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
@@ -16,10 +17,13 @@
 
 mod never_waiting;
 #[cfg(feature = "std")]
+mod timeouts;
+#[cfg(feature = "std")]
 mod waiting;
 
 use crossbeam_utils::CachePadded;
 
+use crate::Counts;
 use crate::domain::Members;
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
@@ -28,11 +32,13 @@ use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, const_fn};
 
 #[cfg(feature = "std")]
+use crate::long_wait::LongWait;
+#[cfg(feature = "std")]
 use crate::wait::Learned;
 use crate::wait::{Parker, Waiters};
 
 #[cfg(feature = "alloc")]
-use crate::sync::Ordering;
+use {crate::sync::Ordering, alloc::boxed::Box};
 
 /// The bit of `Shared::producers` that says that the consumer of a queue on the heap has gone.
 #[cfg(feature = "alloc")]
@@ -60,6 +66,8 @@ struct Rare<B> {
     bypass_head: Head,
     bypass_slots: B,
     waiters: Waiters,
+    #[cfg(feature = "alloc")]
+    name: Option<Box<str>>,
     /// After the consumer has gone: how often to look for late items, for the thread that does.
     #[cfg(feature = "alloc")]
     looks: AtomicU64,
@@ -80,6 +88,8 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                     bypass_head: Head::new(),
                     bypass_slots: bypass,
                     waiters: Waiters::new(),
+                    #[cfg(feature = "alloc")]
+                    name: None,
                     #[cfg(feature = "alloc")]
                     looks: AtomicU64::new(0),
                 }),
@@ -111,21 +121,22 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
 }
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
-    /// Counts a producer. Those that push into a static queue are not counted.
+    /// Counts a producer, if it counts. Those that push into a static queue do not.
     #[cfg(feature = "alloc")]
-    pub(crate) fn add_producer(&self) {
-        self.producers.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn add_producer(&self, counts: bool) {
+        self.producers.fetch_add(counts.into(), Ordering::Relaxed);
     }
 
-    /// Closes the queue with the last producer; drops late items where the consumer has gone.
+    /// Closes the queue with the last producer that counts; drops late items where the consumer has
+    /// gone.
     #[cfg(feature = "alloc")]
-    pub(crate) fn remove_producer(&self) {
+    pub(crate) fn remove_producer(&self, counts: bool) {
         // [last:P] AcqRel, with itself: the last producer closes after all that the others did.
         // With [gone:C]: what the consumer did, if it has gone; otherwise what this one published.
-        let before = self.producers.fetch_sub(1, Ordering::AcqRel);
+        let before = self.producers.fetch_sub(counts.into(), Ordering::AcqRel);
         if before & CONSUMER_GONE != 0 {
             self.drop_late_items();
-        } else if before == 1 {
+        } else if counts && before == 1 {
             self.close();
         }
     }
@@ -172,6 +183,38 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 }
             }
         });
+    }
+
+    /// The name that it was built with.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare.name.as_deref()
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(crate) fn set_name(&mut self, name: Option<Box<str>>) {
+        self.rare.name = name;
+    }
+
+    /// What a push waits for that waits since then.
+    #[cfg(feature = "std")]
+    fn long_wait(&self, since: std::time::Instant) -> LongWait<'_> {
+        let members = &self.node.members;
+        let is_bound = !members.is_bound_to(0);
+        LongWait {
+            queue: self.name(),
+            is_bound,
+            is_alive: if is_bound { members.has_living_thread() } else { None },
+            len: self.lanes().len(),
+            capacity: self.lanes().capacity(),
+            since,
+        }
+    }
+
+    /// See [`Producer::counts`](crate::Producer::counts).
+    pub(crate) fn counts(&self) -> Counts {
+        let (lost, unreported) = self.rare.lost.counts();
+        Counts { lost, unreported, high_water: self.lanes().ring.high_water() as usize }
     }
 
     /// Refuses pushes from now on, and wakes everybody.
@@ -257,6 +300,7 @@ pub trait Control: Send + Sync {
     /// Wakes the consumer, to look whether there is news for it apart from items.
     fn notify_consumer(&self);
     fn len(&self) -> usize;
+    fn counts(&self) -> Counts;
     /// Whether the calling thread must not wait for the consumer.
     fn must_not_wait(&self) -> bool;
     fn node(&self) -> &Node;
@@ -282,6 +326,10 @@ where
 
     fn len(&self) -> usize {
         self.lanes().len()
+    }
+
+    fn counts(&self) -> Counts {
+        (**self).counts()
     }
 
     fn must_not_wait(&self) -> bool {

@@ -49,9 +49,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     pub(crate) fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
         let result = self.try_push(item);
         if let Err(TryPushError::Full(_)) = result {
-            self.rare.lost.add(self.lanes().ring.claimed());
+            self.count_lost();
         }
         result
+    }
+
+    /// Counts an item as lost that was refused just now.
+    pub(super) fn count_lost(&self) {
+        self.rare.lost.add(self.lanes().ring.claimed());
     }
 
     /// See [`Producer::try_push_many`](crate::Producer::try_push_many).
@@ -202,7 +207,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     /// How many are lost and not taken yet, wherever their place is.
     #[cfg(feature = "std")]
     pub(crate) fn lost(&self) -> u64 {
-        self.shared.rare.lost.count()
+        self.shared.rare.lost.counts().1
     }
 
     /// As `take_lost`, wherever their place is.

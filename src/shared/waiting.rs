@@ -9,17 +9,18 @@
 //! edge in the graph of waits. G3 holds all the same: it speaks of threads that sleep, and each has
 //! published its edge and looked before that very sleep.
 
-use alloc::collections::VecDeque;
-use core::time::Duration;
-use std::time::Instant;
-
 use super::{Shared, SharedConsumer};
 use crate::cycles::{Answer, Wait};
 use crate::error::without_timeout;
 use crate::lanes::Entry;
+use crate::long_wait::Watch;
 use crate::ring::{Refused, Slots};
-use crate::wait::{Backoff, Deadline, LONGEST_SLEEP, Naps, heavy_barrier, is_over, sleep_briefly};
+use crate::wait::{
+    Backoff, Deadline, LONGEST_SLEEP, Naps, deadline_after, heavy_barrier, is_over, sleep_briefly,
+};
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
+use alloc::collections::VecDeque;
+use core::time::Duration;
 
 /// Calls its argument, which sleeps: see
 /// [`Producer::push_or_sleep`](crate::Producer::push_or_sleep).
@@ -90,13 +91,14 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         };
         let index = claim.next_index();
         self.publish(claim, item);
-        let deadline = Instant::now().checked_add(timeout);
+        let deadline = if timeout.is_zero() { None } else { deadline_after(timeout) };
         loop {
             if ring.is_taken(index) {
                 return Ok(true);
             }
             let members = &self.node.members;
-            if is_over(deadline) || members.is_member() || members.consumer_is_gone() {
+            let is_over = timeout.is_zero() || is_over(deadline);
+            if is_over || members.is_member() || members.consumer_is_gone() {
                 return Ok(false);
             }
             sleep_briefly();
@@ -173,7 +175,13 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         let mut has_napped = false;
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
+        let mut watch = Watch::begin();
         loop {
+            watch.look(|since| {
+                // The hook may push into another queue.
+                wait.withdraw();
+                self.long_wait(since)
+            });
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
@@ -273,12 +281,13 @@ impl<F: Fn()> Drop for OnDrop<F> {
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> {
     /// Pops, and waits for an item until the deadline that `deadline` returns, or, with `Timeout`,
-    /// until `has_news`.
+    /// until `has_news`, which is told whether the consumer is about to sleep, and may then run what
+    /// it likes: a push wakes the consumer already.
     #[inline]
     pub(crate) fn pop<E>(
         self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn() -> bool,
+        has_news: impl FnMut(bool) -> bool,
         error: impl FnOnce(PopTimeoutError) -> E,
     ) -> Result<T, E> {
         self.pop_or(|mut consumer| consumer.pop_slow(deadline, has_news).map_err(error))
@@ -288,7 +297,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn pop_slow(
         &mut self,
         deadline: impl FnOnce() -> Deadline,
-        has_news: impl Fn() -> bool,
+        mut has_news: impl FnMut(bool) -> bool,
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
@@ -300,7 +309,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             match tried {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news() => {
+                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news(false) => {
                     self.pass_wake_on();
                     return Err(PopTimeoutError::Timeout);
                 }
@@ -314,7 +323,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
                 backoff.gather(&learned.stream, capacity, lanes.popped(), len);
                 self.try_pop_again()
             } else {
-                let tried = self.try_pop_or_sleep(deadline, &has_news, has_slept, None);
+                let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept, None);
                 has_slept = true;
                 tried
             };
@@ -330,9 +339,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         self.pop_or(|mut consumer| {
             let mut tried = consumer.try_pop_slow();
             if matches!(tried, Err(TryPopError::Empty)) && !is_over(deadline) {
-                let longest = Instant::now().checked_add(LONGEST_SLEEP);
+                let longest = deadline_after(LONGEST_SLEEP);
                 let end = deadline.into_iter().chain(longest).min();
-                tried = consumer.try_pop_or_sleep(end, || false, false, Some(around));
+                tried = consumer.try_pop_or_sleep(end, |_| false, false, Some(around));
             }
             tried.map_err(|error| match error {
                 TryPopError::Closed => PopTimeoutError::Closed,
@@ -348,7 +357,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     fn try_pop_or_sleep(
         &mut self,
         deadline: Deadline,
-        has_news: impl Fn() -> bool,
+        mut has_news: impl FnMut(bool) -> bool,
         has_slept: bool,
         around: Option<AroundSleep<'_>>,
     ) -> Result<T, TryPopError> {
@@ -361,7 +370,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             // W7: first one, and a nap; then all.
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
-            if !has_news() {
+            if !has_news(true) {
                 let learned = &self.shared.learned;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
                 let mut sleep = || learned.time_consumer(sleep);

@@ -29,7 +29,7 @@ use std::time::Instant;
 
 use super::stream::Stream;
 use super::trials::Trials;
-use super::{Deadline, is_over};
+use super::{Deadline, assert_can_wait, is_over};
 
 /// The time before a thread sleeps, or sleeps again: it spins, then it yields.
 pub(crate) struct Backoff<'a> {
@@ -78,6 +78,7 @@ impl<'a> Backoff<'a> {
     }
 
     fn new(pauses: u32, patience: Duration, experience: &'a Experience) -> Self {
+        assert_can_wait();
         Self {
             pauses,
             patience,

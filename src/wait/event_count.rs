@@ -1,10 +1,9 @@
 //! A word that a thread sleeps on, and is woken through from anywhere.
 
-use core::time::Duration;
 use std::time::Instant;
 
+use super::Deadline;
 use super::system::Futex;
-use super::{Deadline, NAP};
 use crate::sync::{Ordering, const_fn, fence};
 
 /// The two lowest bits of the word are the state, the third says how to wake, and the others count,
@@ -71,7 +70,12 @@ impl EventCount {
     /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
     /// Returns whether a thread was notified meanwhile.
     pub(super) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
-        self.word.wait(key, timeout(deadline, may_sleep_unbounded));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if may_sleep_unbounded {
+            self.word.wait(key, left);
+        } else {
+            self.word.nap(key, left);
+        }
         self.word.value().load(Ordering::Relaxed) != key
     }
 
@@ -126,16 +130,6 @@ cfg_event_fd! {
             // [announce:R] Release; pairs with [notify:L] and [notify:A]
             self.announce(WANTED + SIGNAL, Ordering::Release)
         }
-    }
-}
-
-/// How long to sleep.
-fn timeout(deadline: Deadline, may_sleep_unbounded: bool) -> Option<Duration> {
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-    match left {
-        left if may_sleep_unbounded => left,
-        Some(left) => Some(left.min(NAP)),
-        None => Some(NAP),
     }
 }
 

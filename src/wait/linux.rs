@@ -52,6 +52,12 @@ impl Futex {
         }
     }
 
+    /// As `wait`, where the look before may have missed something: not for long.
+    pub(crate) fn nap(&self, seen: u64, timeout: Option<Duration>) {
+        const NAP: Duration = Duration::from_millis(1);
+        self.wait(seen, Some(timeout.map_or(NAP, |timeout| timeout.min(NAP))));
+    }
+
     /// Wakes up to `count` sleepers, and leaves `errno` alone.
     pub(crate) fn wake(&self, count: i32) {
         let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;

@@ -132,9 +132,6 @@ use stream::Stream;
 pub(crate) use system::{heavy_barrier, sleep_briefly, sleep_for};
 pub(crate) use waiters::Waiters;
 
-/// How long to sleep where the look before may have missed something.
-const NAP: Duration = Duration::from_millis(1);
-
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
@@ -170,10 +167,11 @@ impl Learned {
 pub(crate) struct Naps(Duration);
 
 impl Naps {
+    const FIRST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(16);
 
     pub(crate) fn new() -> Self {
-        Self(NAP)
+        Self(Self::FIRST)
     }
 
     /// When the next one ends, if the deadline is not before that.
@@ -186,6 +184,22 @@ impl Naps {
 
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
+
+/// So long from now. A timeout of zero is not for this: it asks no clock.
+///
+/// # Panics
+///
+/// Where there is none, with the reason: the standard library says only that there is no time.
+pub(crate) fn deadline_after(timeout: Duration) -> Deadline {
+    assert_can_wait();
+    Instant::now().checked_add(timeout)
+}
+
+/// Panics on a target that has neither threads nor a clock, where a wait could never end.
+fn assert_can_wait() {
+    #[cfg(all(target_family = "wasm", target_os = "unknown"))]
+    panic!("bywash: this target has no threads and no clock, so nothing can be waited for");
+}
 
 pub(crate) fn is_over(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
@@ -206,7 +220,7 @@ mod tests {
             learned.consumer.slept_briefly()
         };
         assert!((0..1000).any(is_brief));
-        learned.time_consumer(|| thread::sleep(NAP));
+        learned.time_consumer(|| thread::sleep(Duration::from_millis(1)));
         assert!(!learned.consumer.slept_briefly());
     }
 }

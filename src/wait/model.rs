@@ -32,6 +32,10 @@ impl Futex {
         }
     }
 
+    pub(crate) fn nap(&self, seen: u64, timeout: Option<Duration>) {
+        self.wait(seen, timeout);
+    }
+
     pub(crate) fn wake(&self, count: i32) {
         drop(self.queue.lock().unwrap());
         match count {

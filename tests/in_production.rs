@@ -1,0 +1,89 @@
+//! The page "In production" has an answer to each of the thirty questions, and what it names and
+//! links to is there.
+#![cfg(all(feature = "std", not(bywash_loom), not(miri)))]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const PAGE: &str = include_str!("../docs/in_production.md");
+const QUESTIONS: &str = include_str!("../docs/questions.md");
+
+/// What GitHub and rustdoc make of a heading.
+fn anchor(heading: &str) -> String {
+    let is_kept = |c: &char| c.is_alphanumeric() || [' ', '-', '_'].contains(c);
+    heading.to_lowercase().chars().filter(is_kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// The anchors of the headings of `text` that begin with `prefix`.
+fn anchors(text: &str, prefix: &str) -> BTreeSet<String> {
+    let headings = text.lines().filter_map(|line| line.strip_prefix(prefix));
+    headings.map(|heading| anchor(heading.trim_start_matches('#').trim())).collect()
+}
+
+/// What comes between `begin` and the next `end`, each time.
+fn between<'a>(text: &'a str, begin: &'a str, end: char) -> impl Iterator<Item = &'a str> {
+    text.split(begin).skip(1).map(move |rest| rest.split(end).next().unwrap_or(rest))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn each_of_the_thirty_questions_has_an_answer_and_each_answer_a_question() {
+    let answers = anchors(PAGE, "### ");
+    let is_numbered = |line: &&str| line.starts_with(|c: char| c.is_ascii_digit());
+    let lines: Vec<_> = QUESTIONS.lines().filter(is_numbered).collect();
+    assert_eq!(lines.len(), 30);
+    let mut answered = BTreeSet::new();
+    for (number, line) in (1..).zip(lines) {
+        assert!(line.starts_with(&format!("{number}. [")), "{line}");
+        let mut links = between(line, "](in_production.md#", ')');
+        let link = links.next().unwrap_or_else(|| panic!("without an answer: {line}"));
+        assert!(answers.contains(link), "there is no {link} among {answers:#?}");
+        answered.insert(link.to_owned());
+    }
+    assert_eq!(answered, answers);
+}
+
+#[test]
+fn the_places_that_it_links_to_are_there() {
+    let own = anchors(PAGE, "#");
+    between(PAGE, "](#", ')').for_each(|link| assert!(own.contains(link), "#{link}"));
+    let of_crate = anchors(include_str!("../src/lib.rs"), "//! #");
+    let links: Vec<_> = between(PAGE, "](crate#", ')').collect();
+    assert!(!links.is_empty());
+    links.iter().for_each(|&link| assert!(of_crate.contains(link), "crate#{link}"));
+}
+
+#[test]
+fn the_tests_that_it_names_are_there() {
+    let all: String = fs::read_dir(root().join("tests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let (mut files, mut names) = (0, 0);
+    // Blocks of code have no such names, and an even number of these marks.
+    for quoted in PAGE.split('`').skip(1).step_by(2) {
+        if quoted.starts_with("tests/") {
+            assert!(root().join(quoted).exists(), "{quoted}");
+            files += 1;
+        } else if quoted.matches('_').count() >= 4 && !quoted.contains(char::is_whitespace) {
+            let is_there =
+                all.contains(&format!("fn {quoted}(")) || all.contains(&format!("\"{quoted}\""));
+            assert!(is_there, "no test {quoted}");
+            names += 1;
+        }
+    }
+    assert!(files > 20 && names > 10, "{files} files, {names} names");
+}
+
+#[test]
+fn the_readme_and_the_docs_link_to_it_on_their_first_screen() {
+    let first_screen = |text: &str| text.lines().take(16).collect::<Vec<_>>().join("\n");
+    assert!(first_screen(include_str!("../README.md")).contains("bywash/in_production/)"));
+    assert!(first_screen(include_str!("../src/lib.rs")).contains("](in_production)"));
+}

@@ -1,0 +1,172 @@
+//! The list of system calls in "In production" is complete: a process goes on under a filter that
+//! kills for any other, but for what the C library and the standard library do by themselves.
+#![cfg(all(
+    feature = "std",
+    target_os = "linux",
+    target_pointer_width = "64",
+    not(any(bywash_loom, bywash_portable, miri))
+))]
+
+use std::env;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use bywash::{Listener, StaticQueue, StopToken, bounded};
+
+const OURS: [(&str, libc::c_long); 13] = [
+    ("futex", libc::SYS_futex),
+    ("membarrier", libc::SYS_membarrier),
+    ("clock_nanosleep", libc::SYS_clock_nanosleep),
+    ("sched_yield", libc::SYS_sched_yield),
+    ("getpid", libc::SYS_getpid),
+    ("gettid", libc::SYS_gettid),
+    ("tgkill", libc::SYS_tgkill),
+    ("rt_sigprocmask", libc::SYS_rt_sigprocmask),
+    ("eventfd2", libc::SYS_eventfd2),
+    ("fcntl", libc::SYS_fcntl),
+    ("read", libc::SYS_read),
+    ("write", libc::SYS_write),
+    ("close", libc::SYS_close),
+];
+
+/// Memory, threads and their names, and a clock where there is no vDSO.
+const OF_THE_LIBRARIES: [libc::c_long; 17] = [
+    libc::SYS_mmap,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_mprotect,
+    libc::SYS_madvise,
+    libc::SYS_brk,
+    libc::SYS_clone,
+    libc::SYS_clone3,
+    libc::SYS_set_robust_list,
+    libc::SYS_rseq,
+    libc::SYS_sigaltstack,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_prctl,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+];
+
+/// From here on, every other system call of any thread ends the process.
+fn install_filter() {
+    let instruction = |code: u32, k: u32, jt| libc::sock_filter { code: code as u16, jt, jf: 0, k };
+    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+    let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let numbers: Vec<_> =
+        OURS.iter().map(|call| call.1).chain(OF_THE_LIBRARIES).map(|call| call as u32).collect();
+    let mut filter = vec![instruction(load, 0, 0)];
+    for (index, &number) in numbers.iter().enumerate() {
+        filter.push(instruction(jump, number, (numbers.len() - index) as u8));
+    }
+    filter.push(instruction(libc::BPF_RET, libc::SECCOMP_RET_KILL_PROCESS, 0));
+    filter.push(instruction(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0));
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the arguments are as the system call has it.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
+    let (mode, all_threads) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC);
+    // SAFETY: the program is valid for the call.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, all_threads, &program) };
+    assert_eq!(result, 0);
+}
+
+/// Everything that may make a system call.
+fn call_everything() {
+    static QUEUE: StaticQueue<u32, 4, 4> = StaticQueue::new();
+    const SHORT: Duration = Duration::from_millis(3);
+    const LONG: Duration = Duration::from_secs(10);
+
+    assert!(bywash::set_long_wait_hook(SHORT, |wait| assert!(!wait.to_string().is_empty())));
+    let (producer, mut consumer) = bounded::<u32>(4);
+    let domain = consumer.domain();
+    consumer.bind();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for i in 0..3000 {
+                if i % 500 == 0 {
+                    thread::sleep(SHORT);
+                }
+                producer.push(i).unwrap();
+            }
+        });
+        for i in 0..3000 {
+            // The second pause is longer than a push sleeps without looking.
+            match i {
+                700 | 1900 => thread::sleep(SHORT),
+                1300 => thread::sleep(Duration::from_millis(1200)),
+                _ => {}
+            }
+            assert_eq!(consumer.pop(), Ok(i));
+        }
+    });
+    thread::scope(|scope| _ = scope.spawn(|| drop(domain.enter())));
+    assert!(consumer.pop_timeout(SHORT).is_err() && !producer.is_consumer_gone());
+    consumer.unbind();
+    (0..4).for_each(|i| producer.push(i).unwrap());
+    assert!(producer.push_timeout_or_count(4, SHORT).is_err());
+    assert!(consumer.try_iter().eq(0..4));
+
+    #[cfg(feature = "eventfd")]
+    {
+        use std::os::fd::AsRawFd;
+
+        let _fd = consumer.event_fd().unwrap().as_raw_fd();
+        while !consumer.arm() {}
+        producer.try_push(1).unwrap();
+        assert_eq!(consumer.try_pop(), Ok(1));
+        assert!(consumer.arm());
+    }
+
+    let stop = StopToken::new();
+    let is_stopping = stop.clone();
+    let handler = move |_| _ = is_stopping.wait(SHORT);
+    let listener = Listener::builder().name("a name").stop_token(stop);
+    let listener = listener.spawn(consumer, handler).unwrap();
+    producer.push(1).unwrap();
+    listener.flush(LONG).unwrap();
+    assert_eq!(producer.try_push_and_wait(2, LONG), Ok(true));
+    listener.stop(LONG).unwrap();
+    drop(listener);
+    drop(producer);
+
+    let mut consumer = QUEUE.consumer().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(consumer.pop(), Ok(1)));
+        thread::sleep(SHORT);
+        QUEUE.push(1).unwrap();
+    });
+    QUEUE.close();
+}
+
+#[test]
+fn no_other_system_calls_are_made() {
+    const NAME: &str = "no_other_system_calls_are_made";
+    const IS_CHILD: &str = "BYWASH_SYSTEM_CALLS_CHILD";
+
+    if env::var_os(IS_CHILD).is_some() {
+        // SAFETY: it has no preconditions.
+        unsafe { libc::alarm(60) };
+        install_filter();
+        call_everything();
+        // SAFETY: it has no preconditions.
+        unsafe { libc::_exit(0) };
+    }
+    let mut child = Command::new(env::current_exe().unwrap());
+    let status = child.args(["--exact", NAME, "--nocapture"]).env(IS_CHILD, "1").status().unwrap();
+    assert_ne!(status.signal(), Some(libc::SIGSYS), "another system call");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_page_lists_them() {
+    let page = include_str!("../docs/in_production.md");
+    let (_, section) = page.split_once("### System calls, for filters that kill").unwrap();
+    let (section, _) = section.split_once("###").unwrap();
+    for (name, _) in OURS {
+        assert!(section.contains(&format!("`{name}`")), "{name}");
+    }
+}
