@@ -6,7 +6,8 @@
 //!   often it was given out, so no number comes back. (A number has 50 bits for that.) Who looks
 //!   for a thread by its number finds its record, or none. A thread gives back while its
 //!   thread-locals are being destroyed, and may still push after that. So on Linux nobody gets the
-//!   record before the thread is gone; on other systems the thread has no number any more.
+//!   record before the thread is gone, but that of one that has gone earlier; on other systems the
+//!   thread has no number any more.
 //! * **E2** *A generation for each edge.* The lowest bit of `word` says whether an edge is
 //!   published, and the upper ones grow with each publication. The fields are written while it is
 //!   not, each with Release. So a reader that finds the same word before and after it has read the
