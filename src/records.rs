@@ -130,10 +130,12 @@ pub(crate) fn claim(process: u64, system_id: i32) -> Option<&'static Record> {
     let last = record.last_number.load(Ordering::Relaxed).max(u64::from(record.links.index()));
     let number = last + STEP;
     record.last_number.store(number, Ordering::Relaxed);
-    record.has_ended.store(false, Ordering::Relaxed);
     record.lives_in(process, system_id);
     // Release; pairs with the Acquire in `of`
     record.number.store(number, Ordering::Release);
+    // After that, or the thread before would look as if it were gone without an end, F2. Release;
+    // pairs with the Acquire in `has_ended`
+    record.has_ended.store(false, Ordering::Release);
     Some(record)
 }
 
@@ -196,7 +198,8 @@ impl Record {
 
     /// Whether its thread has given it back.
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
+        // Acquire; pairs with the Release in `claim`
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// At the end of its thread.
