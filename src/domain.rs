@@ -161,12 +161,14 @@ impl Members {
         }
     }
 
-    /// Tells the graph of waits that the consumer has moved the head; its thread calls this.
+    /// Tells the graph of waits that the consumer has moved the head.
     pub(crate) fn announce(&self, head: u64) {
         if let Some(post) = self.post() {
             post.announce(head);
         }
-        if let Some(record) = records::of(self.consumer.load(Ordering::Relaxed)) {
+        // Whoever drops the consumer, or the last items, calls this as well, E3.
+        let number = identity::own_number();
+        if let Some(record) = records::of(number).filter(|_| self.is_bound_to(number)) {
             // Of a push that was left by a jump.
             record.withdraw();
         }
@@ -283,6 +285,10 @@ pub struct DomainGuard {
 
 impl Drop for DomainGuard {
     fn drop(&mut self) {
+        // At its very end a thread may have given the record back already.
+        if self.thread != identity::own_number() {
+            return;
+        }
         if let Some(record) = records::of(self.thread) {
             record.leave(self.domain.number);
         }

@@ -350,6 +350,35 @@ fn a_consumer_that_moves_to_another_thread_takes_its_waits_along() {
     assert_eq!((b.result(), a.result()), (Done::Popped(0), Done::Pushed));
 }
 
+/// Thread A has the consumers of two queues, and waits for B. Another thread drops the second one,
+/// where others wait, too. That is no reason to forget the wait of A.
+#[test]
+fn a_wait_counts_whoever_drops_another_queue_of_the_same_thread() {
+    for _ in 0..20 {
+        let (a, b) = (Owner::new(), Owner::new());
+        let (producer, second) = full();
+        let (sends, bound) = channel();
+        a.begin(move |_| {
+            let mut second = second;
+            second.bind();
+            sends.send(second).unwrap();
+            Done::Pushed
+        });
+        assert_eq!(a.result(), Done::Pushed);
+        let waits = |_| {
+            let producer = producer.clone();
+            asleep(move || pushed(producer.push(1)))
+        };
+        let waiting: Vec<_> = (0..5).map(waits).collect();
+        a.begin_push(&b, 1);
+        drop(bound.recv().unwrap());
+        waiting.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), Done::Closed));
+        b.begin_push(&a, 2);
+        assert_eq!(b.result(), Done::WouldDeadlock);
+        assert!(a.is_waiting());
+    }
+}
+
 #[test]
 fn static_queues_are_on_cycles_too() {
     static QUEUE: StaticQueue<u32, 1, 0> = StaticQueue::new();
