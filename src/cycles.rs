@@ -71,9 +71,11 @@
 //!   edge, which changes with each publication and withdrawal, each head, consumer and domain. So
 //!   between the two there was a moment at which all these edges were there. The first look has
 //!   read of each consumer that it waits, and so the second one reads what that consumer announced
-//!   before: each ring was full at that moment. (For a member of a domain that is not the consumer
-//!   this has a limit: room that the consumer is making at that very moment may be seen late.) Of
-//!   its own ring the thread sees for itself that it is full.
+//!   before: each ring was full at that moment. Of its own ring the thread sees between the two
+//!   that it is full. (For a member of a domain that is not the consumer this has a limit: room
+//!   that the consumer is making at that very moment may be seen late. And as all must be the same
+//!   that was read, a cycle is told late among thousands of members of a domain that wait and are
+//!   woken all the time.)
 //! * **G5** *One thread is told.* The second look, and the withdrawal that follows `Never`, take a
 //!   *turn*, which one thread has at a time, and for which nobody waits: who does not get it is
 //!   told `AskAgain`. So no other thread is told of the same cycle. Mostly the one is told whose
@@ -82,10 +84,12 @@
 //!   was stopped, has ended or jumped away, is taken over by one that has found it unchanged over
 //!   `NAPS_PER_TURN` naps; so if it was only stopped, two may be told. An edge that its thread has
 //!   left by a jump is withdrawn when the thread binds, waits, or pops while somebody waits for
-//!   room; a queue that recovers gets a new number in its post, which no left edge has. A consumer
-//!   that has ended in its wait will never pop, so to refuse a push that waits for it is right; a
-//!   member of a domain that was ended by the system inside of a wait stays one. A child ignores
-//!   the records of other processes.
+//!   room; a queue that recovers, or is opened again, gets a new number in its post, which no left
+//!   edge has. That a queue was closed is noted with its number, so a pusher that closes, and is
+//!   stopped in the middle, hides no wait for the next consumer. A consumer that has ended in its
+//!   wait will never pop, so to refuse a push that waits for it is right; a member of a domain that
+//!   was ended by the system inside of a wait stays one. A child ignores the records of other
+//!   processes.
 //!
 //! A look takes no lock, allocates nothing, runs no user code, and nobody waits for it. It visits
 //! each record once at most: two bits for each are on its stack, 4 KiB in all.
@@ -109,7 +113,8 @@
 //!
 //! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read.
 
-use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
+use core::mem;
+use core::sync::atomic::AtomicU64 as CoreU64;
 
 use crate::fork::process;
 use crate::identity;
@@ -124,14 +129,15 @@ const NAPS_PER_TURN: u32 = 8;
 /// What stands for a queue in the graph.
 pub(crate) struct Post {
     links: Links,
-    /// A number that no other queue has, and that the queue had not before it recovered; 0 while
-    /// this stands for none.
+    /// A number that no other queue has, and that the queue had not before it recovered or was
+    /// opened again; 0 while this stands for none.
     queue: CoreU64,
     /// The number of the consumer's thread, or 0.
     consumer: AtomicU64,
     /// The number of the consumer's domain, or 0.
     domain: CoreU64,
-    is_closed: AtomicBool,
+    /// The number that the queue had when it was closed last, or less.
+    closed: CoreU64,
     head: UnmodelledU64,
     full_at: UnmodelledU64,
 }
@@ -183,7 +189,7 @@ impl Post {
                 queue: CoreU64::new(0),
                 consumer: AtomicU64::new(0),
                 domain: CoreU64::new(0),
-                is_closed: AtomicBool::new(false),
+                closed: CoreU64::new(0),
                 head: UnmodelledU64::new(0),
                 full_at: UnmodelledU64::new(0),
             }
@@ -199,7 +205,6 @@ impl Post {
         let post = GRAPH.posts.claim(|_| true).expect("bywash: a billion queues");
         post.head.store(0, Ordering::Relaxed);
         post.full_at.store(0, Ordering::Relaxed);
-        post.is_closed.store(false, Ordering::Relaxed);
         post.renew();
         post
     }
@@ -212,9 +217,14 @@ impl Post {
         GRAPH.posts.give_back(self);
     }
 
-    /// Makes every edge void that leads here, G6.
+    /// Makes every edge void that leads here, G6, and takes it back that the queue was closed.
     pub(crate) fn renew(&self) {
         self.queue.store(new_number(), Ordering::Relaxed);
+    }
+
+    /// The number of the queue.
+    pub(crate) fn queue(&self) -> u64 {
+        self.queue.load(Ordering::Relaxed)
     }
 
     /// Tells which thread is the consumer's, by its number; 0 for none.
@@ -228,9 +238,10 @@ impl Post {
         self.domain.store(number, Ordering::Relaxed);
     }
 
-    /// Tells that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
-        self.is_closed.store(is_closed, Ordering::Relaxed);
+    /// Tells that the queue was closed. `queue` is the number that it had before: one who closes
+    /// and comes late closes nothing that was opened again.
+    pub(crate) fn set_closed(&self, queue: u64) {
+        self.closed.fetch_max(queue, Ordering::Relaxed);
     }
 
     /// Notes that the ring was seen full at this head.
@@ -275,6 +286,8 @@ pub(crate) struct Wait<'a> {
     is_edge: bool,
     /// Of the edge, once it was published.
     generation: Option<u64>,
+    /// The number that its queue had then.
+    queue: u64,
     is_settled: bool,
     /// The turn of another that was found at the last look, and how often.
     others_turn: (u64, u32),
@@ -298,7 +311,8 @@ impl<'a> Wait<'a> {
         let record = records::of(identity::own_number());
         // For a listener there is nothing that would have to be announced.
         let is_settled = kind != Kind::Room;
-        Self { record, node, kind, is_edge, generation: None, is_settled, others_turn: (0, 0) }
+        let (generation, queue, others_turn) = (None, 0, (0, 0));
+        Self { record, node, kind, is_edge, generation, queue, is_settled, others_turn }
     }
 
     /// From now on, each pop of the queue is announced.
@@ -328,11 +342,16 @@ impl<'a> Wait<'a> {
         let Some(post) = self.node.members.post() else {
             return Answer::AskAgain;
         };
-        // G1. A push in a handler may have taken it away, E3.
-        if self.is_edge && !self.has_edge() {
-            let queue = post.queue.load(Ordering::Relaxed);
+        // G1. A push in a handler may have taken it away, E3, or the queue was opened again.
+        let queue = post.queue();
+        if self.is_edge && !(self.has_edge() && self.queue == queue) {
+            // G2. If the queue had no post before, it was noted nowhere that the ring is full.
+            if !goes_on() {
+                return Answer::AskAgain;
+            }
             let edge = Edge { post, queue, kind: self.kind };
             self.generation = Some(record.publish(edge, self.is_settled));
+            self.queue = queue;
         }
         // [look:F] SeqCst; pairs with itself
         fence(Ordering::SeqCst);
@@ -346,7 +365,7 @@ impl<'a> Wait<'a> {
         let Some(_turn) = Turn::take(&mut self.others_turn) else {
             return Answer::AskAgain;
         };
-        if look() != (Answer::Never, read) || !goes_on() {
+        if !goes_on() || look() != (Answer::Never, read) {
             return Answer::AskAgain;
         }
         self.withdraw();
@@ -412,16 +431,23 @@ struct Look<'a> {
     process: u64,
     to_visit: Set,
     seen: Set,
+    /// The last of the domains whose members were visited, or 0.
+    domains: [u64; Look::DOMAINS],
     /// Whether an edge was met that may count or not.
     is_changing: bool,
     /// All that was read and mattered, as one number.
     read: u64,
 }
 
+impl Look<'_> {
+    const DOMAINS: usize = 32;
+}
+
 impl<'a> Look<'a> {
     fn new(record: &'a Record, kind: Kind, process: u64) -> Self {
         let (to_visit, seen) = (Set::new(), Set::new());
-        Self { record, kind, process, to_visit, seen, is_changing: false, read: 0 }
+        let domains = [0; Look::DOMAINS];
+        Self { record, kind, process, to_visit, seen, domains, is_changing: false, read: 0 }
     }
 
     /// Follows the edges from `start`, in search of a queue of which the thread is a member.
@@ -452,7 +478,9 @@ impl<'a> Look<'a> {
         if let Some(record) = records::of(consumer) {
             self.visit(record);
         }
-        if domain != 0 {
+        // Many threads may wait for the same queue, and to find its members takes long.
+        let last = &mut self.domains[domain as usize % Look::DOMAINS];
+        if domain != 0 && mem::replace(last, domain) != domain {
             records::all()
                 .filter(|record| record.is_in(domain))
                 .for_each(|record| self.visit(record));
@@ -471,11 +499,11 @@ impl<'a> Look<'a> {
         let seen = records::at(index)?.edge(self.process)?;
         let Edge { post, queue, kind } = seen.edge;
         let counts = match kind {
-            Kind::Room => !post.is_closed.load(Ordering::Relaxed),
+            Kind::Room => post.closed.load(Ordering::Relaxed) != queue,
             Kind::Listener => true,
             Kind::ListenerInTime => self.kind == Kind::ListenerInTime,
         };
-        if !counts || post.queue.load(Ordering::Relaxed) != queue {
+        if !counts || post.queue() != queue {
             return None;
         }
         if kind == Kind::Room {

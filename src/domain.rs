@@ -147,10 +147,12 @@ impl Members {
         unsafe { self.post.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Tells the graph of waits that the queue was closed, or opened again.
-    pub(crate) fn set_closed(&self, is_closed: bool) {
-        if let Some(post) = self.post() {
-            post.set_closed(is_closed);
+    /// Closes the queue by `close`, and tells the graph of waits.
+    pub(crate) fn closing(&self, close: impl FnOnce()) {
+        let queue = self.post().map(Post::queue);
+        close();
+        if let (Some(post), Some(queue)) = (self.post(), queue) {
+            post.set_closed(queue);
         }
     }
 
@@ -174,7 +176,8 @@ impl Members {
         }
     }
 
-    /// Takes out of the graph of waits who was left in a wait for this queue.
+    /// Takes out of the graph of waits who was left in a wait for this queue, and that it was
+    /// closed.
     pub(crate) fn renew(&self) {
         if let Some(post) = self.post() {
             post.renew();

@@ -9,8 +9,8 @@
 //! The first one is in line, so a library that is unloaded mostly leaves nothing behind. And a pool
 //! is a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
 //! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
-//! changed in between. What is not ready to be used again is passed over. Nothing here waits. An allocator hook may claim from the same pool while a
-//! chunk is being allocated.
+//! changed in between. What is not ready to be used again is passed over. Nothing here waits. An
+//! allocator hook may claim from the same pool while a chunk is being allocated.
 //!
 //! But for the table, the atomics are `core`'s in the models too: they order nothing but the pool.
 

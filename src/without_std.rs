@@ -52,7 +52,9 @@ pub(crate) mod domain {
 
         pub(crate) fn unbind(&self) {}
 
-        pub(crate) fn set_closed(&self, _is_closed: bool) {}
+        pub(crate) fn closing(&self, close: impl FnOnce()) {
+            close();
+        }
 
         pub(crate) fn announce(&self, _head: u64) {}
 

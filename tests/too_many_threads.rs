@@ -1,5 +1,5 @@
-//! More threads have a number than there are records: a thread that comes later gets none, and waits
-//! nowhere. The process stays so, and so this is a process of its own.
+//! All records are taken: a thread that comes later gets no number, and waits nowhere. The process
+//! stays so, which is why this is one of its own.
 #![cfg(all(feature = "std", target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 
 mod support;
@@ -27,24 +27,21 @@ extern "C" fn bind_and_end(consumer: *mut libc::c_void) -> *mut libc::c_void {
 /// Runs it on a thread with a small stack, and waits until that is gone. The thread has to be the C
 /// library's: the standard library waits for a result.
 fn run_to_its_end(consumer: &mut Consumer<u32>) {
-    // SAFETY: zeros are memory for both.
-    let (mut attributes, mut thread): (libc::pthread_attr_t, libc::pthread_t) =
-        unsafe { std::mem::zeroed() };
-    // SAFETY: the addresses are valid.
-    let errors = unsafe {
-        [
-            libc::pthread_attr_init(&mut attributes),
-            libc::pthread_attr_setstacksize(&mut attributes, 64 << 10),
-            libc::pthread_create(
-                &mut thread,
-                &attributes,
-                bind_and_end,
-                std::ptr::from_mut(consumer).cast(),
-            ),
-            libc::pthread_join(thread, std::ptr::null_mut()),
-        ]
-    };
-    assert_eq!(errors, [0; 4]);
+    // SAFETY: zeros are memory for it.
+    let mut attributes = unsafe { std::mem::zeroed::<libc::pthread_attr_t>() };
+    // SAFETY: the address is valid.
+    assert_eq!(unsafe { libc::pthread_attr_init(&mut attributes) }, 0);
+    // SAFETY: it was initialised.
+    assert_eq!(unsafe { libc::pthread_attr_setstacksize(&mut attributes, 64 << 10) }, 0);
+    let mut thread = 0;
+    let consumer = std::ptr::from_mut(consumer).cast();
+    // SAFETY: the addresses are valid, the last one until the thread is gone.
+    let error = unsafe { libc::pthread_create(&mut thread, &attributes, bind_and_end, consumer) };
+    assert_eq!(error, 0);
+    // SAFETY: it was created, and is joined once.
+    assert_eq!(unsafe { libc::pthread_join(thread, std::ptr::null_mut()) }, 0);
+    // SAFETY: it is not used any more.
+    assert_eq!(unsafe { libc::pthread_attr_destroy(&mut attributes) }, 0);
 }
 
 #[test]

@@ -175,8 +175,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
-        self.lanes().close();
-        self.node.members.set_closed(true);
+        self.node.members.closing(|| self.lanes().close());
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -184,8 +183,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// As `close`, for pushers of a static queue, which may be open again by the time that this
     /// returns: B5.
     pub(crate) fn close_ring(&self) {
-        self.lanes().close_ring();
-        self.node.members.set_closed(true);
+        self.node.members.closing(|| self.lanes().close_ring());
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -193,7 +191,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
         self.lanes().reopen();
-        self.node.members.set_closed(false);
+        self.node.members.renew();
     }
 
     /// After the consumer has freed slots: wakes a thread that waits for room.
