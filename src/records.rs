@@ -126,7 +126,7 @@ pub(crate) fn claim(process: u64, system_id: i32) -> Option<&'static Record> {
     };
     let record = RECORDS.claim(is_ready)?;
     record.withdraw();
-    record.domains.iter().for_each(|entry| entry.count.store(0, Ordering::Relaxed));
+    record.domains.clear();
     let last = record.last_number.load(Ordering::Relaxed).max(u64::from(record.links.index()));
     let number = last + STEP;
     record.last_number.store(number, Ordering::Relaxed);
@@ -304,7 +304,8 @@ struct Entries {
     more: CorePtr<Entries>,
 }
 
-/// A domain, and how often the thread has entered it; free with a count of 0.
+/// A domain, and how often the thread has entered it; free with a count of 0. Where the domain is 0,
+/// the thread has used neither this one nor those behind it.
 struct Entry {
     domain: CoreU64,
     count: CoreU64,
@@ -331,7 +332,17 @@ impl Entries {
     }
 
     fn entry(&self, domain: u64) -> Option<&Entry> {
-        self.iter().find(|entry| !entry.is_free() && entry.domain.load(Ordering::Relaxed) == domain)
+        self.iter()
+            .take_while(|entry| entry.domain.load(Ordering::Relaxed) != 0)
+            .find(|entry| !entry.is_free() && entry.domain.load(Ordering::Relaxed) == domain)
+    }
+
+    /// For the next thread.
+    fn clear(&self) {
+        for entry in self.iter() {
+            entry.count.store(0, Ordering::Relaxed);
+            entry.domain.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Adds room for more.

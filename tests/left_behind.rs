@@ -325,6 +325,29 @@ fn forgotten_guards_of_threads_that_ended_cost_nothing() {
     assert_eq!(instructions(), before);
 }
 
+/// A thread was in the domains of many queues. For the next one that has its record, a refused
+/// `try_push` takes as many instructions as if it had not been.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_domains_of_a_thread_that_has_ended_cost_the_next_one_nothing() {
+    let (producer, consumer) = full();
+    let _domain = consumer.domain();
+    let instructions = || {
+        let (_own, mut own) = bounded::<u8>(1);
+        own.bind();
+        let mut result = Ok(());
+        let _alone = STEPPING.lock();
+        let mut count = || trap::step(&mut |_| (), || result = producer.try_push(1));
+        (count(), count()).1
+    };
+    let on_a_thread = || thread::scope(|scope| scope.spawn(instructions).join().unwrap());
+    let before = on_a_thread();
+    let queues: Vec<_> = (0..500).map(|_| bounded::<u8>(1)).collect();
+    let domains: Vec<_> = queues.iter().map(|(_, consumer)| consumer.domain()).collect();
+    thread::spawn(move || domains.iter().for_each(|domain| forget(domain.enter()))).join().unwrap();
+    assert_eq!(on_a_thread(), before);
+}
+
 /// A thread has ended in the ordinary way, and its queue may be bound again. A new thread gets its
 /// record, at whatever instruction that is: a push waits, and is not told that the thread is gone.
 #[cfg(target_arch = "x86_64")]
