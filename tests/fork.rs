@@ -410,6 +410,8 @@ mod in_a_handler {
             thread::sleep(Duration::from_millis(1500));
             let result = TO_A.get().unwrap().push_timeout(2, Duration::from_secs(10));
             assert_eq!(result, Err(PushTimeoutError::WouldDeadlock(2)));
+            // Dropped, it would end the push of A before this ends the child.
+            std::mem::forget(consumer);
         }
         *IN_CHILD.lock().unwrap() = || _ = thread::spawn(|| end_with(b));
         interrupt(a, || {
@@ -977,12 +979,13 @@ mod at_every_step {
                 if producer.is_closed() {
                     assert_eq!(consumer.iter().count(), 1);
                 } else {
-                    assert!(at == 0 && consumer.try_pop().is_ok());
+                    // The graph of waits is asked for its number first.
+                    assert!(at <= 1 && consumer.try_pop().is_ok());
                     pass_laps(&producer, consumer);
                 }
             });
             if state == State::Ended {
-                assert!(at > 1, "ring and bypass");
+                assert!(at > 2, "ring and bypass");
                 break;
             }
         }
