@@ -72,9 +72,11 @@
 //!   edge, which changes with each publication and withdrawal, each head, consumer and domain. So
 //!   between the two there was a moment at which all these edges were there. The first look has
 //!   read of each consumer that it waits, and so the second one reads what that consumer announced
-//!   before: each ring was full at that moment. (For a member of a domain that is not the consumer
-//!   this has a limit: room that the consumer is making at that very moment may be seen late.) Of
-//!   its own ring the thread sees for itself, between the two, that it is full.
+//!   before: each ring was full at that moment. Of its own ring the thread sees between the two
+//!   that it is full. (For a member of a domain that is not the consumer this has a limit: room
+//!   that the consumer is making at that very moment may be seen late. And as all must be the same
+//!   that was read, a cycle is told late among thousands of members of a domain that wait and are
+//!   woken all the time.)
 //! * **G5** *One thread is told.* The second look, and the withdrawal that follows `Never`, take a
 //!   *turn*, which one thread has at a time, and for which nobody waits: who does not get it is
 //!   told `AskAgain`. So no other thread is told of the same cycle. Mostly the one is told whose
@@ -83,10 +85,12 @@
 //!   was stopped, has ended or jumped away, is taken over by one that has found it unchanged over
 //!   `NAPS_PER_TURN` naps; so if it was only stopped, two may be told. An edge that its thread has
 //!   left by a jump is withdrawn when the thread binds, waits, or pops while somebody waits for
-//!   room; a queue that recovers gets a new number in its post, which no left edge has. A consumer
-//!   that has ended in its wait will never pop, so to refuse a push that waits for it is right; a
-//!   member of a domain that was ended by the system inside of a wait stays one. A child ignores
-//!   the records of other processes.
+//!   room; a queue that recovers, or is opened again, gets a new number in its post, which no left
+//!   edge has. That a queue was closed is noted with its number, so a pusher that closes, and is
+//!   stopped in the middle, hides no wait for the next consumer. A consumer that has ended in its
+//!   wait will never pop, so to refuse a push that waits for it is right; a member of a domain that
+//!   was ended by the system inside of a wait stays one. A child ignores the records of other
+//!   processes.
 //!
 //! A look takes no lock, allocates nothing, runs no user code, and nobody waits for it. It visits
 //! each record once at most: two bits for each are on its stack, 4 KiB in all.
@@ -108,14 +112,16 @@
 //! | [look:F] | between publishing and looking | fence SeqCst | itself | the edge | `two_queues_in_a_circle_do_not_deadlock`; `memory_model`: `no_cycle_is_overlooked` |
 //! | [room:S] | announcing a pop | store of the head in the post, Relaxed, before [edge:S] | the first look's [edge:L] or [edge:F] | that there is room | `memory_model`: `no_cycle_is_invented`, if it comes later |
 //! | [turn:A], [turn:R] | taking and ending a turn | exchange Acquire, exchange Release | each other | that the last one who was told has withdrawn | `one_of_two_in_a_circle_is_told` ([turn:R]); `memory_model`: `one_thread_is_told` |
-//! | [closed:F] | having opened or closed the queue, before and after that is noted | fence SeqCst | itself | whether it is closed | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
 //! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in
 //! a record and the consumer in a post are published with Release, and each publishes that the edge
 //! of an earlier thread was withdrawn; one of the two would do (`memory_model`:
-//! `a_record_is_used_again`).
+//! `a_record_is_used_again`). The number with which a closing is noted is Relaxed: it is read before
+//! `[close:C]`, and a new one is written after `[reopen:A]` (`memory_model`:
+//! `an_open_queue_is_not_noted_as_closed`).
 
-use core::sync::atomic::{AtomicBool, AtomicU64 as CoreU64};
+use core::mem;
+use core::sync::atomic::AtomicU64 as CoreU64;
 
 use crate::fork::process;
 use crate::identity;
@@ -130,14 +136,15 @@ const NAPS_PER_TURN: u32 = 8;
 /// What stands for a queue in the graph.
 pub(crate) struct Post {
     links: Links,
-    /// A number that no other queue has, and that the queue had not before it recovered; 0 while
-    /// this stands for none.
+    /// A number that no other queue has, and that the queue had not before it recovered or was
+    /// opened again; 0 while this stands for none.
     queue: CoreU64,
     /// The number of the consumer's thread, or 0.
     consumer: AtomicU64,
     /// The number of the consumer's domain, or 0.
     domain: CoreU64,
-    is_closed: AtomicBool,
+    /// The number that the queue had when it was closed last, or less.
+    closed: CoreU64,
     head: UnmodelledU64,
     full_at: UnmodelledU64,
 }
@@ -189,7 +196,7 @@ impl Post {
                 queue: CoreU64::new(0),
                 consumer: AtomicU64::new(0),
                 domain: CoreU64::new(0),
-                is_closed: AtomicBool::new(false),
+                closed: CoreU64::new(0),
                 head: UnmodelledU64::new(0),
                 full_at: UnmodelledU64::new(0),
             }
@@ -205,7 +212,6 @@ impl Post {
         let post = GRAPH.posts.claim(|_| true).expect("bywash: a billion queues");
         post.head.store(0, Ordering::Relaxed);
         post.full_at.store(0, Ordering::Relaxed);
-        post.is_closed.store(false, Ordering::Relaxed);
         post.renew();
         post
     }
@@ -218,9 +224,14 @@ impl Post {
         GRAPH.posts.give_back(self);
     }
 
-    /// Makes every edge void that leads here, G6.
+    /// Makes every edge void that leads here, G6, and takes it back that the queue was closed.
     pub(crate) fn renew(&self) {
         self.queue.store(new_number(), Ordering::Relaxed);
+    }
+
+    /// The number of the queue.
+    pub(crate) fn queue(&self) -> u64 {
+        self.queue.load(Ordering::Relaxed)
     }
 
     /// Tells which thread is the consumer's, by its number; 0 for none.
@@ -234,21 +245,10 @@ impl Post {
         self.domain.store(number, Ordering::Relaxed);
     }
 
-    /// Notes that the queue was closed, or opened again. The next consumer may open it while a
-    /// pusher that has closed it is still here, B5. So what is noted last is what the queue is.
-    /// (Not while a pusher is stopped here: the queue may pass for closed until it goes on.)
-    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
-        let mut noted = None;
-        loop {
-            // [closed:F] SeqCst; pairs with itself
-            fence(Ordering::SeqCst);
-            let now = is_closed();
-            if noted == Some(now) {
-                return;
-            }
-            self.is_closed.store(now, Ordering::Relaxed);
-            noted = Some(now);
-        }
+    /// Tells that the queue was closed. `queue` is the number that it had before: one who closes
+    /// and comes late closes nothing that was opened again.
+    pub(crate) fn set_closed(&self, queue: u64) {
+        self.closed.fetch_max(queue, Ordering::Relaxed);
     }
 
     /// Notes that the ring was seen full at this head.
@@ -293,6 +293,8 @@ pub(crate) struct Wait<'a> {
     is_edge: bool,
     /// Of the edge, once it was published.
     generation: Option<u64>,
+    /// The number that its queue had then.
+    queue: u64,
     is_settled: bool,
     /// The turn of another that was found at the last look, and how often.
     others_turn: (u64, u32),
@@ -316,7 +318,8 @@ impl<'a> Wait<'a> {
         let record = records::of(identity::own_number());
         // For a listener there is nothing that would have to be announced.
         let is_settled = kind != Kind::Room;
-        Self { record, node, kind, is_edge, generation: None, is_settled, others_turn: (0, 0) }
+        let (generation, queue, others_turn) = (None, 0, (0, 0));
+        Self { record, node, kind, is_edge, generation, queue, is_settled, others_turn }
     }
 
     /// Whether it is an edge of the graph, once it is published.
@@ -351,15 +354,16 @@ impl<'a> Wait<'a> {
         let Some(post) = self.node.members.post() else {
             return Answer::AskAgain;
         };
-        // G1. A push in a handler may have taken it away, E3.
-        if self.is_edge && !self.has_edge() {
-            // Before there was a post, nobody could note there that the ring is full, G2.
+        // G1. A push in a handler may have taken it away, E3, or the queue was opened again.
+        let queue = post.queue();
+        if self.is_edge && !(self.has_edge() && self.queue == queue) {
+            // G2. If the queue had no post before, it was noted nowhere that the ring is full.
             if !goes_on() {
                 return Answer::AskAgain;
             }
-            let queue = post.queue.load(Ordering::Relaxed);
             let edge = Edge { post, queue, kind: self.kind };
             self.generation = Some(record.publish(edge, self.is_settled));
+            self.queue = queue;
         }
         // [look:F] SeqCst; pairs with itself
         fence(Ordering::SeqCst);
@@ -439,16 +443,23 @@ struct Look<'a> {
     process: u64,
     to_visit: Set,
     seen: Set,
+    /// The last of the domains whose members were visited, or 0.
+    domains: [u64; Look::DOMAINS],
     /// Whether an edge was met that may count or not.
     is_changing: bool,
     /// All that was read and mattered, as one number.
     read: u64,
 }
 
+impl Look<'_> {
+    const DOMAINS: usize = 32;
+}
+
 impl<'a> Look<'a> {
     fn new(record: &'a Record, kind: Kind, process: u64) -> Self {
         let (to_visit, seen) = (Set::new(), Set::new());
-        Self { record, kind, process, to_visit, seen, is_changing: false, read: 0 }
+        let domains = [0; Look::DOMAINS];
+        Self { record, kind, process, to_visit, seen, domains, is_changing: false, read: 0 }
     }
 
     /// Follows the edges from `start`, in search of a queue of which the thread is a member.
@@ -479,7 +490,9 @@ impl<'a> Look<'a> {
         if let Some(record) = records::of(consumer) {
             self.visit(record);
         }
-        if domain != 0 {
+        // Many threads may wait for the same queue, and to find its members takes long.
+        let last = &mut self.domains[domain as usize % Look::DOMAINS];
+        if domain != 0 && mem::replace(last, domain) != domain {
             records::all()
                 .filter(|record| record.is_in(domain))
                 .for_each(|record| self.visit(record));
@@ -498,11 +511,11 @@ impl<'a> Look<'a> {
         let seen = records::at(index)?.edge(self.process)?;
         let Edge { post, queue, kind } = seen.edge;
         let counts = match kind {
-            Kind::Room => !post.is_closed.load(Ordering::Relaxed),
+            Kind::Room => post.closed.load(Ordering::Relaxed) != queue,
             Kind::Listener => true,
             Kind::ListenerInTime => self.kind == Kind::ListenerInTime,
         };
-        if !counts || post.queue.load(Ordering::Relaxed) != queue {
+        if !counts || post.queue() != queue {
             return None;
         }
         if kind == Kind::Room {

@@ -160,10 +160,12 @@ impl Members {
         unsafe { self.post.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Tells the graph of waits that the queue was closed, or opened again.
-    pub(crate) fn note_closed(&self, is_closed: impl Fn() -> bool) {
-        if let Some(post) = self.post() {
-            post.note_closed(is_closed);
+    /// Closes the queue by `close`, and tells the graph of waits.
+    pub(crate) fn closing(&self, close: impl FnOnce()) {
+        let queue = self.post().map(Post::queue);
+        close();
+        if let (Some(post), Some(queue)) = (self.post(), queue) {
+            post.set_closed(queue);
         }
     }
 
@@ -174,18 +176,21 @@ impl Members {
         }
     }
 
-    /// Tells the graph of waits that the consumer has moved the head; its thread calls this.
+    /// Tells the graph of waits that the consumer has moved the head.
     pub(crate) fn announce(&self, head: u64) {
         if let Some(post) = self.post() {
             post.announce(head);
         }
-        if let Some(record) = records::of(self.consumer.load(Ordering::Relaxed)) {
+        // Whoever drops the consumer, or the last items, calls this as well, E3.
+        let number = identity::own_number();
+        if let Some(record) = records::of(number).filter(|_| self.is_bound_to(number)) {
             // Of a push that was left by a jump.
             record.withdraw();
         }
     }
 
-    /// Takes out of the graph of waits who was left in a wait for this queue.
+    /// Takes out of the graph of waits who was left in a wait for this queue, and that it was
+    /// closed.
     pub(crate) fn renew(&self) {
         if let Some(post) = self.post() {
             post.renew();
@@ -296,6 +301,10 @@ pub struct DomainGuard {
 
 impl Drop for DomainGuard {
     fn drop(&mut self) {
+        // At its very end a thread may have given the record back already.
+        if self.thread != identity::own_number() {
+            return;
+        }
         if let Some(record) = records::of(self.thread) {
             record.leave(self.domain.number);
         }

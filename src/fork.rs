@@ -53,12 +53,14 @@ cfg_event_fd! {
 pub(crate) fn is_gone(number: impl Fn() -> u64) -> bool {
     loop {
         let here = process();
-        let Some(record) = records::of(number()) else { return false };
+        let number = number();
+        let Some(record) = records::of(number) else { return false };
         if record.has_ended() || record.process() == here && thread_exists(record.system_id()) {
             return false;
         }
-        // F4: a handler that forked meanwhile may have let a thread of the child bind.
-        if process() == here {
+        // F4: a handler that forked meanwhile may have let a thread of the child bind. And what was
+        // read may be about another thread that has the record by now.
+        if process() == here && record.number() == number {
             return true;
         }
     }

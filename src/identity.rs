@@ -11,7 +11,9 @@
 //!   allocated when a thread first accesses it, which may be inside the handler. The key has no
 //!   destructor, which an unloaded library would leave behind. So at the very end of a thread,
 //!   while its specific data is being destroyed, a handler may not find the record any more. Before
-//!   a push waits, it asks the thread-local too.
+//!   a push waits, it asks the thread-local too. (If a thread was ended by the system and then
+//!   joined, glibc gives its memory, and this data with it, to the next thread: that is taken for
+//!   the one before, in calls that never wait, until it binds or enters itself.)
 //! * **I3** A token is cheaper to read than the record, and tells apart all threads that live at
 //!   the same time: the thread pointer. Only a thread with the right token has to look for its
 //!   record.
@@ -145,13 +147,15 @@ pub(crate) fn reserve() -> u64 {
 /// has.
 #[cfg(not(bywash_loom))]
 pub(crate) fn adopt(number: u64) -> u64 {
-    if let Some(record) = records::of(number) {
-        let is_at_its_end = is_at_its_end();
-        debug_assert!(!is_at_its_end, "a thread begins with this");
-        record.lives_in(process(), system_id());
-        take(Some(record));
-    }
-    register()
+    joining(|| {
+        if let Some(record) = records::of(number) {
+            let is_at_its_end = is_at_its_end();
+            debug_assert!(!is_at_its_end, "a thread begins with this");
+            record.lives_in(process(), system_id());
+            take(Some(record));
+        }
+        register()
+    })
 }
 
 /// Takes a number back that no thread has adopted.

@@ -9,7 +9,8 @@
 //! The first one is in line, so a library that is unloaded mostly leaves nothing behind. And a pool
 //! is a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
 //! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
-//! changed in between (`memory_model`: `nobody_claims_what_another_has`). Nothing here waits. An
+//! changed in between (`memory_model`: `nobody_claims_what_another_has`). What is not ready to be
+//! used again is passed over. Nothing here waits. An
 //! allocator hook may claim from the same pool while a chunk is being allocated.
 //!
 //! But for the table, the atomics are `core`'s in the models too: they order nothing but the pool.
@@ -88,17 +89,45 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     /// One that nobody has, or `None` if all are in use. One that was given back only if it
     /// `is_ready`. May allocate, so not for signal handlers.
     pub(crate) fn claim(&self, is_ready: impl Fn(&T) -> bool) -> Option<&T> {
+        self.claim_given_back(is_ready).or_else(|| self.claim_new())
+    }
+
+    /// The first on the stack that `is_ready`. Those above it may not be for long, so they are put
+    /// back: they are fewer than there are threads, whereas all those below would be lost.
+    fn claim_given_back(&self, is_ready: impl Fn(&T) -> bool) -> Option<&T> {
+        // As on the stack, a row of its own: of those that are not ready.
+        let mut others = 0;
+        let found = loop {
+            match self.take_first() {
+                Some(object) if !is_ready(object) => {
+                    object.links().next_free.store(others, Ordering::Relaxed);
+                    others = object.links().index() + 1;
+                }
+                found => break found,
+            }
+        };
+        while let Some(object) = others.checked_sub(1).and_then(|index| self.get(index)) {
+            others = object.links().next_free.load(Ordering::Relaxed);
+            self.give_back(object);
+        }
+        found
+    }
+
+    /// The first on the stack.
+    fn take_first(&self) -> Option<&T> {
         loop {
             // Acquire; pairs with the Release in `give_back`
             let free = self.free.load(Ordering::Acquire);
-            let first = (free as u32).checked_sub(1).and_then(|index| self.get(index));
-            if let Some(object) = first.filter(|object| is_ready(object)) {
-                let next = object.links().next_free.load(Ordering::Relaxed);
-                if self.exchange_free(free, next) {
-                    return Some(object);
-                }
-                continue;
+            let object = self.get((free as u32).checked_sub(1)?)?;
+            if self.exchange_free(free, object.links().next_free.load(Ordering::Relaxed)) {
+                return Some(object);
             }
+        }
+    }
+
+    /// One that was never claimed.
+    fn claim_new(&self) -> Option<&T> {
+        loop {
             let used = self.used.load(Ordering::Relaxed);
             if used as usize == Self::LIMIT {
                 return None;
@@ -223,8 +252,12 @@ mod tests {
         pool.give_back(all[7]);
         assert_eq!(pool.claim(|_| true).unwrap().links.index(), 7);
         assert!(pool.claim(|_| true).is_none());
-        pool.give_back(all[8]);
+        // Below others that are not ready, too; those stay where they were.
+        [5, 6, 7, 8].into_iter().for_each(|index| pool.give_back(all[index]));
         assert!(pool.claim(|_| false).is_none());
+        let first = |index| pool.claim(|object| object.links.index() <= index);
+        assert_eq!(first(6).unwrap().links.index(), 6);
+        assert_eq!([8, 7, 5].map(|_| pool.claim(|_| true).unwrap().links.index()), [8, 7, 5]);
     }
 
     #[test]

@@ -6,7 +6,8 @@
 //!   often it was given out, so no number comes back. (A number has 50 bits for that.) Who looks
 //!   for a thread by its number finds its record, or none. A thread gives back while its
 //!   thread-locals are being destroyed, and may still push after that. So on Linux nobody gets the
-//!   record before the thread is gone; on other systems the thread has no number any more.
+//!   record before the thread is gone, but that of one that has gone earlier; on other systems the
+//!   thread has no number any more.
 //! * **E2** *A generation for each edge.* The lowest bit of `word` says whether an edge is
 //!   published, and the upper ones grow with each publication. The fields are written while it is
 //!   not, each with Release. So a reader that finds the same word before and after it has read the
@@ -125,14 +126,16 @@ pub(crate) fn claim(process: u64, system_id: i32) -> Option<&'static Record> {
     };
     let record = RECORDS.claim(is_ready)?;
     record.withdraw();
-    record.domains.iter().for_each(|entry| entry.count.store(0, Ordering::Relaxed));
+    record.domains.clear();
     let last = record.last_number.load(Ordering::Relaxed).max(u64::from(record.links.index()));
     let number = last + STEP;
     record.last_number.store(number, Ordering::Relaxed);
-    record.has_ended.store(false, Ordering::Relaxed);
     record.lives_in(process, system_id);
     // Release; pairs with the Acquire in `of`
     record.number.store(number, Ordering::Release);
+    // After that, or the thread before would look as if it were gone without an end, F2. Release;
+    // pairs with the Acquire in `has_ended`
+    record.has_ended.store(false, Ordering::Release);
     Some(record)
 }
 
@@ -195,7 +198,8 @@ impl Record {
 
     /// Whether its thread has given it back.
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Ordering::Relaxed)
+        // Acquire; pairs with the Release in `claim`
+        self.has_ended.load(Ordering::Acquire)
     }
 
     /// At the end of its thread.
@@ -300,7 +304,8 @@ struct Entries {
     more: CorePtr<Entries>,
 }
 
-/// A domain, and how often the thread has entered it; free with a count of 0.
+/// A domain, and how often the thread has entered it; free with a count of 0. Where the domain is 0,
+/// the thread has used neither this one nor those behind it.
 struct Entry {
     domain: CoreU64,
     count: CoreU64,
@@ -327,7 +332,17 @@ impl Entries {
     }
 
     fn entry(&self, domain: u64) -> Option<&Entry> {
-        self.iter().find(|entry| !entry.is_free() && entry.domain.load(Ordering::Relaxed) == domain)
+        self.iter()
+            .take_while(|entry| entry.domain.load(Ordering::Relaxed) != 0)
+            .find(|entry| !entry.is_free() && entry.domain.load(Ordering::Relaxed) == domain)
+    }
+
+    /// For the next thread.
+    fn clear(&self) {
+        for entry in self.iter() {
+            entry.count.store(0, Ordering::Relaxed);
+            entry.domain.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Adds room for more.

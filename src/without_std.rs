@@ -56,7 +56,9 @@ pub(crate) mod domain {
 
         pub(crate) fn unbind(&self) {}
 
-        pub(crate) fn note_closed(&self, _is_closed: impl Fn() -> bool) {}
+        pub(crate) fn closing(&self, close: impl FnOnce()) {
+            close();
+        }
 
         pub(crate) fn announce(&self, _head: u64) {}
 

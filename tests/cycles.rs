@@ -350,6 +350,35 @@ fn a_consumer_that_moves_to_another_thread_takes_its_waits_along() {
     assert_eq!((b.result(), a.result()), (Done::Popped(0), Done::Pushed));
 }
 
+/// Thread A has the consumers of two queues, and waits for B. Another thread drops the second one,
+/// where others wait, too. That is no reason to forget the wait of A.
+#[test]
+fn a_wait_counts_whoever_drops_another_queue_of_the_same_thread() {
+    for _ in 0..20 {
+        let (a, b) = (Owner::new(), Owner::new());
+        let (producer, second) = full();
+        let (sends, bound) = channel();
+        a.begin(move |_| {
+            let mut second = second;
+            second.bind();
+            sends.send(second).unwrap();
+            Done::Pushed
+        });
+        assert_eq!(a.result(), Done::Pushed);
+        let waits = |_| {
+            let producer = producer.clone();
+            asleep(move || pushed(producer.push(1)))
+        };
+        let waiting: Vec<_> = (0..5).map(waits).collect();
+        a.begin_push(&b, 1);
+        drop(bound.recv().unwrap());
+        waiting.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), Done::Closed));
+        b.begin_push(&a, 2);
+        assert_eq!(b.result(), Done::WouldDeadlock);
+        assert!(a.is_waiting());
+    }
+}
+
 #[test]
 fn static_queues_are_on_cycles_too() {
     static QUEUE: StaticQueue<u32, 1, 0> = StaticQueue::new();
@@ -701,6 +730,240 @@ fn random_graph(random: &mut Random) {
     assert_eq!(handled.load(Ordering::Relaxed), accepted.load(Ordering::Relaxed));
 }
 
+/// A thousand threads sleep in pushes into a queue, wake up, find that others have taken the room,
+/// and sleep again. Through that queue two services close a cycle.
+#[test]
+fn a_cycle_through_a_queue_that_a_thousand_threads_wait_for_is_refused() {
+    let end = std::time::Instant::now() + support::stress_time();
+    loop {
+        close_a_cycle_in_a_crowd(1000);
+        if std::time::Instant::now() >= end {
+            break;
+        }
+    }
+}
+
+fn close_a_cycle_in_a_crowd(count: usize) {
+    watch();
+    let (producer, consumer) = Builder::new(4).bypass(0).build();
+    let (a, b) = (Owner::with(producer, consumer), Owner::new());
+    let crowd: Vec<_> = (0..count)
+        .map(|_| {
+            let producer = a.producer.clone();
+            let thread = thread::Builder::new().stack_size(64 << 10);
+            thread.spawn(move || while producer.push(1).is_ok() {}).unwrap()
+        })
+        .collect();
+    let plain = [0, 1].map(|_| {
+        let producer = a.producer.clone();
+        thread::spawn(move || {
+            while !producer.try_push(2).is_err_and(|error| error.is_closed()) {
+                thread::yield_now();
+            }
+        })
+    });
+    let (into_a, into_b) = (a.producer.clone(), b.producer.clone());
+    let (tells, told) = channel();
+    b.start(move |_| {
+        loop {
+            match pushed(into_a.push(3)) {
+                Done::Pushed => continue,
+                done => break done,
+            }
+        }
+    });
+    a.start(move |consumer| {
+        (0..2000).for_each(|_| _ = consumer.pop().unwrap());
+        tells.send(std::time::Instant::now()).unwrap();
+        pushed(into_b.push(4))
+    });
+    let since = told.recv().unwrap();
+    let done = loop {
+        match a.results.try_recv().or_else(|_| b.results.try_recv()) {
+            Ok(done) => break done,
+            Err(_) => thread::sleep(Duration::from_micros(100)),
+        }
+    };
+    println!("told after {:?}", since.elapsed());
+    assert_eq!(done, Done::WouldDeadlock);
+    a.producer.close();
+    b.producer.close();
+    crowd.into_iter().chain(plain).for_each(|thread| thread.join().unwrap());
+}
+
+/// Random graphs of threads that wait, and of domains: a push is refused where a slow and exact
+/// search says so, and only there.
+#[test]
+fn what_a_look_finds_in_a_random_graph_is_what_there_is() {
+    watch();
+    let mut random = Random(0x2545_F491_4F6C_DD1D);
+    let members: Vec<_> = (0..Graph::THREADS).map(|_| Member::start()).collect();
+    let end = std::time::Instant::now() + support::stress_time();
+    let (mut graphs, mut pushes) = (0, [0, 0]);
+    while graphs < 100 || std::time::Instant::now() < end {
+        graphs += 1;
+        let [refused, timed_out] = Graph::random(&members, &mut random).check(&mut random);
+        pushes = [pushes[0] + refused, pushes[1] + timed_out];
+    }
+    println!("{graphs} graphs, {} pushes refused, {} timed out", pushes[0], pushes[1]);
+    assert!(pushes.into_iter().all(|count| count > 0));
+}
+
+/// A thread of a random graph.
+struct Member {
+    tasks: Sender<MembersTask>,
+}
+
+type MembersTask = Box<dyn FnOnce(&mut Held) + Send>;
+
+/// What it has.
+#[derive(Default)]
+struct Held {
+    consumers: Vec<Consumer<u32>>,
+    guards: Vec<bywash::DomainGuard>,
+}
+
+impl Member {
+    fn start() -> Self {
+        let (tasks, inbox) = channel::<MembersTask>();
+        thread::spawn(move || {
+            let mut held = Held::default();
+            inbox.into_iter().for_each(|task| task(&mut held));
+        });
+        Self { tasks }
+    }
+
+    /// Starts `task`; its result comes when it is done.
+    fn start_task<R: Send + 'static>(
+        &self,
+        task: impl FnOnce(&mut Held) -> R + Send + 'static,
+    ) -> Receiver<R> {
+        let (sends, result) = channel();
+        self.tasks.send(Box::new(move |held| _ = sends.send(task(held)))).unwrap();
+        result
+    }
+
+    fn run<R: Send + 'static>(&self, task: impl FnOnce(&mut Held) -> R + Send + 'static) -> R {
+        self.start_task(task).recv_timeout(LONG).expect("a thread hangs")
+    }
+}
+
+struct Graph<'a> {
+    threads: &'a [Member],
+    producers: Vec<Producer<u32>>,
+    /// Which threads are members of which queue.
+    members: Vec<[bool; Graph::THREADS]>,
+    /// Which queue each thread waits for.
+    waits: [Option<usize>; Graph::THREADS],
+    results: Vec<Receiver<Done>>,
+    /// Of queues that are bound to no thread.
+    _unbound: Vec<Consumer<u32>>,
+}
+
+impl<'a> Graph<'a> {
+    const THREADS: usize = 12;
+
+    /// Some queues, all of them full, some threads that are in domains, and nobody who waits.
+    fn random(threads: &'a [Member], random: &mut Random) -> Self {
+        let mut graph = Self {
+            threads,
+            producers: Vec::new(),
+            members: Vec::new(),
+            waits: [None; Self::THREADS],
+            results: Vec::new(),
+            _unbound: Vec::new(),
+        };
+        for _ in 0..2 + random.below(14) {
+            let mut members = [false; Self::THREADS];
+            let (producer, mut consumer) = full();
+            let domain = consumer.domain();
+            match threads.get(random.below(Self::THREADS + 1)) {
+                None => graph._unbound.push(consumer),
+                Some(thread) => {
+                    let index = threads.iter().position(|other| std::ptr::eq(other, thread));
+                    members[index.unwrap()] = true;
+                    thread.run(move |held| {
+                        consumer.bind();
+                        held.consumers.push(consumer);
+                    });
+                }
+            }
+            for _ in 0..[0, 0, 0, 1, 2, 5][random.below(6)] {
+                let (index, domain) = (random.below(Self::THREADS), domain.clone());
+                members[index] = true;
+                threads[index].run(move |held| held.guards.push(domain.enter()));
+            }
+            graph.producers.push(producer);
+            graph.members.push(members);
+        }
+        graph
+    }
+
+    /// Whether a push into `queue` would wait for `thread`.
+    fn leads_back(&self, queue: usize, thread: usize, seen: &mut Vec<usize>) -> bool {
+        if seen.contains(&queue) {
+            return false;
+        }
+        seen.push(queue);
+        let members = self.members[queue];
+        let goes_on = |member: usize| self.waits[member].filter(|_| members[member]);
+        members[thread]
+            || (0..Self::THREADS)
+                .filter_map(goes_on)
+                .any(|next| self.leads_back(next, thread, seen))
+    }
+
+    /// Lets one thread after another wait, and others push in time meanwhile. Returns how many of
+    /// those were refused, and how many were not.
+    fn check(mut self, random: &mut Random) -> [u32; 2] {
+        let mut pushes = [0, 0];
+        for _ in 0..Self::THREADS {
+            let (thread, queue) = (random.below(Self::THREADS), random.below(self.producers.len()));
+            if self.waits[thread].is_some() {
+                continue;
+            }
+            let is_refused = self.leads_back(queue, thread, &mut Vec::new());
+            let producer = self.producers[queue].clone();
+            let push = move |_: &mut Held| loop {
+                // One that is to be refused may come before another's wait has begun.
+                let result = producer.push_timeout(1, Duration::from_millis(3));
+                if !is_refused || result != Err(PushTimeoutError::Timeout(1)) {
+                    return result;
+                }
+            };
+            let expected = match is_refused {
+                true => PushTimeoutError::WouldDeadlock(1),
+                false => PushTimeoutError::Timeout(1),
+            };
+            let result = self.threads[thread].start_task(push).recv_timeout(LONG);
+            assert_eq!(result, Ok(Err(expected)), "{thread} into {queue}: {self:?}");
+            pushes[usize::from(!is_refused)] += 1;
+            if !is_refused && random.below(4) != 0 {
+                let producer = self.producers[queue].clone();
+                let result = self.threads[thread].start_task(move |_| pushed(producer.push(1)));
+                self.results.push(result);
+                self.waits[thread] = Some(queue);
+            }
+        }
+        self.producers.iter().for_each(Producer::close);
+        for result in &self.results {
+            assert_eq!(result.recv_timeout(LONG), Ok(Done::Closed), "{self:?}");
+        }
+        self.threads.iter().for_each(|thread| thread.run(|held| *held = Held::default()));
+        pushes
+    }
+}
+
+impl std::fmt::Debug for Graph<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let threads = |members: &[bool; Graph::THREADS]| {
+            (0..Graph::THREADS).filter(|&index| members[index]).collect::<Vec<_>>()
+        };
+        let members: Vec<_> = self.members.iter().map(threads).collect();
+        f.debug_struct("Graph").field("members", &members).field("waits", &self.waits).finish()
+    }
+}
+
 /// Queues come and go while others look at them.
 #[test]
 fn queues_may_be_dropped_while_others_look_at_them() {
@@ -884,6 +1147,47 @@ mod stopped {
             let _ = b_goes_on.send(());
             a.begin_pop();
             assert_eq!((a.result(), b.result()), (Done::Popped(0), Done::Pushed));
+        }
+    }
+
+    /// A pusher that closes is stopped before each step, until the queue has its next consumer.
+    #[test]
+    fn a_close_that_comes_late_hides_no_wait_for_the_next_consumer() {
+        for at in 0..12 {
+            let queue: &'static StaticQueue<u32, 1, 0> = Box::leak(Box::new(StaticQueue::new()));
+            let mut consumer = queue.consumer().unwrap();
+            consumer.bind();
+            let ((stops, is_there), (goes_on, go_on)) = (channel(), channel::<()>());
+            let closer = thread::spawn(move || {
+                let step = Cell::new(0);
+                let hook = || {
+                    if step.replace(step.get() + 1) == at {
+                        stops.send(()).unwrap();
+                        go_on.recv().unwrap();
+                    }
+                };
+                hooked(&hook, || queue.close());
+            });
+            let was_stopped = is_there.recv().is_ok();
+            let was_closed = queue.is_closed();
+            drop(consumer);
+            let mut consumer = queue.consumer().unwrap();
+            consumer.bind();
+            if was_stopped {
+                goes_on.send(()).unwrap();
+            }
+            closer.join().unwrap();
+            if queue.is_closed() {
+                assert!(!was_closed);
+                continue;
+            }
+            queue.try_push(0).unwrap();
+            let a = Owner::new();
+            a.begin(|_| pushed(queue.push(1)));
+            assert!(a.is_waiting());
+            let result = a.producer.push_timeout(2, LONG);
+            assert_eq!(result, Err(PushTimeoutError::WouldDeadlock(2)), "at step {at}");
+            assert_eq!((consumer.try_pop(), a.result()), (Ok(0), Done::Pushed));
         }
     }
 

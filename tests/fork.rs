@@ -153,12 +153,21 @@ fn a_producer_in_a_daemon_knows_that_its_logger_stayed_in_the_parent() {
         assert_eq!(producer.try_push(1), Ok(()), "for nobody");
         in_child(|| assert_eq!(is_gone(), (true, false)));
         let mut own = copy_of(&own);
-        elsewhere(|| {
-            own.bind();
-            assert_eq!(is_gone(), (true, false));
-            in_child(|| assert_eq!(is_gone(), (true, false)));
+        let (ends, end) = channel::<()>();
+        let (binds, bound) = channel();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                own.bind();
+                assert_eq!(is_gone(), (true, false));
+                in_child(|| assert_eq!(is_gone(), (true, false)));
+                binds.send(()).unwrap();
+                end.into_iter().for_each(drop);
+            });
+            bound.recv().unwrap();
+            in_child(|| assert_eq!(is_gone(), (true, true), "bound to the other thread"));
+            drop(ends);
         });
-        in_child(|| assert_eq!(is_gone(), (true, true), "bound to the other thread"));
+        in_child(|| assert_eq!(is_gone(), (true, false), "that has ended in the ordinary way"));
         own.unbind();
         assert_eq!(is_gone(), (true, false));
         std::mem::forget(own);
@@ -439,6 +448,8 @@ mod in_a_handler {
             thread::sleep(Duration::from_millis(1500));
             let result = TO_A.get().unwrap().push_timeout(2, Duration::from_secs(10));
             assert_eq!(result, Err(PushTimeoutError::WouldDeadlock(2)));
+            // Dropped, it would end the push of A before this ends the child.
+            std::mem::forget(consumer);
         }
         *IN_CHILD.lock().unwrap() = || _ = thread::spawn(|| end_with(b));
         interrupt(a, || {
@@ -1006,12 +1017,13 @@ mod at_every_step {
                 if producer.is_closed() {
                     assert_eq!(consumer.iter().count(), 1);
                 } else {
-                    assert!(at == 0 && consumer.try_pop().is_ok());
+                    // The graph of waits is asked for its number first.
+                    assert!(at <= 1 && consumer.try_pop().is_ok());
                     pass_laps(&producer, consumer);
                 }
             });
             if state == State::Ended {
-                assert!(at > 1, "ring and bypass");
+                assert!(at > 2, "ring and bypass");
                 break;
             }
         }

@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::cell::RefCell;
 use std::collections::HashSet;
 use std::mem::forget;
-use std::thread;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
 
 use bywash::{Builder, Consumer, Producer, PushError, StaticQueue, bounded};
 
@@ -81,6 +83,44 @@ fn each_of_two_queues_knows_its_own_thread() {
     assert_eq!((one.must_not_wait(), other.must_not_wait()), (true, false));
     there.bind();
     assert!(one.must_not_wait() && other.must_not_wait());
+}
+
+/// Each thread becomes somebody's consumer while the one before it is at its very end, and so not
+/// gone yet. What that one has given back is used again all the same, a little later.
+#[test]
+fn threads_that_come_while_others_end_do_not_use_up_the_numbers() {
+    /// Of a thread-local that is destroyed after those of this crate, where that is known.
+    struct AtTheEnd(Sender<()>, Receiver<()>);
+
+    impl Drop for AtTheEnd {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            assert!(self.1.recv().is_err());
+        }
+    }
+
+    thread_local!(static AT_THE_END: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) });
+
+    support::watch();
+    let mut last = None::<(Sender<()>, JoinHandle<()>)>;
+    for _ in 0..17_000 {
+        let ((tells, is_at_its_end), (ends, end)) = (channel(), channel());
+        let thread = thread::Builder::new().stack_size(64 << 10);
+        let thread = thread.spawn(move || {
+            AT_THE_END.set(Some(AtTheEnd(tells, end)));
+            let (_producer, mut consumer) = queue();
+            consumer.bind();
+        });
+        is_at_its_end.recv().unwrap();
+        if let Some((ends, last)) = last.replace((ends, thread.unwrap())) {
+            drop(ends);
+            last.join().unwrap();
+        }
+    }
+    drop(last);
+    let (producer, mut consumer) = queue();
+    consumer.bind();
+    assert!(producer.is_consumer_thread());
 }
 
 /// An address that no two threads have at the same time, and that a new thread may get after this

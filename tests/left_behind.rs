@@ -10,6 +10,8 @@
 mod support;
 
 use std::mem::forget;
+#[cfg(target_arch = "x86_64")]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -310,6 +312,7 @@ fn forgotten_guards_of_threads_that_ended_cost_nothing() {
     own.bind();
     let instructions = || {
         let mut result = Ok(());
+        let _alone = STEPPING.lock();
         let count = trap::step(&mut |_| (), || result = producer.try_push(1));
         assert!(result.is_err());
         count
@@ -321,6 +324,79 @@ fn forgotten_guards_of_threads_that_ended_cost_nothing() {
     }
     assert_eq!(instructions(), before);
 }
+
+/// A thread was in the domains of many queues. For the next one that has its record, a refused
+/// `try_push` takes as many instructions as if it had not been.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn the_domains_of_a_thread_that_has_ended_cost_the_next_one_nothing() {
+    let (producer, consumer) = full();
+    let _domain = consumer.domain();
+    let instructions = || {
+        let (_own, mut own) = bounded::<u8>(1);
+        own.bind();
+        let mut result = Ok(());
+        let _alone = STEPPING.lock();
+        let mut count = || trap::step(&mut |_| (), || result = producer.try_push(1));
+        (count(), count()).1
+    };
+    let on_a_thread = || thread::scope(|scope| scope.spawn(instructions).join().unwrap());
+    let before = on_a_thread();
+    let queues: Vec<_> = (0..500).map(|_| bounded::<u8>(1)).collect();
+    let domains: Vec<_> = queues.iter().map(|(_, consumer)| consumer.domain()).collect();
+    thread::spawn(move || domains.iter().for_each(|domain| forget(domain.enter()))).join().unwrap();
+    assert_eq!(on_a_thread(), before);
+}
+
+/// A thread has ended in the ordinary way, and its queue may be bound again. A new thread gets its
+/// record, at whatever instruction that is: a push waits, and is not told that the thread is gone.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn who_gets_a_record_says_nothing_of_the_thread_that_had_it() {
+    let (producer, consumer) = full();
+    let consumer = Mutex::new(consumer);
+    let bind = || consumer.lock().unwrap().bind();
+    thread::scope(|scope| scope.spawn(bind).join().unwrap());
+    let [asked, answered, refused] = [const { AtomicUsize::new(0) }; 3];
+    let ask = |number| {
+        asked.store(number, Ordering::SeqCst);
+        while answered.load(Ordering::SeqCst) != number {
+            thread::yield_now();
+        }
+    };
+    const END: usize = usize::MAX;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while asked.load(Ordering::SeqCst) != END {
+                let number = asked.load(Ordering::SeqCst);
+                if number != answered.load(Ordering::SeqCst) {
+                    let error = producer.push_timeout(1, Duration::from_millis(1)).unwrap_err();
+                    refused.fetch_add(usize::from(!error.is_timeout()), Ordering::SeqCst);
+                    answered.store(number, Ordering::SeqCst);
+                }
+            }
+            answered.store(END, Ordering::SeqCst);
+        });
+        scope.spawn(|| {
+            let (_other, mut own) = bounded::<u8>(1);
+            let _alone = STEPPING.lock();
+            // Without optimisation there are more instructions.
+            let stride = if cfg!(debug_assertions) { 10 } else { 1 };
+            let mut each = |step: &mut trap::Step<'_>| {
+                if step.number % stride == 0 {
+                    ask(step.number + 1);
+                }
+            };
+            trap::step(&mut each, || own.bind());
+            ask(END);
+        });
+    });
+    assert_eq!(refused.into_inner(), 0);
+}
+
+/// One call at a time may be stepped.
+#[cfg(target_arch = "x86_64")]
+static STEPPING: Mutex<()> = Mutex::new(());
 
 /// Both handlers wait in time for each other's listener: one is told at once.
 #[test]

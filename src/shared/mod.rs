@@ -219,8 +219,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
 
     /// Refuses pushes from now on, and wakes everybody.
     pub(crate) fn close(&self) {
-        self.lanes().close();
-        self.note_closed();
+        self.node.members.closing(|| self.lanes().close());
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -228,8 +227,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// As `close`, for pushers of a static queue, which may be open again by the time that this
     /// returns: B5.
     pub(crate) fn close_ring(&self) {
-        self.lanes().close_ring();
-        self.note_closed();
+        self.node.members.closing(|| self.lanes().close_ring());
         self.parker.notify();
         self.rare.waiters.notify_all();
     }
@@ -237,12 +235,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// Takes `close` back, for the next consumer.
     pub(crate) fn reopen(&self) {
         self.lanes().reopen();
-        self.note_closed();
-    }
-
-    /// Tells the graph of waits, after the queue was closed or opened.
-    fn note_closed(&self) {
-        self.node.members.note_closed(|| self.lanes().ring.is_closed());
+        self.node.members.renew();
     }
 
     /// After the consumer has freed slots: wakes a thread that waits for room.
