@@ -131,7 +131,7 @@ use crate::records::{self, Edge, Kind, LIMIT, Record};
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
 
 /// How often a thread finds the turn of another unchanged before it takes it over.
-const NAPS_PER_TURN: u32 = 8;
+const NAPS_PER_TURN: u32 = 32;
 
 /// What stands for a queue in the graph.
 pub(crate) struct Post {

@@ -14,7 +14,7 @@ use crate::program::Place::{
 use crate::program::Reg::{self, A, B, C, D, Found, Now, Result};
 use crate::program::{
     Code, Place, Word, acquire_fence, compare_exchange, exchange, fence, fetch_add, is, load,
-    nothing, of, repeat, seq, set, stop, store, until, when, when_else, when_exchanged,
+    nothing, of, seq, set, store, until, when, when_else, when_exchanged,
 };
 use crate::ring::{CLOSED, RING, close, release, reopen};
 use crate::wait::{AS_IT_IS, Orders, heavy_barrier, with_light_barrier};
