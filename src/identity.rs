@@ -75,11 +75,21 @@ pub(crate) fn register() -> usize {
         // A thread whose thread-locals are being destroyed keeps its record.
         #[cfg(not(bywash_loom))]
         let _ = HAS_NUMBER.try_with(|_| ());
-        let number = LAST.fetch_add(1, Ordering::Relaxed) + 1;
+        let number = next(&LAST);
         handler::set(number);
         NUMBER.with(|own| own.set(number));
     }
     NUMBER.with(Cell::get)
+}
+
+/// The number after `last`, which is never 0.
+fn next(last: &AtomicUsize) -> usize {
+    let number = || last.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+    match number() {
+        // On 32 bits they begin again, I1.
+        0 => number(),
+        number => number,
+    }
 }
 
 /// Calls `join`, which makes the calling thread a member of a queue, I5.
@@ -189,5 +199,28 @@ mod handler {
     /// No other way to tell threads apart.
     pub(crate) fn token() -> usize {
         0
+    }
+}
+
+#[cfg(all(test, not(bywash_loom)))]
+mod tests {
+    use super::*;
+
+    /// I1: on 32 bits that happens.
+    #[test]
+    fn after_the_last_number_they_begin_again_at_one() {
+        let last = AtomicUsize::new(usize::MAX - 1);
+        assert_eq!([(); 3].map(|()| next(&last)), [usize::MAX, 1, 2]);
+    }
+
+    /// I3: by assembly on some systems.
+    #[test]
+    fn a_token_is_the_threads_own_while_it_lives() {
+        let own = token();
+        let others = [(); 3].map(|()| std::thread::spawn(|| [token(); 2]).join().unwrap());
+        assert!(others.iter().all(|[a, b]| a == b) && token() == own);
+        let other = std::thread::scope(|scope| scope.spawn(token).join().unwrap());
+        // The portable one tells nothing.
+        assert_eq!(other == own, cfg!(any(not(unix), bywash_portable)));
     }
 }
