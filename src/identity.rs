@@ -189,8 +189,12 @@ mod handler {
     }
 }
 
+#[cfg(all(windows, not(bywash_loom), not(bywash_portable)))]
+#[path = "identity_windows.rs"]
+mod handler;
+
 /// Where it is not known what a handler may read, it reads the thread-local.
-#[cfg(any(not(unix), bywash_loom, bywash_portable))]
+#[cfg(any(not(any(unix, windows)), bywash_loom, bywash_portable))]
 mod handler {
     pub(crate) use super::own_number as number;
 
@@ -221,6 +225,6 @@ mod tests {
         assert!(others.iter().all(|[a, b]| a == b) && token() == own);
         let other = std::thread::scope(|scope| scope.spawn(token).join().unwrap());
         // The portable one tells nothing.
-        assert_eq!(other == own, cfg!(any(not(unix), bywash_portable)));
+        assert_eq!(other == own, cfg!(bywash_portable));
     }
 }

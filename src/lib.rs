@@ -243,6 +243,28 @@
 //! forbidden in a signal handler. On the consumer's thread or in its domain, where the wait could
 //! never end, it returns `false` at once.
 //!
+//! # Windows
+//!
+//! Windows has no signals. What runs on top of other code there, or in its place:
+//!
+//! * **Exception handlers**, vectored ones and the filter of unhandled exceptions, run on the thread
+//!   that failed, at the instruction that failed. They may do what signal handlers may: `try_push…`
+//!   and the other calls that may be made anywhere. These leave the thread's last error alone. The
+//!   example `crash_reporter` has such a filter. A program that aborts, also by a panic that cannot
+//!   unwind, ends on Windows without asking any handler.
+//! * **Console control handlers** run on a thread that Windows starts for them. There, everything
+//!   may be called. But when a console is closed, Windows ends the process after some seconds,
+//!   whatever the handler waits for: give [`Listener::stop`] less time.
+//! * **`DllMain`**, and all that runs under the loader's lock, may push with `try_push…`.
+//!   [`Listener::spawn`] hangs there: it waits for its thread, which cannot begin without that lock.
+//!   [`Listener::flush`], [`Listener::stop`] and dropping a listener wait for a handler that may
+//!   need the lock. When the process ends, the listener's thread is gone before `DllMain` is called,
+//!   so a stop there waits in vain, and a drop forever. Stop listeners before.
+//!
+//! To wake a thread that sleeps, a push calls `WakeByAddressSingle`, and Windows promises nothing
+//! about calling that in a handler. None of its calls raises an exception, so no handler runs in
+//! the middle of one, except where the stack overflows or a debugger moves the thread.
+//!
 //! # Forked children
 //!
 //! When a process with several threads forks, the child gets a copy of the queue, but only one
@@ -297,8 +319,9 @@
 //!
 //! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
 //! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
-//! futex. On other systems it polls: it naps for at most a millisecond, then looks again. In a
-//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
+//! futex, on Windows with `WaitOnAddress`. On other systems it polls: it naps for at most a
+//! millisecond, then looks again. In a clone of the repository, `cargo bench` measures the queue on
+//! your machine, next to others.
 //!
 //! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
 //! what the system adds to a sleep (on Linux 50 µs, the thread's timer slack), instead of being
@@ -439,6 +462,8 @@ pub mod steps;
 mod sync;
 #[cfg(feature = "std")]
 mod wait;
+#[cfg(all(windows, feature = "std", not(any(bywash_loom, bywash_portable))))]
+mod windows;
 #[cfg(not(feature = "std"))]
 mod without_std;
 
