@@ -303,7 +303,11 @@ fn no_std_builds_and_pushes_from_a_handler() {
         .args(["run", "--offline", "--quiet", "--target-dir"])
         .arg(package.join("target"))
         .current_dir(&package);
-    let Ended { out, .. } = run(cargo.env_remove("CARGO_BUILD_TARGET"));
+    // For this system.
+    for variable in ["CARGO_BUILD_TARGET", "CARGO_UNSTABLE_BUILD_STD", "RUSTFLAGS"] {
+        cargo.env_remove(variable);
+    }
+    let Ended { out, .. } = run(&mut cargo);
     let four = "signal 15\nsignal 2\nsignal 15\nsignal 2\n";
     assert_eq!(out, format!("{four}0 of 4 refused\n{four}3 of 7 refused\n"));
 }
