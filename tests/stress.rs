@@ -180,7 +180,7 @@ fn nothing_is_lost_with_all_methods_mixed() {
 /// Lets others run until something holds, but not for long: whoever should see to it may wait for
 /// the caller.
 fn linger_until(holds: impl Fn() -> bool) {
-    (0..200).take_while(|_| !holds()).for_each(|_| thread::yield_now());
+    (0..30).take_while(|_| !holds()).for_each(|_| thread::yield_now());
 }
 
 /// Now and then the consumer lets the queue fill up, so that producers fall asleep, and a producer
@@ -194,7 +194,7 @@ fn nothing_is_lost_while_both_ends_fall_asleep_again_and_again() {
     let each = items / PRODUCERS as u32;
     for capacity in [1, 8, 1024] {
         let (producer, mut consumer) = Builder::new(capacity).bypass(4).build();
-        let period = 3 * capacity as u32;
+        let period = 3 * capacity.max(64) as u32;
         thread::scope(|scope| {
             for name in 0..PRODUCERS {
                 let producer = producer.clone();
