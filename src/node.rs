@@ -1,10 +1,8 @@
 //! What is read of a queue by those who do not know its items: its indices and its members.
 
-use crossbeam_utils::CachePadded;
-
 use crate::domain::Members;
 use crate::ring::{Head, Tail};
-use crate::sync::const_fn;
+use crate::sync::{CachePadded, const_fn};
 
 /// The part of a queue that a thread reads when it asks who waits for whom. In memory: a cache line
 /// that producers write, one that the consumer writes, and what is mostly read.

@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Consumer;
 use crate::TryPushError;
@@ -10,6 +9,7 @@ use crate::lanes::Entry;
 use crate::queue::{Queue, debug, sealed};
 use crate::shared::Shared;
 use crate::slots::Inline;
+use crate::sync::{AtomicBool, Ordering};
 
 #[cfg(feature = "alloc")]
 use alloc::collections::VecDeque;

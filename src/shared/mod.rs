@@ -18,13 +18,11 @@ mod never_waiting;
 #[cfg(feature = "std")]
 mod waiting;
 
-use crossbeam_utils::CachePadded;
-
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
 use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
-use crate::sync::{AtomicU64, const_fn};
+use crate::sync::{AtomicU64, CachePadded, const_fn};
 
 use crate::cycles;
 #[cfg(feature = "std")]
