@@ -323,8 +323,12 @@ mod handler {
     }
 }
 
+#[cfg(all(windows, not(bywash_loom), not(bywash_portable)))]
+#[path = "identity_windows.rs"]
+mod handler;
+
 /// Where it is not known what a handler may read, it reads the thread-local.
-#[cfg(any(not(unix), bywash_loom, bywash_portable))]
+#[cfg(any(not(any(unix, windows)), bywash_loom, bywash_portable))]
 mod handler {
     use crate::records::{self, Record};
 
@@ -337,5 +341,21 @@ mod handler {
     /// No other way to tell threads apart.
     pub(crate) fn token() -> usize {
         0
+    }
+}
+
+#[cfg(all(test, not(bywash_loom)))]
+mod tests {
+    use super::*;
+
+    /// I3: by assembly on some systems.
+    #[test]
+    fn a_token_is_the_threads_own_while_it_lives() {
+        let own = token();
+        let others = [(); 3].map(|()| std::thread::spawn(|| [token(); 2]).join().unwrap());
+        assert!(others.iter().all(|[a, b]| a == b) && token() == own);
+        let other = std::thread::scope(|scope| scope.spawn(token).join().unwrap());
+        // The portable one tells nothing.
+        assert_eq!(other == own, cfg!(bywash_portable));
     }
 }

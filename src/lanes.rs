@@ -84,6 +84,7 @@ use core::hint;
 
 use crate::TryPopError;
 use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
+use crate::sync::IS_ONE_CORE;
 
 #[cfg(feature = "alloc")]
 use {
@@ -244,7 +245,7 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
         if self.ring.is_plainly_empty(|| bypass.tail_word()) {
             return Err(TryPopError::Empty);
         }
-        if popped >= SEVERAL && !cfg!(any(bywash_loom, bywash_steps)) {
+        if popped >= SEVERAL && !IS_ONE_CORE && !cfg!(any(bywash_loom, bywash_steps)) {
             let pauses = MOST_PAUSES.min(self.ring.ring().capacity() / 2);
             (0..pauses).for_each(|_| hint::spin_loop());
             if let Some(ready) = self.ready_slot() {

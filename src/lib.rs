@@ -262,6 +262,54 @@
 //! forbidden in a signal handler. On the consumer's thread or in its domain, where the wait could
 //! never end, it returns `false` at once.
 //!
+//! # Bare metal
+//!
+//! An interrupt is a signal handler: it pushes into a [`StaticQueue`] on top of whatever it
+//! interrupted, and the main loop pops. On processors with 64-bit atomics that needs nothing more
+//! than `default-features = false`.
+//!
+//! On others, such as Cortex-M, the feature `unsafe-assume-single-core` builds each atomic
+//! operation of the queue out of ordinary ones, with interrupts masked for their few instructions.
+//! A push then still waits for nothing, and an interrupt of higher priority may push in the middle
+//! of it. It is that feature of the crate `portable-atomic`. Without it the crate does not compile
+//! there: the atomics that `portable-atomic` offers otherwise take a spinning lock, and an interrupt
+//! on top of the code that holds the lock would spin forever. As in that crate, the feature is
+//! **unsound** unless all of this holds:
+//!
+//! * The processor has one core, and nothing else, such as DMA, writes the queue.
+//! * All code that uses the queue may mask interrupts. On Cortex-M it runs privileged: otherwise
+//!   the instruction that masks does nothing, and reports nothing.
+//! * What masking does not mask uses no queue at all, neither to push nor to look: on Cortex-M, the
+//!   handlers of NMI and of HardFault, and other faults that become a HardFault while interrupts are
+//!   masked.
+//!
+//! A `StaticQueue<u32, 8, 0>` has 272 bytes on Cortex-M3. Optimised for size, a push takes about
+//! 200 bytes of code and a pop 1300. Nothing is padded to cache lines there, and nothing spins.
+//! `examples/cortex_m` in the repository runs in QEMU: a million pushes of one interrupt on top of
+//! those of another.
+//!
+//! # Windows
+//!
+//! Windows has no signals. What runs on top of other code there, or in its place:
+//!
+//! * **Exception handlers**, vectored ones and the filter of unhandled exceptions, run on the thread
+//!   that failed, at the instruction that failed. They may do what signal handlers may: `try_push…`
+//!   and the other calls that may be made anywhere. These leave the thread's last error alone. The
+//!   example `crash_reporter` has such a filter. A program that aborts, also by a panic that cannot
+//!   unwind, ends on Windows without asking any handler.
+//! * **Console control handlers** run on a thread that Windows starts for them. There, everything
+//!   may be called. But when a console is closed, Windows ends the process after some seconds,
+//!   whatever the handler waits for: give [`Listener::stop`] less time.
+//! * **`DllMain`**, and all that runs under the loader's lock, may push with `try_push…`.
+//!   [`Listener::spawn`] hangs there: it waits for its thread, which cannot begin without that lock.
+//!   [`Listener::flush`], [`Listener::stop`] and dropping a listener wait for a handler that may
+//!   need the lock. When the process ends, the listener's thread is gone before `DllMain` is called,
+//!   so a stop there waits in vain, and a drop forever. Stop listeners before.
+//!
+//! To wake a thread that sleeps, a push calls `WakeByAddressSingle`, and Windows promises nothing
+//! about calling that in a handler. None of its calls raises an exception, so no handler runs in
+//! the middle of one, except where the stack overflows or a debugger moves the thread.
+//!
 //! # Forked children
 //!
 //! When a process with several threads forks, the child gets a copy of the queue, but only one
@@ -343,16 +391,16 @@
 //!
 //! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
 //! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
-//! futex. On other systems it polls: it naps, and looks again. In a clone of the repository, `cargo
-//! bench` measures the queue on your machine, next to others.
+//! futex, on Windows with `WaitOnAddress`. On other systems it polls: it naps, and looks again. In a
+//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
 //!
 //! How late a thread wakes that has waited:
 //!
 //! | system | late by |
 //! |---|---|
 //! | Linux | what the scheduler takes; where a sandbox forbids `futex`, 0.1 ms |
+//! | Windows | what the scheduler takes |
 //! | macOS, the BSDs and other Unixes | a quarter of the time that it has waited, 32 ms at most, and what the system adds to a sleep |
-//! | Windows | the same; to a sleep, Windows adds half a millisecond, and before Windows 10, version 1803, up to 16 ms |
 //! | `wasm32-unknown-unknown` | it cannot [wait](#features) |
 //!
 //! A thread that naps wakes about 40 times in the first eighth of a second, and then 30 times a
@@ -439,9 +487,10 @@
 //!   `try_pop`, the same for many items, `try_iter`, `drain`, `close` and the counters.
 //! * none of these: [`StaticQueue`], in `no_std` and without an allocator, with the same methods
 //!   except those for many items.
+//! * `unsafe-assume-single-core`: with none of the others, on targets without 64-bit atomics; see
+//!   [bare metal](#bare-metal). Elsewhere it does nothing.
 //!
-//! Binding, sleeping and telling threads apart need `std`. Without it, the bypass is not used. The
-//! crate does not compile for targets without 64-bit atomics.
+//! Binding, sleeping and telling threads apart need `std`. Without it, the bypass is not used.
 //!
 //! On `wasm32-unknown-unknown`, which has neither threads nor a clock, a call that would have to
 //! wait panics and says so: `push` into a full queue, `pop` from an empty one, and both with a
@@ -466,9 +515,16 @@ pub mod embedding {}
 #[doc = include_str!("../docs/in_production.md")]
 pub mod in_production {}
 
-#[cfg(not(target_has_atomic = "64"))]
+#[cfg(all(not(target_has_atomic = "64"), not(feature = "unsafe-assume-single-core")))]
 compile_error!(
-    "bywash counts with 64-bit atomics, which this target does not have: narrower ones would wrap"
+    "bywash counts with 64-bit atomics, which this target does not have: narrower ones would wrap. \
+     On a single core, the feature `unsafe-assume-single-core` masks interrupts instead: see \"Bare \
+     metal\" in the documentation"
+);
+
+#[cfg(all(not(target_has_atomic = "64"), feature = "alloc"))]
+compile_error!(
+    "on targets without 64-bit atomics bywash has `StaticQueue` only: use `default-features = false`"
 );
 
 #[cfg(feature = "alloc")]
@@ -520,6 +576,8 @@ mod sync;
 mod thread_signals;
 #[cfg(feature = "std")]
 mod wait;
+#[cfg(all(windows, feature = "std", not(any(bywash_loom, bywash_portable))))]
+mod windows;
 #[cfg(not(feature = "std"))]
 mod without_std;
 

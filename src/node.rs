@@ -1,10 +1,8 @@
 //! What those know of a queue who do not know its items: its indices and its members.
 
-use crossbeam_utils::CachePadded;
-
 use crate::domain::Members;
 use crate::ring::{Head, Tail};
-use crate::sync::const_fn;
+use crate::sync::{CachePadded, const_fn};
 
 /// The part of a queue that is the same whatever its items are. In memory: a cache line
 /// that producers write, one that the consumer writes, and what is mostly read.

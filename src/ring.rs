@@ -164,7 +164,7 @@ use core::ops::Range;
 #[cfg(feature = "alloc")]
 use alloc::{collections::VecDeque, vec::Vec};
 
-use crate::sync::{AtomicU64, Ordering, UnsafeCell, const_fn};
+use crate::sync::{AtomicU64, IS_ONE_CORE, Ordering, UnsafeCell, const_fn};
 
 /// The bit of the tail that says that nothing more may be claimed.
 const CLOSED: u64 = 1 << 63;
@@ -232,7 +232,7 @@ pub unsafe trait Slots {
 /// Pauses while another producer, which won the cache line, pushes some more: about a microsecond.
 #[cold]
 fn back_off() {
-    if !cfg!(bywash_loom) {
+    if !cfg!(bywash_loom) && !IS_ONE_CORE {
         (0..32).for_each(|_| hint::spin_loop());
     }
 }

@@ -2,12 +2,12 @@
 
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::lanes::Entry;
 use crate::queue::{Queue, debug, sealed};
 use crate::shared::Shared;
 use crate::slots::Inline;
+use crate::sync::{AtomicBool, Ordering};
 use crate::{Consumer, Counts, TryPushError};
 
 #[cfg(feature = "alloc")]

@@ -5,10 +5,15 @@
 pub(crate) use crate::steps::{AtomicPtr, fence};
 #[cfg(bywash_steps)]
 pub(crate) use crate::steps::{AtomicU64, Ordering};
+#[cfg(all(target_has_atomic = "64", not(any(bywash_loom, bywash_steps))))]
+pub(crate) use core::sync::atomic::AtomicU64;
+#[cfg(not(any(bywash_loom, bywash_steps)))]
+pub(crate) use core::sync::atomic::Ordering;
 #[cfg(all(feature = "std", not(any(bywash_loom, bywash_steps))))]
 pub(crate) use core::sync::atomic::{AtomicPtr, fence};
-#[cfg(not(any(bywash_loom, bywash_steps)))]
-pub(crate) use core::sync::atomic::{AtomicU64, Ordering};
+#[cfg(target_has_atomic = "64")]
+pub(crate) use {core::sync::atomic::AtomicBool, crossbeam_utils::CachePadded};
+
 #[cfg(bywash_loom)]
 pub(crate) use loom::sync::atomic::{AtomicPtr, AtomicU64, Ordering, fence};
 
@@ -52,6 +57,36 @@ impl<T> UnsafeCell<T> {
         f(self.0.get())
     }
 }
+
+/// Whether nothing runs at the same time as this, so that to spin gains nothing.
+pub(crate) const IS_ONE_CORE: bool = cfg!(not(target_has_atomic = "64"));
+
+/// Without 64-bit atomics of the processor's own, each operation masks interrupts. That there is
+/// one core is what the feature says, which `lib.rs` asks for.
+#[cfg(all(not(target_has_atomic = "64"), feature = "unsafe-assume-single-core"))]
+mod one_core {
+    pub(crate) use portable_atomic::{AtomicBool, AtomicU64};
+
+    /// No other core writes the same cache line.
+    #[derive(Debug)]
+    pub(crate) struct CachePadded<T>(T);
+
+    impl<T> CachePadded<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(value)
+        }
+    }
+
+    impl<T> core::ops::Deref for CachePadded<T> {
+        type Target = T;
+
+        fn deref(&self) -> &T {
+            &self.0
+        }
+    }
+}
+#[cfg(all(not(target_has_atomic = "64"), feature = "unsafe-assume-single-core"))]
+pub(crate) use one_core::{AtomicBool, AtomicU64, CachePadded};
 
 /// Declares functions that are `const`, except under loom, whose atomics cannot be built at compile
 /// time.

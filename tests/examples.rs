@@ -181,6 +181,16 @@ fn tracing_writer_refuses_options_that_it_does_not_have() {
     assert!(ended.err.contains("usage: tracing_writer [--drop] [FILE]"), "{ended:?}");
 }
 
+#[cfg(windows)]
+#[test]
+fn crash_reporter_reports_an_exception_and_ends_by_it() {
+    let ended = end(start(example("crash_reporter").arg("segv")));
+    assert_eq!(ended.code, Some(0xC000_0005_u32 as i32), "{ended:?}");
+    let report = "crashed: EXCEPTION_ACCESS_VIOLATION, address 0x8, process ";
+    let reports = ended.err.lines().filter(|line| line.starts_with(report)).count();
+    assert_eq!((reports, ended.out.trim_end()), (1, "about to crash"), "{ended:?}");
+}
+
 #[cfg(unix)]
 #[test]
 fn profiler_counts_each_sample_and_finds_the_hot_phase() {
@@ -306,7 +316,11 @@ fn no_std_builds_and_pushes_from_a_handler() {
         .args(["run", "--offline", "--quiet", "--target-dir"])
         .arg(package.join("target"))
         .current_dir(&package);
-    let Ended { out, .. } = run(cargo.env_remove("CARGO_BUILD_TARGET"));
+    // For this system.
+    for variable in ["CARGO_BUILD_TARGET", "CARGO_UNSTABLE_BUILD_STD", "RUSTFLAGS"] {
+        cargo.env_remove(variable);
+    }
+    let Ended { out, .. } = run(&mut cargo);
     let four = "signal 15\nsignal 2\nsignal 15\nsignal 2\n";
     assert_eq!(out, format!("{four}0 of 4 refused\n{four}3 of 7 refused\n"));
 }

@@ -621,7 +621,7 @@ mod faults {
     }
 
     /// Runs what waits, and states that it does not spin. Returns how often the thread slept.
-    fn assert_mostly_asleep(run: impl FnOnce()) -> i64 {
+    fn assert_mostly_asleep(run: impl FnOnce()) -> libc::c_long {
         let (wall, processor, naps) = (Instant::now(), processor_time(), naps());
         run();
         let (wall, processor, naps) =
@@ -632,7 +632,7 @@ mod faults {
     }
 
     /// How often this thread has slept.
-    fn naps() -> i64 {
+    fn naps() -> libc::c_long {
         // SAFETY: all zeros is a valid value.
         let mut usage: libc::rusage = unsafe { mem::zeroed() };
         // SAFETY: the address is valid.

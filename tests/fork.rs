@@ -405,7 +405,7 @@ mod in_a_handler {
         thread::sleep(Duration::from_millis(100));
         CHILD.store(0, Ordering::Relaxed);
         // SAFETY: the thread has not been joined.
-        unsafe { libc::pthread_kill(sleeping.as_pthread_t(), libc::SIGUSR1) };
+        unsafe { libc::pthread_kill(sleeping.as_pthread_t() as _, libc::SIGUSR1) };
         while CHILD.load(Ordering::Acquire) == 0 {
             thread::yield_now();
         }

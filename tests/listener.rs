@@ -1240,7 +1240,7 @@ fn a_builder_sets_the_size_of_the_stack() {
 #[test]
 fn a_stack_that_is_too_large_is_an_error() {
     let (producer, consumer) = bounded::<u8>(1);
-    let builder = Listener::builder().stack_size(isize::MAX as usize & !0xFFFF);
+    let builder = Listener::builder().stack_size(usize::MAX & !0xFFFF);
     builder.spawn(consumer, |_: u8| ()).unwrap_err();
     assert!(producer.is_closed());
 }

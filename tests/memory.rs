@@ -32,7 +32,7 @@ mod resident {
     }
 
     /// How many pages this process has touched for the first time.
-    fn faults() -> i64 {
+    fn faults() -> libc::c_long {
         // SAFETY: all zeros are a valid one.
         let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
         // SAFETY: the address is valid.
@@ -40,11 +40,12 @@ mod resident {
         usage.ru_minflt
     }
 
-    const CAPACITY: usize = 100_000;
+    /// With 32 bits there is not more room.
+    const CAPACITY: usize = if usize::BITS == 64 { 100_000 } else { 25_000 };
     /// A few MiB: the system may hand out 2 MiB at a time.
     const FEW: usize = 8 << 20;
-    /// All slots together are a hundred thousand pages.
-    const FEW_FAULTS: i64 = 1000;
+    /// All slots together are a hundred thousand pages, or 25,000.
+    const FEW_FAULTS: libc::c_long = 1000;
 
     fn assert_takes_memory_where_items_are<T>(
         build: impl FnOnce() -> (Producer<T>, Consumer<T>),

@@ -809,7 +809,7 @@ impl Usage {
         Self {
             allocated,
             // SAFETY: it has no preconditions.
-            resident: pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) },
+            resident: pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as i64,
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
         }

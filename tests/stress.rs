@@ -177,6 +177,52 @@ fn nothing_is_lost_with_all_methods_mixed() {
     assert_all_come_through(Methods::Mixed);
 }
 
+/// Lets others run until something holds, but not for long: whoever should see to it may wait for
+/// the caller.
+fn linger_until(holds: impl Fn() -> bool) {
+    (0..30).take_while(|_| !holds()).for_each(|_| thread::yield_now());
+}
+
+/// Now and then the consumer lets the queue fill up, so that producers fall asleep, and a producer
+/// lets it run empty, so that the consumer does. With `BYWASH_STRESS_ITEMS=2000000`, that many go
+/// through each queue.
+#[test]
+fn nothing_is_lost_while_both_ends_fall_asleep_again_and_again() {
+    const PRODUCERS: usize = 2;
+    watch();
+    let items = std::env::var("BYWASH_STRESS_ITEMS").map_or(ITEMS, |items| items.parse().unwrap());
+    let each = items / PRODUCERS as u32;
+    for capacity in [1, 8, 1024] {
+        let (producer, mut consumer) = Builder::new(capacity).bypass(4).build();
+        let period = 3 * capacity.max(64) as u32;
+        thread::scope(|scope| {
+            for name in 0..PRODUCERS {
+                let producer = producer.clone();
+                scope.spawn(move || {
+                    pin(name + 1);
+                    for number in 0..each {
+                        producer.push(Item { producer: name, number }).unwrap();
+                        if number % period == 0 {
+                            linger_until(|| producer.is_empty());
+                        }
+                    }
+                });
+            }
+            drop(producer);
+            pin(0);
+            let mut ledger = Ledger::new(PRODUCERS);
+            for popped in 0.. {
+                let Ok(item) = consumer.pop() else { break };
+                ledger.enter(item);
+                if popped % (2 * period) == period {
+                    linger_until(|| consumer.len() == capacity);
+                }
+            }
+            ledger.assert_complete(each);
+        });
+    }
+}
+
 /// Pushes `item` on the consumer's thread. If it is refused, the queue must be full, because nobody
 /// else makes room.
 fn push_own(own: &Producer<Item>, consumer: &Consumer<Item>, item: Item) -> bool {

@@ -280,7 +280,8 @@ mod in_handlers {
                 thread::sleep(Duration::from_millis(3));
             }
             // SAFETY: the thread has not been joined.
-            assert_eq!(unsafe { libc::pthread_kill(sleeping.as_pthread_t(), libc::SIGUSR1) }, 0);
+            let result = unsafe { libc::pthread_kill(sleeping.as_pthread_t() as _, libc::SIGUSR1) };
+            assert_eq!(result, 0);
             while popped.load(Ordering::SeqCst) < sent {
                 thread::yield_now();
             }

@@ -21,15 +21,13 @@ mod timeouts;
 #[cfg(feature = "std")]
 mod waiting;
 
-use crossbeam_utils::CachePadded;
-
 use crate::Counts;
 use crate::domain::Members;
 use crate::lanes::{Entry, Lanes, LanesConsumer};
 use crate::lost::Lost;
 use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
-use crate::sync::{AtomicU64, const_fn};
+use crate::sync::{AtomicU64, CachePadded, const_fn};
 
 #[cfg(feature = "std")]
 use crate::long_wait::LongWait;

@@ -5,7 +5,7 @@
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
 //! of the producers. [`Backoff`] says how long to try before sleeping, and [`Learned`] is what it
 //! has learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
-//! (futex and membarrier), `portable.rs` (naps), `model.rs` (loom).
+//! (futex and membarrier), `windows.rs` (`WaitOnAddress`), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
 //!
@@ -25,14 +25,16 @@
 //!   `registered`; both are plain accesses on most machines. So the producer pays: it registers,
 //!   announces, issues a heavy barrier and looks again. As that barrier is expensive, the producer
 //!   first takes a nap without it. Mostly it is woken from that nap. (From then on each pop is also
-//!   announced to the graph of waits, G2 in `cycles.rs`.)
-//! * **W3** Where the system has no heavy barrier (not Linux, forbidden, or not registered for
-//!   yet), a thread that would need one never sleeps longer than a nap. A wake can then be late by
-//!   a nap, and is never lost. Where a sandbox forbids the futex, each sleep is a nap.
+//!   announced to the graph of waits, G2 in `cycles.rs`. So a thread that may be on a cycle takes no
+//!   such nap.)
+//! * **W3** Where the system has no heavy barrier (neither Linux nor Windows, forbidden, or not
+//!   registered for yet), a thread that would need one never sleeps longer than a nap. A wake can
+//!   then be late by a nap, and is never lost. Where a sandbox forbids the futex, each sleep is a
+//!   nap.
 //!
 //! The heavy barrier makes every running thread of the process pass a full fence, as in the
-//! asymmetric fences of folly and liburcu: `membarrier`. Rust's memory model does not know it. The
-//! models take the heavy and the light barrier for fences.
+//! asymmetric fences of folly and liburcu: `membarrier`, or `FlushProcessWriteBuffers`. Rust's
+//! memory model does not know it. The models take the heavy and the light barrier for fences.
 //!
 //! # How a thread sleeps on a word
 //!
@@ -46,8 +48,8 @@
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value
 //!   after the call was made for it. And it says WAKING, so that if the waker is stopped between
 //!   the two, the next one makes the call.
-//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (The
-//!   kernel compares 32 bits, which do come back, 2^29 rounds later. A thread that falls asleep on
+//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (Linux
+//!   compares 32 bits, which do come back, 2^29 rounds later. A thread that falls asleep on
 //!   them then finds the word WANTED, and the next notification wakes it.)
 //!
 //! # Producers that sleep
@@ -112,8 +114,9 @@ mod waiters;
 
 #[cfg_attr(bywash_loom, path = "model.rs")]
 #[cfg_attr(all(not(bywash_loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
+#[cfg_attr(all(not(bywash_loom), windows, not(bywash_portable)), path = "windows.rs")]
 #[cfg_attr(
-    all(not(bywash_loom), any(not(target_os = "linux"), bywash_portable)),
+    all(not(bywash_loom), any(not(any(target_os = "linux", windows)), bywash_portable)),
     path = "portable.rs"
 )]
 mod system;

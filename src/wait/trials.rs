@@ -179,9 +179,9 @@ mod tests {
         assert_eq!([0; 3].map(fail), row, "success begins a new row");
     }
 
-    /// For how many of 256 rows something is done that lets an item pass in so many nanoseconds,
-    /// instead of 100. In some rows there is a sleep.
-    fn rows_done(nanos: u64) -> usize {
+    /// For how many of 256 rows something is done that lets an item pass in so many microseconds,
+    /// instead of 100. (Clocks of systems differ in what is less.) In some rows there is a sleep.
+    fn rows_done(micros: u64) -> usize {
         let comparison = Comparison::new();
         let (mut now, mut passed) = (UNIX_EPOCH, 0);
         let mut next_row = |_: &_| {
@@ -192,8 +192,8 @@ mod tests {
             );
             passed += 1;
             let is_due = comparison.is_due(passed, 10, || now);
-            now += Duration::from_nanos(10 * if is_due { nanos } else { 100 });
-            let sleep = Duration::from_micros(if passed % 30 == 0 { 50 } else { 0 });
+            now += Duration::from_micros(10 * if is_due { micros } else { 100 });
+            let sleep = Duration::from_millis(if passed % 30 == 0 { 50 } else { 0 });
             now += sleep;
             comparison.leave_out(sleep);
             is_due

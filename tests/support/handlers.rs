@@ -48,5 +48,5 @@ pub(crate) fn at_next_signal(signal: libc::c_int, job: impl Fn() + 'static) {
 pub(crate) fn send<T>(thread: &std::thread::JoinHandle<T>, signal: libc::c_int) {
     use std::os::unix::thread::JoinHandleExt;
     // SAFETY: the thread has not been joined.
-    assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t(), signal) }, 0);
+    assert_eq!(unsafe { libc::pthread_kill(thread.as_pthread_t() as _, signal) }, 0);
 }

@@ -71,8 +71,9 @@ impl Drop for Timer {
 /// below it a page that must not be touched. It is never freed.
 pub(crate) fn use_small_stack(frames: usize, bytes: usize) {
     const PAGE: usize = 4096;
-    // SAFETY: it has no preconditions.
+    // SAFETY: it has no preconditions. Not every system says.
     let frame = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) } as usize;
+    let frame = frame.max(libc::MINSIGSTKSZ);
     let size = (frames * frame + bytes).next_multiple_of(PAGE);
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
     // SAFETY: a new mapping overlaps no other.
