@@ -300,17 +300,9 @@ impl Head {
 
     /// How many slots were in use at once, at most, at this tail index. From one poll to the next
     /// these are no more than lie between the head of the first and the tail of the second.
-    #[inline(always)]
     fn high_water(&self, tail: u64) -> u64 {
         let since_poll = tail.saturating_sub(self.polled_at.load(Ordering::Relaxed));
         since_poll.max(self.high_water.load(Ordering::Relaxed))
-    }
-
-    /// Before `polled_at` changes. Inlined, and what it calls as well: a call would cost polls that
-    /// have nothing to note.
-    #[inline(always)]
-    fn note_high_water(&self, tail: u64) {
-        self.high_water.store(self.high_water(tail), Ordering::Relaxed);
     }
 }
 
@@ -603,7 +595,9 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         if popped != 0 {
             // No model asks for it, and it would have to look at more orders.
             if !cfg!(bywash_loom) {
-                self.ring.head.note_high_water(self.ring.claimed());
+                let used = popped.wrapping_add(self.ring.claimed().wrapping_sub(head));
+                let high_water = &self.ring.head.high_water;
+                high_water.store(used.max(high_water.load(Ordering::Relaxed)), Ordering::Relaxed);
             }
             // Not at each poll: producers read this line.
             self.ring.head.polled_at.store(head, Ordering::Relaxed);
