@@ -156,7 +156,7 @@ fn a_producer_in_a_daemon_knows_that_its_logger_stayed_in_the_parent() {
         let (ends, end) = channel::<()>();
         let (binds, bound) = channel();
         thread::scope(|scope| {
-            scope.spawn(|| {
+            let owner = scope.spawn(|| {
                 own.bind();
                 assert_eq!(is_gone(), (true, false));
                 in_child(|| assert_eq!(is_gone(), (true, false)));
@@ -166,6 +166,8 @@ fn a_producer_in_a_daemon_knows_that_its_logger_stayed_in_the_parent() {
             bound.recv().unwrap();
             in_child(|| assert_eq!(is_gone(), (true, true), "bound to the other thread"));
             drop(ends);
+            // A scope does not wait for thread-locals.
+            owner.join().unwrap();
         });
         in_child(|| assert_eq!(is_gone(), (true, false), "that has ended in the ordinary way"));
         own.unbind();
