@@ -327,11 +327,20 @@ fn no_std_builds_and_pushes_from_a_handler() {
 
 #[test]
 fn two_services_that_report_to_each_other_get_done_on_bywash_only() {
-    let ended = end(start(&mut example("two_services")));
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    let lines: Vec<_> = ended.out.lines().collect();
-    assert!(lines[0].starts_with("bywash: 20000 lines, "), "{ended:?}");
-    assert!(lines[1].starts_with("std: FROZEN after "), "{ended:?}");
-    assert!(lines[2].starts_with("crossbeam: FROZEN after "), "{ended:?}");
-    assert_eq!(lines.len(), 3, "{ended:?}");
+    // Whether the others freeze is up to the scheduler: once in a while they get done.
+    let mut still_to_freeze = vec!["std", "crossbeam"];
+    for _ in 0..20 {
+        let ended = end(start(&mut example("two_services")));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let lines: Vec<_> = ended.out.lines().collect();
+        assert_eq!(lines.len(), 3, "{ended:?}");
+        assert!(lines[0].starts_with("bywash: 20000 lines, "), "{ended:?}");
+        still_to_freeze.retain(|queue| {
+            !lines.iter().any(|line| line.starts_with(&format!("{queue}: FROZEN after ")))
+        });
+        if still_to_freeze.is_empty() {
+            return;
+        }
+    }
+    panic!("in none of 20 runs has {still_to_freeze:?} frozen");
 }
