@@ -87,6 +87,7 @@ fn each_of_two_queues_knows_its_own_thread() {
 
 /// Each thread becomes somebody's consumer while the one before it is at its very end, and so not
 /// gone yet. What that one has given back is used again all the same, a little later.
+#[cfg(target_os = "linux")]
 #[test]
 fn threads_that_come_while_others_end_do_not_use_up_the_numbers() {
     /// Of a thread-local that is destroyed after those of this crate, where that is known.
