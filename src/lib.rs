@@ -283,7 +283,7 @@
 //!   handlers of NMI and of HardFault, and other faults that become a HardFault while interrupts are
 //!   masked.
 //!
-//! A `StaticQueue<u32, 8, 0>` has 272 bytes on Cortex-M3. Optimised for size, a push takes about
+//! A `StaticQueue<u32, 8, 0>` has 296 bytes on Cortex-M3. Optimised for size, a push takes about
 //! 200 bytes of code and a pop 1300. Nothing is padded to cache lines there, and nothing spins.
 //! `examples/cortex_m` in the repository runs in QEMU: a million pushes of one interrupt on top of
 //! those of another.

@@ -29,7 +29,7 @@ const TIMES: u32 = 1_000_000;
 type Queue = StaticQueue<u32, 8, 0>;
 static QUEUE: Queue = Queue::new();
 // As the documentation says.
-const _: () = assert!(size_of::<Queue>() == 272);
+const _: () = assert!(size_of::<Queue>() == 296);
 
 /// The highest bit of an item, by the interrupt that pushed it.
 const SOURCES: [u32; 2] = [0, 1 << 31];
