@@ -6,6 +6,9 @@
 //! stopped.
 #![cfg(all(bywash_steps, unix, feature = "std", not(bywash_loom)))]
 
+#[cfg(target_os = "linux")]
+#[path = "support/barriers.rs"]
+mod barriers;
 #[path = "support/checked.rs"]
 mod checked;
 #[path = "support/model.rs"]
@@ -385,6 +388,9 @@ fn unhooked(run: impl FnOnce()) {
 
 /// Counts the steps that `call` takes until it sleeps without a timeout. `wake` ends its sleep.
 fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
+    // Otherwise the first waits of the process take many naps, and so many steps more than others.
+    #[cfg(target_os = "linux")]
+    barriers::register();
     let steps = &AtomicU64::new(0);
     let count = move || {
         steps.fetch_add(1, Ordering::Relaxed);
