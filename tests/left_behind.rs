@@ -326,7 +326,8 @@ fn forgotten_guards_of_threads_that_ended_cost_nothing() {
 }
 
 /// A thread was in the domains of many queues. For the next one that has its record, a refused
-/// `try_push` takes as many instructions as if it had not been.
+/// `try_push` takes no more instructions than if it had not been, but for a few: where the record
+/// lies makes a difference. A domain would take one at least, and here are 500.
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_domains_of_a_thread_that_has_ended_cost_the_next_one_nothing() {
@@ -345,7 +346,8 @@ fn the_domains_of_a_thread_that_has_ended_cost_the_next_one_nothing() {
     let queues: Vec<_> = (0..500).map(|_| bounded::<u8>(1)).collect();
     let domains: Vec<_> = queues.iter().map(|(_, consumer)| consumer.domain()).collect();
     thread::spawn(move || domains.iter().for_each(|domain| forget(domain.enter()))).join().unwrap();
-    assert_eq!(on_a_thread(), before);
+    let after = on_a_thread();
+    assert!(after < before + 100, "{before} instructions before, {after} after");
 }
 
 /// A thread has ended in the ordinary way, and its queue may be bound again. A new thread gets its
