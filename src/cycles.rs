@@ -97,9 +97,10 @@
 //!
 //! # Naps
 //!
-//! A wait whose look said `AskAgain` naps: for 1 ms, then for a quarter longer each time, to 16 ms.
-//! It is woken as from any other sleep. A thread that was passed over when room was made, and whose edge
-//! nobody has noted to be good again, wakes up after `LONGEST_SLEEP` (W8).
+//! A wait whose look said `AskAgain` naps: for 0.1 ms, then for a quarter longer each time, to
+//! 16 ms. It is woken as from any other sleep. (With a first nap of 1 ms, two services with a ring
+//! of one item each took more than twice as long.) A thread that was passed over when room was made,
+//! and whose edge nobody has noted to be good again, wakes up after `LONGEST_SLEEP` (W8).
 //!
 //! # Orderings
 //!

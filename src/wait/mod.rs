@@ -170,7 +170,7 @@ impl Learned {
 pub(crate) struct Naps(Duration);
 
 impl Naps {
-    const FIRST: Duration = Duration::from_millis(1);
+    const FIRST: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(16);
 
     pub(crate) fn new() -> Self {
