@@ -115,18 +115,14 @@ mod system {
     pub(crate) fn thread_exists(system_id: i32) -> bool {
         #[cfg(target_os = "linux")]
         if system_id != 0 {
-            // SAFETY: it has no conditions.
-            let errno = unsafe { libc::__errno_location() };
-            // SAFETY: it is this thread's, for as long as the thread lives.
-            let before = unsafe { *errno };
             let (process, no_signal) = (std::process::id(), 0);
-            // SAFETY: it takes no addresses, and sends nothing.
-            let result = unsafe { libc::syscall(libc::SYS_tgkill, process, system_id, no_signal) };
-            // SAFETY: as above.
-            let error = unsafe { *errno };
-            // SAFETY: as above.
-            unsafe { *errno = before };
-            return result == 0 || error != libc::ESRCH;
+            return crate::errno::keep_errno(|| {
+                // SAFETY: it takes no addresses, and sends nothing.
+                let result =
+                    unsafe { libc::syscall(libc::SYS_tgkill, process, system_id, no_signal) };
+                let error = std::io::Error::last_os_error().raw_os_error();
+                result == 0 || error != Some(libc::ESRCH)
+            });
         }
         let _ = system_id;
         true

@@ -541,6 +541,8 @@ mod counts;
 mod cycles;
 #[cfg(feature = "std")]
 mod domain;
+#[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
+mod errno;
 mod error;
 #[cfg(feature = "std")]
 mod fork;

@@ -10,8 +10,8 @@
 //! is a stack of what was given back (Treiber, *Systems Programming: Coping with Parallelism*,
 //! 1986). The head of the stack counts its changes, so that an exchange fails if the stack has
 //! changed in between (`memory_model`: `nobody_claims_what_another_has`). What is not ready to be
-//! used again is passed over. Nothing here waits. An
-//! allocator hook may claim from the same pool while a chunk is being allocated.
+//! used again is passed over. Nothing here waits. An allocator hook may claim from the same pool
+//! while a chunk is being allocated.
 //!
 //! But for the table, the atomics are `core`'s in the models too: they order nothing but the pool.
 
@@ -157,7 +157,7 @@ impl<T: Pooled, const CHUNKS: usize> Pool<T, CHUNKS> {
     /// Makes `first` the first on the stack.
     fn exchange_free(&self, free: u64, first: u32) -> bool {
         let new = ((free >> 32) + 1) << 32 | u64::from(first);
-        // Release; pairs with the Acquire in `claim`
+        // Release; pairs with the Acquire in `take_first`
         self.free.compare_exchange(free, new, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 

@@ -7,7 +7,7 @@ use super::{Shared, SharedConsumer};
 use crate::lanes::Entry;
 use crate::ring::Slots;
 use crate::wait::deadline_after;
-use crate::{PopTimeoutError, PushTimeoutError, TryPopError, TryPushError};
+use crate::{PopTimeoutError, PushTimeoutError};
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     /// See [`Producer::push_timeout`](crate::Producer::push_timeout).
@@ -20,12 +20,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if !timeout.is_zero() {
             return self.push(item, || deadline_after(timeout));
         }
-        self.try_push(item).map_err(|error| match error {
-            TryPushError::Closed(item) => PushTimeoutError::Closed(item),
-            TryPushError::Full(item) if self.node.members.must_not_wait() => {
+        self.push_now(item).map_err(|error| match error {
+            PushTimeoutError::Timeout(item) if self.node.members.must_not_wait() => {
                 PushTimeoutError::WouldDeadlock(item)
             }
-            TryPushError::Full(item) => PushTimeoutError::Timeout(item),
+            error => error,
         })
     }
 
@@ -51,13 +50,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             return self.pop(|| deadline_after(timeout), |_| false, |error| error);
         }
         self.pop_or(|mut consumer| {
-            consumer.try_pop_slow().map_err(|error| match error {
-                TryPopError::Closed => PopTimeoutError::Closed,
-                TryPopError::Empty => {
-                    consumer.pass_wake_on();
-                    PopTimeoutError::Timeout
-                }
-            })
+            consumer.try_pop_slow().map_err(|error| consumer.found_nothing(error))
         })
     }
 }

@@ -262,7 +262,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// As `try_push`, with `Timeout` where it is full.
-    fn push_now(&self, item: T) -> Result<(), PushTimeoutError<T>> {
+    pub(super) fn push_now(&self, item: T) -> Result<(), PushTimeoutError<T>> {
         self.try_push(item).map_err(|error| match error {
             TryPushError::Full(item) => PushTimeoutError::Timeout(item),
             TryPushError::Closed(item) => PushTimeoutError::Closed(item),
@@ -343,14 +343,19 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
                 let end = deadline.into_iter().chain(longest).min();
                 tried = consumer.try_pop_or_sleep(end, |_| false, false, Some(around));
             }
-            tried.map_err(|error| match error {
-                TryPopError::Closed => PopTimeoutError::Closed,
-                TryPopError::Empty => {
-                    consumer.pass_wake_on();
-                    PopTimeoutError::Timeout
-                }
-            })
+            tried.map_err(|error| consumer.found_nothing(error))
         })
+    }
+
+    /// The error of a pop that gives up.
+    pub(super) fn found_nothing(&mut self, error: TryPopError) -> PopTimeoutError {
+        match error {
+            TryPopError::Closed => PopTimeoutError::Closed,
+            TryPopError::Empty => {
+                self.pass_wake_on();
+                PopTimeoutError::Timeout
+            }
+        }
     }
 
     /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.

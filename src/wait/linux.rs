@@ -8,6 +8,7 @@ use core::sync::atomic::AtomicU32;
 use core::time::Duration;
 use std::io;
 
+use crate::errno::keep_errno;
 use crate::sync::{AtomicU64, Ordering};
 
 /// A word that can be slept on until it changes.
@@ -61,14 +62,8 @@ impl Futex {
     /// Wakes up to `count` sleepers, and leaves `errno` alone.
     pub(crate) fn wake(&self, count: i32) {
         let operation = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        // SAFETY: it has no conditions.
-        let errno = unsafe { libc::__errno_location() };
-        // SAFETY: it is this thread's, for as long as the thread lives.
-        let before = unsafe { *errno };
         // SAFETY: the address is valid for the call.
-        unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, count) };
-        // SAFETY: as above.
-        unsafe { *errno = before };
+        keep_errno(|| unsafe { libc::syscall(libc::SYS_futex, self.address(), operation, count) });
     }
 }
 
