@@ -5,9 +5,9 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::queue::{Heap, Queue, debug};
-use crate::shared::SharedConsumer;
-use crate::{Drain, TryIter, TryPopError};
+use crate::lanes::Reader;
+use crate::queue::{Heap, Queue};
+use crate::{TryIter, TryPopError};
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 use {
     crate::domain::NO_THREAD,
     crate::lanes::Tails,
-    crate::shared::Control,
+    crate::wait::Patience,
     crate::{Domain, Iter, PopError, PopTimeoutError, identity},
     std::time::{Duration, Instant},
 };
@@ -69,19 +69,19 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 
     /// The queue, for a call that does not bind the consumer.
     #[inline]
-    fn unbound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
+    fn unbound(&mut self) -> Reader<'_, Q::Ring, Q::Bypass> {
         // SAFETY: a queue has one `Consumer` at a time, which is borrowed while the result lives.
         // When it moves to another thread, or a static queue's is given back and claimed again,
         // what it did happens before.
-        unsafe { self.queue.shared().consumer() }
+        unsafe { self.queue.shared().reader() }
     }
 
     /// The queue, with the consumer bound to the calling thread.
     #[inline]
-    pub(crate) fn bound(&mut self) -> SharedConsumer<'_, Q::Ring, Q::Bypass> {
+    pub(crate) fn bound(&mut self) -> Reader<'_, Q::Ring, Q::Bypass> {
         #[cfg(feature = "std")]
         if self.bound_to != identity::own_number() {
-            self.bound_to = self.queue.shared().node.members.bind();
+            self.bound_to = self.queue.shared().members.bind();
         }
         self.unbound()
     }
@@ -109,7 +109,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ```
     #[cfg(feature = "std")]
     pub fn bind(&mut self) {
-        self.bound_to = self.queue.shared().node.members.bind();
+        self.bound_to = self.queue.shared().members.bind();
     }
 
     /// Gives up what others have begun and will never finish, and makes the calling thread the
@@ -203,7 +203,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     pub fn unbind(&mut self) {
         self.bound_to = NO_THREAD;
-        self.queue.shared().node.members.unbind();
+        self.queue.shared().members.unbind();
     }
 
     /// The consumer's domain, which the threads that the consumer depends on enter.
@@ -226,7 +226,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[must_use = "a thread joins the domain with `enter`"]
     pub fn domain(&self) -> Domain {
-        self.queue.shared().node.members.domain()
+        self.queue.shared().members.domain()
     }
 
     /// Pops the next item if there is one. Never waits, not even for a producer that is stopped in
@@ -285,7 +285,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop(&mut self) -> Result<T, PopError> {
-        self.bound().pop(|| None, |_| false, |_| PopError)
+        self.bound().pop(|| Patience::Until(None), |_| false, |_| PopError)
     }
 
     /// Pops the next item, and sleeps until there is one, but not much longer than `timeout`. A
@@ -308,7 +308,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop_timeout(&mut self, timeout: Duration) -> Result<T, PopTimeoutError> {
-        self.bound().pop_timeout(timeout)
+        self.bound().pop(|| Patience::new(timeout), |_| false, |error| error)
     }
 
     /// Pops the next item, and sleeps until there is one, but not much past `deadline`. A deadline
@@ -332,7 +332,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn pop_deadline(&mut self, deadline: Instant) -> Result<T, PopTimeoutError> {
-        self.bound().pop(|| Some(deadline), |_| false, |error| error)
+        self.bound().pop(|| Patience::Until(Some(deadline)), |_| false, |error| error)
     }
 
     /// Pops the next item, or else sleeps once, inside of `sleep`, and tries again: a
@@ -409,7 +409,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         buffer: &mut Vec<T>,
         limit: usize,
     ) -> Result<usize, TryPopError> {
-        self.bound().try_pop_many(limit, buffer)
+        self.bound().try_pop_many(buffer, limit)
     }
 
     /// As [`try_pop_many`](Self::try_pop_many), and sleeps until there is an item.
@@ -487,7 +487,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// (1..=3).for_each(|i| producer.push(i).unwrap()); // The third is in the bypass.
     /// let mut sum = 0;
     /// consumer.visit(|i| sum += i);
-    /// assert_eq!((sum, consumer.len()), (6, 3));
+    /// assert_eq!((sum, consumer.len() + consumer.bypass_len()), (6, 3));
     /// ```
     pub fn visit(&mut self, visitor: impl FnMut(&T)) {
         self.unbound().visit(visitor);
@@ -505,7 +505,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert!(consumer.try_pop().unwrap_err().is_closed());
     /// ```
     pub fn close(&mut self) {
-        self.queue.shared().close();
+        self.queue.shared().core().close();
     }
 
     /// An iterator that pops, and waits for items, until the queue is closed and drained: until the
@@ -533,32 +533,14 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         TryIter { consumer: self }
     }
 
-    /// An iterator that pops as many items as are in the queue now, so it ends even if producers
-    /// push on. It never waits.
-    ///
-    /// What is not taken from the iterator stays in the queue.
-    ///
-    /// ```
-    /// let (producer, mut consumer) = bywash::bounded(4);
-    /// producer.push(1).unwrap();
-    /// producer.push(2).unwrap();
-    /// for item in consumer.drain() {
-    ///     producer.push(item + 10).unwrap();
-    /// }
-    /// assert!(consumer.try_iter().eq([11, 12]));
-    /// ```
-    pub fn drain(&mut self) -> Drain<'_, T, Q> {
-        let left = self.len();
-        Drain { consumer: self, left }
-    }
-
     /// How many items the ring holds at most, as asked for. The bypass comes on top.
     pub fn capacity(&self) -> usize {
-        self.queue.shared().lanes().capacity()
+        self.queue.shared().core().capacity()
     }
 
-    /// How many items are in the queue at the moment. It counts the items in the bypass, and those
-    /// whose push has claimed a slot and has not finished.
+    /// How many slots of the ring are in use at the moment, [`capacity`](Self::capacity) at most.
+    /// It counts items whose push has claimed a slot and has not finished. For those in the bypass
+    /// there is [`bypass_len`](Self::bypass_len).
     ///
     /// An item that was popped ahead of an unfinished push counts until that push has finished and
     /// its item is popped, because the slot is in use until then.
@@ -571,12 +553,17 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert!(consumer.is_closed() && !consumer.is_empty());
     /// ```
     pub fn len(&self) -> usize {
-        self.queue.shared().lanes().len()
+        self.queue.shared().core().len()
+    }
+
+    /// How many slots of the bypass are in use at the moment, as [`len`](Self::len) counts them.
+    pub fn bypass_len(&self) -> usize {
+        self.queue.shared().core().bypass_len()
     }
 
     /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
-        self.queue.shared().lanes().is_empty()
+        self.queue.shared().core().is_empty()
     }
 
     /// Whether every slot of the ring is in use at the moment.
@@ -589,30 +576,30 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// assert!(!consumer.is_full());
     /// ```
     pub fn is_full(&self) -> bool {
-        self.queue.shared().lanes().ring.is_full()
+        self.queue.shared().core().is_full()
     }
 
     /// Whether the queue was closed, from either end. Items may be left in it.
     pub fn is_closed(&self) -> bool {
-        self.queue.shared().lanes().ring.is_closed()
+        self.queue.shared().core().is_closed()
     }
 
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
-        self.queue.shared().lanes().bypassed()
+        self.queue.shared().core().bypassed()
     }
 }
 
 /// For listeners.
 #[cfg(feature = "std")]
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
-    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after `Control::notify_consumer`. It
+    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after a notification of its parker. It
     /// is told whether the consumer is about to sleep.
     pub(crate) fn pop_unless(
         &mut self,
         has_news: impl FnMut(bool) -> bool,
     ) -> Result<Option<T>, PopError> {
-        match self.bound().pop(|| None, has_news, |error| error) {
+        match self.bound().pop(|| Patience::Until(None), has_news, |error| error) {
             Ok(item) => Ok(Some(item)),
             Err(PopTimeoutError::Timeout) => Ok(None),
             Err(PopTimeoutError::Closed) => Err(PopError),
@@ -622,7 +609,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// Makes a thread the consumer's that will call [`bind`](Self::bind) first of all.
     pub(crate) fn bind_to(&mut self, thread: u64) {
         self.bound_to = NO_THREAD;
-        self.queue.shared().node.members.bind_to(thread, 0);
+        self.queue.shared().members.bind_to(thread, 0);
     }
 
     /// What is pushed from now on lies at or above these.
@@ -645,12 +632,13 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.unbound().take_all_lost()
     }
 
-    pub(crate) fn control(&self) -> Box<dyn Control>
+    #[cfg(not(bywash_loom))]
+    pub(crate) fn handle(&self) -> crate::shared::Handle
     where
         T: Send,
         Q: 'static,
     {
-        self.queue.control()
+        self.queue.handle()
     }
 }
 
@@ -663,7 +651,7 @@ impl<T, Q: Queue<Item = T>> Drop for Consumer<T, Q> {
 
 impl<T, Q: Queue<Item = T>> fmt::Debug for Consumer<T, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Consumer", self.queue.shared())
+        self.queue.shared().core().debug(f, "Consumer")
     }
 }
 

@@ -124,9 +124,9 @@
 use core::mem;
 use core::sync::atomic::AtomicU64 as CoreU64;
 
+use crate::domain::Members;
 use crate::fork::process;
 use crate::identity;
-use crate::node::Node;
 use crate::pool::{FIRST, Links, Pool, Pooled};
 use crate::records::{self, Edge, Kind, LIMIT, Record};
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
@@ -288,7 +288,7 @@ pub(crate) enum Answer {
 pub(crate) struct Wait<'a> {
     /// `None` for a thread that is on no cycle.
     record: Option<&'static Record>,
-    node: &'a Node,
+    members: &'a Members,
     kind: Kind,
     /// A push with a deadline is no edge.
     is_edge: bool,
@@ -304,23 +304,23 @@ pub(crate) struct Wait<'a> {
 impl<'a> Wait<'a> {
     /// Begins a wait for room. Without a deadline, it is an edge from a look on, until it is
     /// withdrawn.
-    pub(crate) fn for_room(node: &'a Node, has_deadline: bool) -> Self {
-        Self::begin(node, Kind::Room, !has_deadline)
+    pub(crate) fn for_room(members: &'a Members, has_deadline: bool) -> Self {
+        Self::begin(members, Kind::Room, !has_deadline)
     }
 
     /// Begins a wait for the listener of a queue.
     #[cfg(not(bywash_loom))]
-    pub(crate) fn for_listener(node: &'a Node, has_deadline: bool) -> Self {
+    pub(crate) fn for_listener(members: &'a Members, has_deadline: bool) -> Self {
         let kind = if has_deadline { Kind::ListenerInTime } else { Kind::Listener };
-        Self::begin(node, kind, true)
+        Self::begin(members, kind, true)
     }
 
-    fn begin(node: &'a Node, kind: Kind, is_edge: bool) -> Self {
+    fn begin(members: &'a Members, kind: Kind, is_edge: bool) -> Self {
         let record = records::of(identity::own_number());
         // For a listener there is nothing that would have to be announced.
         let is_settled = kind != Kind::Room;
         let (generation, queue, others_turn) = (None, 0, (0, 0));
-        Self { record, node, kind, is_edge, generation, queue, is_settled, others_turn }
+        Self { record, members, kind, is_edge, generation, queue, is_settled, others_turn }
     }
 
     /// Whether it is an edge of the graph, once it is published.
@@ -352,7 +352,7 @@ impl<'a> Wait<'a> {
             return Answer::Ends;
         };
         // A queue without a post was never bound, and may be at any time.
-        let Some(post) = self.node.members.post() else {
+        let Some(post) = self.members.post() else {
             return Answer::AskAgain;
         };
         // G1. A push in a handler may have taken it away, E3, or the queue was opened again.

@@ -3,6 +3,8 @@
 use core::error::Error;
 use core::fmt;
 
+use crate::shared::Refusal;
+
 /// Why [`Producer::try_push`](crate::Producer::try_push) handed the item back.
 ///
 /// ```
@@ -259,19 +261,34 @@ impl Error for TryPopError {}
 impl Error for PopError {}
 impl Error for PopTimeoutError {}
 
-/// What a push without a deadline returns.
-#[cfg(feature = "std")]
-#[inline]
-pub(crate) fn without_timeout<T>(
-    result: Result<(), PushTimeoutError<T>>,
-) -> Result<(), PushError<T>> {
-    result.map_err(|error| match error {
-        PushTimeoutError::Closed(item) => PushError::Closed(item),
-        // Without a deadline there is no timeout.
-        PushTimeoutError::WouldDeadlock(item) | PushTimeoutError::Timeout(item) => {
-            PushError::WouldDeadlock(item)
+/// The errors of pushes that were refused, with their items.
+impl Refusal {
+    #[inline]
+    pub(crate) fn try_push<T>(self, item: T) -> TryPushError<T> {
+        match self {
+            // A call that never waits is not told that to wait would never end.
+            Self::Full | Self::WouldDeadlock => TryPushError::Full(item),
+            Self::Closed => TryPushError::Closed(item),
         }
-    })
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn push<T>(self, item: T) -> PushError<T> {
+        match self {
+            // Without a deadline there is no timeout.
+            Self::Full | Self::WouldDeadlock => PushError::WouldDeadlock(item),
+            Self::Closed => PushError::Closed(item),
+        }
+    }
+
+    #[cfg(feature = "std")]
+    pub(crate) fn push_timeout<T>(self, item: T) -> PushTimeoutError<T> {
+        match self {
+            Self::Full => PushTimeoutError::Timeout(item),
+            Self::WouldDeadlock => PushTimeoutError::WouldDeadlock(item),
+            Self::Closed => PushTimeoutError::Closed(item),
+        }
+    }
 }
 
 // Where one error widens to another: what it says remains true, and there is more that the other

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::Consumer;
-use crate::queue::{Heap, Queue, debug};
+use crate::queue::{Heap, Queue};
 
 #[cfg(feature = "std")]
 use core::iter::FusedIterator;
@@ -40,27 +40,6 @@ impl<T, Q: Queue<Item = T>> Iterator for TryIter<'_, T, Q> {
         self.consumer.try_pop().ok()
     }
 }
-
-/// Pops as many items as were in the queue, and never waits. From [`Consumer::drain`].
-#[must_use = "it pops when it is iterated over"]
-pub struct Drain<'a, T, Q: Queue<Item = T> = Heap<T>> {
-    pub(crate) consumer: &'a mut Consumer<T, Q>,
-    pub(crate) left: usize,
-}
-
-impl<T, Q: Queue<Item = T>> Iterator for Drain<'_, T, Q> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        self.left = self.left.checked_sub(1)?;
-        self.consumer.try_pop().ok()
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left))
-    }
-}
-
 /// Pops and waits, until the queue is closed and drained. From [`Consumer::into_iter`].
 #[cfg(feature = "std")]
 #[must_use = "it pops when it is iterated over"]
@@ -106,7 +85,7 @@ macro_rules! debug_iterators {
         $(#[$meta])*
         impl<T, Q: Queue<Item = T>> fmt::Debug for $name<$($lifetime,)? T, Q> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                debug(f, stringify!($name), self.consumer.queue.shared())
+                self.consumer.queue.shared().core().debug(f, stringify!($name))
             }
         }
     )+};
@@ -114,7 +93,6 @@ macro_rules! debug_iterators {
 
 debug_iterators! {
     TryIter<'_>,
-    Drain<'_>,
     #[cfg(feature = "std")]
     Iter<'_>,
     #[cfg(feature = "std")]

@@ -71,120 +71,28 @@
 //!
 //! # Closing
 //!
-//! `close` closes the ring first and the bypass second; `reopen` goes the other way round. A push
-//! into the bypass that saw the ring full and open may still be refused by the bypass. Once both
-//! lanes are closed and empty, nothing can come any more.
-//!
-//! **B5** *Pushers close the ring alone* (`close_ring`), in one step: a pusher of a static queue
-//! that is stopped in the middle cannot close half a queue that the next consumer has reopened. The
-//! consumer closes the bypass when it finds the ring closed and empty, and then looks at the bypass
-//! once more.
+//! **B5** *To close is to close the ring*, in one step: whoever is stopped in the middle cannot
+//! close half a queue that the next consumer has opened again. A push into the bypass that saw the
+//! ring full and open may still succeed. When the consumer finds the ring closed and empty, it
+//! closes the bypass, and then looks at the bypass once more. Once both lanes are closed and empty,
+//! nothing can come any more. A consumer of a static queue opens the bypass first.
 
 use core::hint;
 
 use crate::TryPopError;
-use crate::ring::{ReadySlot, Ring, RingConsumer, Slots};
+use crate::ring::{RingConsumer, Slots};
+use crate::shared::{Places, Shared};
 use crate::sync::IS_ONE_CORE;
 
 #[cfg(feature = "alloc")]
-use {
-    crate::ring::Refused,
-    alloc::{collections::VecDeque, vec::Vec},
-};
+use alloc::vec::Vec;
 
 /// An item in the bypass.
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Entry<T> {
     /// The tail index of the ring when the ring was seen full.
-    after: u64,
-    item: T,
-}
-
-/// Ring and bypass, as producers and onlookers see them.
-pub(crate) struct Lanes<'a, S, B> {
-    pub(crate) ring: Ring<'a, S>,
-    pub(crate) bypass: Ring<'a, B>,
-}
-
-impl<S, B> Clone for Lanes<'_, S, B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S, B> Copy for Lanes<'_, S, B> {}
-
-impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Lanes<'_, S, B> {
-    /// Pushes into the bypass, after the ring was seen full at the tail index `after`: B1, B2.
-    #[cfg(feature = "std")]
-    pub(crate) fn push_bypass(self, item: T, after: u64) -> Result<(), (Refused, T)> {
-        debug_assert!(after <= self.ring.claimed(), "B1: a tail that never was");
-        match self.bypass.claim(1) {
-            Ok(claim) => {
-                claim.publish(Entry { after, item });
-                Ok(())
-            }
-            Err(refused) => Err((refused, item)),
-        }
-    }
-
-    /// Pushes the first of `items`, as many as fit; into the bypass where the ring is full and
-    /// `may_bypass` says so.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn push_many(
-        self,
-        items: &mut VecDeque<T>,
-        may_bypass: impl FnOnce() -> bool,
-    ) -> Result<(), Refused> {
-        match self.ring.push_many(items, |item| item) {
-            // B1, B2: at this very tail.
-            Err(Refused::Full { tail: after }) if may_bypass() => {
-                self.bypass.push_many(items, |item| Entry { after, item })
-            }
-            result => result,
-        }
-    }
-
-    /// Refuses every push from now on.
-    pub(crate) fn close(self) {
-        self.ring.close();
-        self.bypass.close();
-    }
-
-    /// Refuses every push from now on, as soon as those have ended that saw the ring full: B5.
-    pub(crate) fn close_ring(self) {
-        self.ring.close();
-    }
-
-    /// Takes `close` back.
-    pub(crate) fn reopen(self) {
-        self.bypass.reopen();
-        self.ring.reopen();
-    }
-
-    pub(crate) fn capacity(self) -> usize {
-        self.ring.capacity() as usize
-    }
-
-    pub(crate) fn len(self) -> usize {
-        (self.ring.len() + self.bypass.len()) as usize
-    }
-
-    /// Whether no slot is in use.
-    pub(crate) fn is_empty(self) -> bool {
-        self.ring.is_empty() && self.bypass.is_empty()
-    }
-
-    /// How many items have left the ring. Those popped ahead of a stopped push do not count yet.
-    #[cfg(feature = "std")]
-    pub(crate) fn popped(self) -> u64 {
-        self.ring.head.index()
-    }
-
-    /// How many items have gone through the bypass.
-    pub(crate) fn bypassed(self) -> u64 {
-        self.bypass.claimed()
-    }
+    pub(crate) after: u64,
+    pub(crate) item: T,
 }
 
 /// Where the next item in order is.
@@ -202,98 +110,100 @@ pub(crate) struct Tails {
     bypass: u64,
 }
 
-/// Ring and bypass, as their consumer sees them.
-pub(crate) struct LanesConsumer<'a, S, B> {
-    ring: RingConsumer<'a, S>,
-    bypass: RingConsumer<'a, B>,
+/// A queue as its consumer sees it: both lanes, in one order. There is one of a queue at a time.
+///
+/// It is one word, so that a pop on the fast path keeps it in a register.
+pub(crate) struct Reader<'a, S, B> {
+    pub(crate) shared: &'a Shared<Places<S, B>>,
 }
 
-impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, B> {
+impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
     /// # Safety
     ///
-    /// As [`RingConsumer::new`], for both lanes.
+    /// As [`Shared::reader`].
     #[inline]
-    pub(crate) unsafe fn new(lanes: Lanes<'a, S, B>) -> Self {
-        // SAFETY: the caller guarantees it.
-        let ring = unsafe { RingConsumer::new(lanes.ring) };
-        // SAFETY: the caller guarantees it.
-        let bypass = unsafe { RingConsumer::new(lanes.bypass) };
-        Self { ring, bypass }
+    pub(crate) unsafe fn new(shared: &'a Shared<Places<S, B>>) -> Self {
+        Self { shared }
     }
 
-    /// The slot at the head of the ring, if its item is published and plainly the next in order.
     #[inline]
-    pub(crate) fn ready_slot(&mut self) -> Option<ReadySlot<'_, T>> {
-        let bypass = self.bypass.ring();
-        // B3, for the fast path.
-        self.ring.ready_slot(|| bypass.tail_word())
+    pub(crate) fn ring(&mut self) -> RingConsumer<'a, S> {
+        // SAFETY: this is the consumer, which is borrowed.
+        unsafe { RingConsumer::new(self.shared.ring()) }
     }
 
-    /// As `try_pop_slow`, but looks first whether both lanes are plainly empty, B3; and pauses
-    /// close behind a push, once.
+    #[inline]
+    fn bypass(&mut self) -> RingConsumer<'a, B> {
+        // SAFETY: this is the consumer, which is borrowed.
+        unsafe { RingConsumer::new(self.shared.bypass()) }
+    }
+
+    /// As `take_next`, but looks first whether both lanes are plainly empty, B3; and pauses close
+    /// behind a push, once.
     #[cold]
     #[inline(never)]
-    pub(crate) fn poll_slow(&mut self) -> Result<T, TryPopError> {
+    pub(crate) fn poll(&mut self) -> Result<T, TryPopError> {
         /// Fewer items since the last poll are no stream: a thread may wait for an answer to each.
         const SEVERAL: u64 = 2;
         /// 0.1 to 0.3 µs, in which producers finish several items; less if there is not as much
         /// room.
         const MOST_PAUSES: u64 = 6;
 
-        let bypass = self.bypass.ring();
-        let popped = self.ring.popped_since_poll();
-        if self.ring.is_plainly_empty(|| bypass.tail_word()) {
+        let (mut ring, bypass) = (self.ring(), self.shared.bypass());
+        let popped = ring.popped_since_poll();
+        if ring.is_plainly_empty(|| bypass.tail_word()) {
             return Err(TryPopError::Empty);
         }
         if popped >= SEVERAL && !IS_ONE_CORE && !cfg!(any(bywash_loom, bywash_steps)) {
-            let pauses = MOST_PAUSES.min(self.ring.ring().capacity() / 2);
+            let pauses = MOST_PAUSES.min(self.shared.ring().capacity() / 2);
             (0..pauses).for_each(|_| hint::spin_loop());
-            if let Some(ready) = self.ready_slot() {
+            if let Some(ready) = ring.ready_slot(|| bypass.tail_word()) {
                 return ready.take();
             }
         }
-        self.try_pop_slow()
+        self.take_next()
     }
 
     /// Takes the next item in order, of those whose push has finished.
     #[cold]
     #[inline(never)]
-    pub(crate) fn try_pop_slow(&mut self) -> Result<T, TryPopError> {
+    pub(crate) fn take_next(&mut self) -> Result<T, TryPopError> {
+        let (mut ring, mut bypass) = (self.ring(), self.bypass());
         let item = match self.settled_position() {
-            Some(Position::Ring(index)) => self.ring.take(index),
-            Some(Position::Bypass(index)) => self.bypass.take(index).map(|entry| entry.item),
+            Some(Position::Ring(index)) => ring.take(index),
+            Some(Position::Bypass(index)) => bypass.take(index).map(|entry| entry.item),
             None => None,
         };
         if item.is_none() && !cfg!(bywash_loom) {
-            self.ring.popped_since_poll();
+            ring.popped_since_poll();
         }
         let result = match item {
             Some(item) => Ok(item),
             None if self.is_finished() => Err(TryPopError::Closed),
             None => Err(TryPopError::Empty),
         };
-        self.ring.update_fast_path(self.bypass.tail_word_if_empty());
+        ring.update_fast_path(bypass.tail_word_if_empty());
         result
     }
 
-    /// Takes the items that lie in a row at the head of the ring and are next in order, `most` at
+    /// Takes the items that lie in a row at the head of the ring and are next in order, `limit` at
     /// most; or one from elsewhere.
     ///
     /// # Panics
     ///
     /// Where `buffer` becomes too large. Nothing was taken then.
     #[cfg(feature = "alloc")]
-    pub(crate) fn try_pop_many(
+    pub(crate) fn take_many(
         &mut self,
-        most: usize,
         buffer: &mut Vec<T>,
+        limit: usize,
     ) -> Result<usize, TryPopError> {
-        let bypass = self.bypass.ring();
+        let bypass = self.shared.bypass();
         // B3: the tail word of the bypass is read after the last of the stamps.
-        match self.ring.take_run(most as u64, || bypass.tail_word(), buffer) {
+        match self.ring().take_run(limit as u64, || bypass.tail_word(), buffer) {
             0 => {
                 buffer.reserve(1);
-                buffer.push(self.try_pop_slow()?);
+                buffer.push(self.take_next()?);
                 Ok(1)
             }
             count => Ok(count),
@@ -301,9 +211,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
     }
 
     /// Calls `visitor` with each item that is published and not taken.
-    pub(crate) fn visit(&self, mut visitor: impl FnMut(&T)) {
-        self.ring.visit(&mut visitor);
-        self.bypass.visit(|entry| visitor(&entry.item));
+    pub(crate) fn visit(mut self, mut visitor: impl FnMut(&T)) {
+        self.ring().visit(&mut visitor);
+        self.bypass().visit(|entry| visitor(&entry.item));
     }
 
     /// Looks until two looks in a row find the same, B3.
@@ -320,8 +230,8 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
 
     /// The first published item of each lane, and of these two the earlier one.
     fn next_position(&mut self) -> Option<Position> {
-        let ring = self.ring.first_published();
-        let Some(bypass) = self.bypass.first_published() else {
+        let ring = self.ring().first_published();
+        let Some(bypass) = self.bypass().first_published() else {
             return ring.map(Position::Ring);
         };
         let after = self.after(bypass);
@@ -332,10 +242,9 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
     }
 
     /// The `after` of the entry at this index of the bypass, which is published and not taken.
-    fn after(&self, bypass_index: u64) -> u64 {
-        let after = self.bypass.peek(bypass_index, |entry| entry.after);
-        debug_assert!(after.is_some(), "R3: the entry was found, and nobody else takes it");
-        after.unwrap_or(0)
+    fn after(&mut self, bypass_index: u64) -> u64 {
+        let after = self.bypass().peek(bypass_index, |entry| entry.after);
+        after.expect("R3: the entry was found, and nobody else takes it")
     }
 
     /// Whether no published item is left that was pushed before the tail index of the ring was
@@ -350,40 +259,38 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'a, S, 
 
     /// What is pushed from now on lies at or above these.
     #[cfg(feature = "std")]
-    pub(crate) fn tails(&self) -> Tails {
-        Tails { ring: self.ring.ring().claimed(), bypass: self.bypass.ring().claimed() }
+    pub(crate) fn tails(self) -> Tails {
+        Tails { ring: self.shared.ring().claimed(), bypass: self.shared.bypass().claimed() }
     }
 
     /// Whether nothing that is published lies below `tails`.
     #[cfg(feature = "std")]
-    pub(crate) fn all_popped_below(&mut self, tails: Tails) -> bool {
-        self.ring.first_published().is_none_or(|index| index >= tails.ring)
-            && self.bypass.first_published().is_none_or(|index| index >= tails.bypass)
+    pub(crate) fn all_popped_below(mut self, tails: Tails) -> bool {
+        self.ring().first_published().is_none_or(|index| index >= tails.ring)
+            && self.bypass().first_published().is_none_or(|index| index >= tails.bypass)
     }
 
-    /// Gives up what is claimed and not published, in both lanes, R7; and closes the bypass, too,
-    /// where a thread was stopped between closing the two. Returns how many claims there were.
+    /// Gives up what is claimed and not published, in both lanes, R7. Returns how many claims there
+    /// were.
     pub(crate) fn give_up_claims(&mut self) -> u64 {
-        if self.ring.ring().is_closed() {
-            self.bypass.ring().close();
-        }
-        let count = self.ring.give_up_claims() + self.bypass.give_up_claims();
-        self.ring.update_fast_path(self.bypass.tail_word_if_empty());
+        let (mut ring, mut bypass) = (self.ring(), self.bypass());
+        let count = ring.give_up_claims() + bypass.give_up_claims();
+        ring.update_fast_path(bypass.tail_word_if_empty());
         count
     }
 
     /// Whether both lanes are closed and empty, and so for good.
-    fn is_finished(&self) -> bool {
-        if !self.ring.is_finished() {
+    pub(crate) fn is_finished(&mut self) -> bool {
+        if !self.ring().is_finished() {
             return false;
         }
-        self.bypass.ring().close(); // B5.
-        self.bypass.is_finished()
+        self.shared.bypass().close(false); // B5.
+        self.bypass().is_finished()
     }
 }
 
 cfg_event_fd! {
-    impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> LanesConsumer<'_, S, B> {
+    impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         /// Whether a pop would return an item or say `Closed`.
         pub(crate) fn has_news(&mut self) -> bool {
             self.next_position().is_some() || self.is_finished()

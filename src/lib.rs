@@ -54,7 +54,7 @@
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
-//! * `len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
+//! * `len`, `bypass_len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
 //!   `is_consumer_gone`, `must_not_wait` and `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
 //! * [`StopToken::is_stopping`], [`StopToken::deadline`]
@@ -81,7 +81,7 @@
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`drain`](Consumer::drain), [`bind`](Consumer::bind) (5), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), `arm` | never, not for a stopped producer either | the first on a thread may |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`bind`](Consumer::bind) (5), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), `arm` | never, not for a stopped producer either | the first on a thread may |
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`pop_or_sleep`](Consumer::pop_or_sleep), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
@@ -484,7 +484,7 @@
 //! * `std` (default): everything except the descriptor for event loops.
 //! * `eventfd`: that descriptor, on Linux.
 //! * `alloc` alone: [`bounded`] and [`Builder`], with the methods that never wait: `try_push` and
-//!   `try_pop`, the same for many items, `try_iter`, `drain`, `close` and the counters.
+//!   `try_pop`, the same for many items, `try_iter`, `close` and the counters.
 //! * none of these: [`StaticQueue`], in `no_std` and without an allocator, with the same methods
 //!   except those for many items.
 //! * `unsafe-assume-single-core`: with none of the others, on targets without 64-bit atomics; see
@@ -555,7 +555,6 @@ mod listener;
 #[cfg(feature = "std")]
 mod long_wait;
 mod lost;
-mod node;
 #[cfg(feature = "std")]
 mod pool;
 #[cfg(feature = "alloc")]
@@ -599,7 +598,7 @@ pub use domain::{Domain, DomainGuard};
 pub use error::{
     PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError,
 };
-pub use iter::{Drain, TryIter};
+pub use iter::TryIter;
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(bywash_loom)))]

@@ -74,7 +74,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::cycles::{Answer, Wait};
-use crate::shared::Control;
+use crate::shared::Handle;
 use crate::wait::{Changes, Naps, is_over, sleep_briefly};
 use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity, thread_signals};
 
@@ -139,7 +139,7 @@ use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity
 /// # std::io::Result::Ok(())
 /// ```
 pub struct Listener {
-    queue: Box<dyn Control>,
+    queue: Handle,
     state: Arc<State>,
     stop_token: Option<StopToken>,
     /// Whether a stop has waited in vain.
@@ -255,7 +255,7 @@ impl Listener {
     pub fn flush(&self, timeout: Duration) -> Result<(), ListenerError> {
         // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-        self.queue.notify_consumer();
+        self.queue.parker.notify();
         // [L4] Acquire; pairs with the Release in `Loop::listen`
         self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
         self.state.result_of(ticket)
@@ -363,7 +363,7 @@ impl Listener {
     /// ```
     pub fn left(&self) -> usize {
         let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
-        let in_queue = self.queue.len();
+        let in_queue = self.queue.len_of_both();
         // Read last: while it has not left, what is in the queue is its own.
         // [L4] Acquire; pairs with the store in `Loop::run`
         match self.state.has_left.load(Ordering::Acquire) {
@@ -435,7 +435,7 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn domain(&self) -> Domain {
-        self.queue.domain()
+        self.queue.members.domain()
     }
 
     /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len)
@@ -461,7 +461,7 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn len(&self) -> usize {
-        let in_queue = self.queue.len();
+        let in_queue = self.queue.len_of_both();
         // Read last, as in `left`.
         // [L4] Acquire; pairs with the store in `Loop::run`
         if self.state.has_left.load(Ordering::Acquire) { 0 } else { in_queue }
@@ -486,7 +486,7 @@ impl Listener {
         if state.is_forked() {
             let is_its_thread = identity::own_number() == state.thread();
             let is_alone = is_its_thread || state.is_gone();
-            if is_alone && self.queue.is_bound_to(state.thread()) {
+            if is_alone && self.queue.members.is_bound_to(state.thread()) {
                 self.queue.close();
             }
             return;
@@ -507,9 +507,10 @@ impl Listener {
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
         let state = &*self.state;
-        let is_inside = self.queue.must_not_wait() || identity::own_number() == state.thread();
+        let is_inside =
+            self.queue.members.must_not_wait() || identity::own_number() == state.thread();
         let deadline = Instant::now().checked_add(timeout);
-        let mut wait = Wait::for_listener(self.queue.node(), deadline.is_some());
+        let mut wait = Wait::for_listener(&self.queue.members, deadline.is_some());
         let mut would_deadlock = is_inside;
         let mut naps = Naps::new();
         loop {
@@ -532,8 +533,8 @@ impl Listener {
             }
             // Once the consumer was given back, nothing that the queue's members do matters. Until
             // then the listener's thread still runs destructors, which may push and wait.
-            let has_left =
-                state.has_left.load(Ordering::Acquire) && !self.queue.is_bound_to(state.thread());
+            let has_left = state.has_left.load(Ordering::Acquire)
+                && !self.queue.members.is_bound_to(state.thread());
             if has_left {
                 wait.withdraw();
             }
@@ -897,7 +898,7 @@ impl ListenerBuilder {
             return Err(io::Error::other("too many threads are bound to consumers"));
         }
         consumer.bind_to(number);
-        let (queue, state) = (consumer.control(), Arc::new(State::new(number)));
+        let (queue, state) = (consumer.handle(), Arc::new(State::new(number)));
         let theirs = state.clone();
         let run = move || {
             theirs.thread.store(identity::adopt(number), Ordering::Relaxed);

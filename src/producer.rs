@@ -4,13 +4,14 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
-use crate::queue::{Heap, HeapShared, debug};
+use crate::queue::{Heap, HeapShared};
 use crate::sync::Arc;
 use crate::{Consumer, Counts, TryPushError};
 
 #[cfg(feature = "std")]
 use {
-    crate::error::without_timeout,
+    crate::shared::Refusal,
+    crate::wait::Patience,
     crate::{PushError, PushTimeoutError},
     std::time::{Duration, Instant},
 };
@@ -163,7 +164,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        without_timeout(self.shared.push(item, || None))
+        self.shared.push(item, || Patience::Until(None), Refusal::push)
     }
 
     /// Pushes `item`, and waits for room, but not much longer than `timeout`, and not if the wait
@@ -191,7 +192,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push_timeout(item, timeout)
+        self.shared.push(item, || Patience::new(timeout), Refusal::push_timeout)
     }
 
     /// As [`push_timeout`](Self::push_timeout), and counts `item` as lost if there was no room in
@@ -251,7 +252,7 @@ impl<T> Producer<T> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push(item, || Some(deadline))
+        self.shared.push(item, || Patience::Until(Some(deadline)), Refusal::push_timeout)
     }
 
     /// Pushes `item`, or else sleeps once, inside of `sleep`, and tries again: a
@@ -480,7 +481,7 @@ impl<T> Producer<T> {
     /// assert!(consumer.pop().is_err());
     /// ```
     pub fn close(&self) {
-        self.shared.close();
+        self.shared.core().close();
     }
 
     /// A consumer in place of the one that there is, and that will never be used again: in a forked
@@ -519,7 +520,7 @@ impl<T> Producer<T> {
         if self.shared.has_lost_consumer() {
             return None;
         }
-        self.shared.node.members.unbind();
+        self.shared.members.unbind();
         Some(Consumer::new(Heap { shared: self.shared.clone() }))
     }
 
@@ -534,7 +535,7 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.shared.node.members.is_consumer()
+        self.shared.members.is_consumer()
     }
 
     /// Whether this thread must not wait for the consumer: it is the consumer's thread, or in its
@@ -550,16 +551,17 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn must_not_wait(&self) -> bool {
-        self.shared.node.members.is_member()
+        self.shared.members.is_member()
     }
 
     /// How many items the ring holds at most, as asked for. The bypass comes on top.
     pub fn capacity(&self) -> usize {
-        self.shared.lanes().capacity()
+        self.shared.core().capacity()
     }
 
-    /// How many items are in the queue at the moment. It counts the items in the bypass, and those
-    /// whose push has claimed a slot and has not finished.
+    /// How many slots of the ring are in use at the moment, [`capacity`](Self::capacity) at most.
+    /// It counts items whose push has claimed a slot and has not finished. For those in the bypass
+    /// there is [`bypass_len`](Self::bypass_len).
     ///
     /// An item that was popped ahead of an unfinished push counts until that push has finished and
     /// its item is popped, because the slot is in use until then.
@@ -570,28 +572,33 @@ impl<T> Producer<T> {
     /// consumer.bind();
     /// producer.push("in the ring").unwrap();
     /// producer.push("in the bypass").unwrap();
-    /// assert_eq!((producer.capacity(), producer.len(), producer.bypassed()), (1, 2, 1));
+    /// assert_eq!((producer.len(), producer.bypass_len()), (1, 1));
     /// assert!(producer.is_full());
     /// drop(consumer);
     /// assert!(producer.is_closed());
     /// ```
     pub fn len(&self) -> usize {
-        self.shared.lanes().len()
+        self.shared.core().len()
+    }
+
+    /// How many slots of the bypass are in use at the moment, as [`len`](Self::len) counts them.
+    pub fn bypass_len(&self) -> usize {
+        self.shared.core().bypass_len()
     }
 
     /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
-        self.shared.lanes().is_empty()
+        self.shared.core().is_empty()
     }
 
     /// Whether every slot of the ring is in use at the moment.
     pub fn is_full(&self) -> bool {
-        self.shared.lanes().ring.is_full()
+        self.shared.core().is_full()
     }
 
     /// Whether the queue was closed, from either end, or its consumer is gone.
     pub fn is_closed(&self) -> bool {
-        self.shared.lanes().ring.is_closed()
+        self.shared.core().is_closed()
     }
 
     /// Whether the consumer's thread stayed in the parent when this process was forked: what is
@@ -632,18 +639,18 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn is_consumer_gone(&self) -> bool {
-        self.shared.node.members.consumer_is_gone()
+        self.shared.members.consumer_is_gone()
     }
 
     /// What the queue has counted: what was lost, and how full it was. Never waits. A signal
     /// handler may call it.
     pub fn counts(&self) -> Counts {
-        self.shared.counts()
+        self.shared.core().counts()
     }
 
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
-        self.shared.lanes().bypassed()
+        self.shared.core().bypassed()
     }
 }
 
@@ -661,7 +668,7 @@ impl<T> Drop for Producer<T> {
 
 impl<T> fmt::Debug for Producer<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Producer", &self.shared)
+        self.shared.core().debug(f, "Producer")
     }
 }
 

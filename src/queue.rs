@@ -3,8 +3,7 @@
 use core::fmt;
 
 use crate::lanes::Entry;
-use crate::ring::Slots;
-use crate::shared::Shared;
+use crate::shared::{Places, Shared};
 
 /// The queue that a [`Consumer`](crate::Consumer) reads: [`Heap`], or
 /// [`Claimed`](crate::Claimed) from a [`StaticQueue`](crate::StaticQueue). Nothing else is one.
@@ -36,18 +35,18 @@ pub trait Queue: sealed::Sealed<Content = <Self as Queue>::Item> {
 pub(crate) mod sealed {
     use crate::lanes::Entry;
     use crate::ring::Slots;
-    use crate::shared::Shared;
+    use crate::shared::{Places, Shared};
 
     pub trait Sealed {
         type Content;
         type Ring: Slots<Item = Self::Content>;
         type Bypass: Slots<Item = Entry<Self::Content>>;
 
-        fn shared(&self) -> &Shared<Self::Ring, Self::Bypass>;
+        fn shared(&self) -> &Shared<Places<Self::Ring, Self::Bypass>>;
 
-        /// The same queue for those who neither push nor pop.
-        #[cfg(feature = "std")]
-        fn control(&self) -> std::boxed::Box<dyn crate::shared::Control>
+        /// The queue for those who neither push nor pop.
+        #[cfg(all(feature = "std", not(bywash_loom)))]
+        fn handle(&self) -> crate::shared::Handle
         where
             Self: 'static,
             Self::Content: Send;
@@ -61,7 +60,8 @@ pub struct Heap<T> {
 }
 
 #[cfg(feature = "alloc")]
-pub(crate) type HeapShared<T> = Shared<crate::slots::Boxed<T>, crate::slots::BoxedExact<Entry<T>>>;
+pub(crate) type HeapShared<T> =
+    Shared<Places<crate::slots::Boxed<T>, crate::slots::BoxedExact<Entry<T>>>>;
 
 /// A queue on the heap, of which there is none without the feature `alloc`.
 #[cfg(not(feature = "alloc"))]
@@ -71,7 +71,7 @@ pub struct Heap<T> {
 }
 
 #[cfg(not(feature = "alloc"))]
-type HeapShared<T> = Shared<crate::slots::Inline<T, 1>, crate::slots::Inline<Entry<T>, 0>>;
+type HeapShared<T> = Shared<Places<crate::slots::Inline<T, 1>, crate::slots::Inline<Entry<T>, 0>>>;
 
 impl<T> Queue for Heap<T> {
     type Item = T;
@@ -96,13 +96,13 @@ impl<T> sealed::Sealed for Heap<T> {
         &self.shared
     }
 
-    #[cfg(feature = "std")]
-    fn control(&self) -> std::boxed::Box<dyn crate::shared::Control>
+    #[cfg(all(feature = "std", not(bywash_loom)))]
+    fn handle(&self) -> crate::shared::Handle
     where
         Self: 'static,
         T: Send,
     {
-        std::boxed::Box::new(self.shared.clone())
+        crate::shared::Handle::Heap(self.shared.clone())
     }
 }
 
@@ -121,22 +121,4 @@ impl<T> fmt::Debug for Heap<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Heap").finish_non_exhaustive()
     }
-}
-
-/// What all ends of a queue show of it.
-pub(crate) fn debug<S: Slots, B: Slots<Item = Entry<S::Item>>>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    queue: &Shared<S, B>,
-) -> fmt::Result {
-    let lanes = queue.lanes();
-    let mut f = f.debug_struct(name);
-    #[cfg(feature = "alloc")]
-    if let Some(name) = queue.name() {
-        f.field("name", &name);
-    }
-    f.field("capacity", &lanes.capacity())
-        .field("len", &lanes.len())
-        .field("closed", &lanes.ring.is_closed())
-        .finish_non_exhaustive()
 }

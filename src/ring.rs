@@ -12,17 +12,18 @@
 //!  tail line (producers)           head line (consumer)             slots: `capacity` or more
 //!  tail:  the next index to claim, head: the first index whose      +-------+------+-------+---
 //!         top bit CLOSED                 slot is not free           | stamp | item | stamp | ...
-//!  limit: head + capacity,         taken_ahead: how many items      +-------+------+-------+---
-//!         as last seen                   were taken above `head`
-//!                                  scan_start: the items between `head`
-//!                                        and this index are taken
-//!                                  bypass_tail_when_empty: says whether a
-//!                                        pop may take the fast path
-//!                                  polled_at: the head at the last poll
-//!                                        that did not take it
+//!  limit: head + capacity,         polled_at: the head at the last  +-------+------+-------+---
+//!         as last seen                   poll off the fast path
+//!                                  cursor, the consumer's own:
+//!                                    taken_ahead: how many items
+//!                                        were taken above `head`
+//!                                    scan_start: the items between
+//!                                        `head` and this are taken
+//!                                    bypass_tail_when_empty: whether
+//!                                        a pop may take the fast path
 //! ```
 //!
-//! Indices count pushes from 0 and never wrap: 2^63 pushes, one each nanosecond, take 292 years.
+//! Indices count pushes from 0 and never wrap: 2^62 pushes, one each nanosecond, take 146 years.
 //! 32-bit indices would wrap: a producer that was stopped between reading the tail and exchanging
 //! it could continue 2^31 pushes later and claim a slot that is in use. So the crate does not
 //! compile for targets without 64-bit atomics. An index always has the same slot, and two indices
@@ -49,7 +50,7 @@
 //! # Invariants
 //!
 //! * **R1** One call claims an index, and owns the slot's item until it publishes. The tail only
-//!   ever changes from `i` to `i+k`, which claims `k` indices, or in its top bit.
+//!   ever changes from `i` to `i+k`, which claims `k` indices, or in its two top bits.
 //! * **R2** From PUBLISHED on, the item is the consumer's.
 //! * **R3** An item is moved out once: before the consumer looks for the next item, the head has
 //!   passed it, or its stamp says TAKEN.
@@ -130,7 +131,7 @@
 //! | [empty:H] | `is_empty`, `len` | load of the head, Acquire, before the tail | [head:S] | the claim of what was popped | `empty_is_true` |
 //! | [close:C] | closing | OR into the tail, SeqCst | [closed:L], [tail:L], [reopen:A]; [sleep:F] | what came before closing | `closed_tells_what_came_before`; `memory_model`: `closing_wakes_a_pop` |
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
-//! | [reopen:A] | `reopen` | AND into the tail, Acquire | [close:C] | that a pusher has closed what is being opened | `memory_model`: `a_close_is_not_lost_on_the_next_consumer` |
+//! | [reopen:A] | `reopen` | exchange of the tail, Acquire | [close:C] | the number that the one who closed had read of the queue | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
 //! Loom treats sequentially consistent accesses as Acquire and Release. `[claim:C]` and
 //! `[notify:L]` are sequentially consistent so that a push and a consumer that falls asleep cannot
@@ -142,9 +143,9 @@
 //!
 //! Relaxed is enough for the rest:
 //!
-//! * `head` as the consumer reads it, `taken_ahead`, `scan_start`, `bypass_tail_when_empty`,
-//!   `polled_at` and the mark TAKEN: only the consumer writes and reads them, and moving the
-//!   consumer to another thread establishes happens-before.
+//! * `head` as the consumer reads it, and the mark TAKEN: only the consumer writes and reads them,
+//!   and moving the consumer to another thread establishes happens-before. The cursor is not even
+//!   atomic, for the same reason; loom would report two consumers as a data race.
 //! * The tail that the consumer reads to bound a scan (`claimed`): a push that returned before the
 //!   pop began is visible by happens-before, and the scan need not find any other. The same goes
 //!   for the two tails of a poll (`is_plainly_empty`).
@@ -162,12 +163,17 @@ use core::mem::MaybeUninit;
 use core::ops::Range;
 
 #[cfg(feature = "alloc")]
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::Vec;
 
 use crate::sync::{AtomicU64, IS_ONE_CORE, Ordering, UnsafeCell, const_fn};
 
 /// The bit of the tail that says that nothing more may be claimed.
 const CLOSED: u64 = 1 << 63;
+
+/// The bit of the tail that says that the next consumer of a static queue finds it closed.
+const STAYS_CLOSED: u64 = 1 << 62;
+
+const FLAGS: u64 = CLOSED | STAYS_CLOSED;
 
 /// The bit of a stamp that says that its item was taken ahead of an unpublished one.
 const TAKEN: u64 = 1 << 63;
@@ -229,6 +235,24 @@ pub unsafe trait Slots {
     fn slot(&self, index: u64) -> &Slot<Self::Item>;
 }
 
+/// How many items there may be in a ring at a time: all that a claim has to know of the slots.
+pub(crate) trait Capacity: Copy {
+    fn capacity(self) -> u64;
+}
+
+impl Capacity for u64 {
+    fn capacity(self) -> u64 {
+        self
+    }
+}
+
+impl<S: Slots> Capacity for &S {
+    #[inline]
+    fn capacity(self) -> u64 {
+        Slots::capacity(self)
+    }
+}
+
 /// Pauses while another producer, which won the cache line, pushes some more: about a microsecond.
 #[cold]
 fn back_off() {
@@ -259,33 +283,37 @@ impl Tail {
             Self { index: AtomicU64::new(0), limit: AtomicU64::new(0) }
         }
     }
-
-    #[inline]
-    pub(crate) fn is_closed(&self) -> bool {
-        // [closed:L] Acquire; pairs with [close:C]
-        self.index.load(Ordering::Acquire) & CLOSED != 0
-    }
 }
 
 /// What the consumer writes.
 pub(crate) struct Head {
     index: AtomicU64,
-    taken_ahead: AtomicU64,
-    scan_start: AtomicU64,
-    bypass_tail_when_empty: AtomicU64,
+    cursor: UnsafeCell<Cursor>,
     /// The head index when the next item was not ready the last time.
     polled_at: AtomicU64,
     high_water: AtomicU64,
 }
 
+/// What the consumer alone reads and writes.
+struct Cursor {
+    /// How many items were taken above the head.
+    taken_ahead: u64,
+    /// The items between the head and this index are taken.
+    scan_start: u64,
+    /// The tail word of the bypass at which a pop may take the fast path.
+    bypass_tail_when_empty: u64,
+}
+
+// SAFETY: the cursor is the consumer's, of which there is one at a time: `RingConsumer::new`.
+unsafe impl Sync for Head {}
+
 impl Head {
     const_fn! {
         pub(crate) fn new() -> Self {
+            let cursor = Cursor { taken_ahead: 0, scan_start: 0, bypass_tail_when_empty: 0 };
             Self {
                 index: AtomicU64::new(0),
-                taken_ahead: AtomicU64::new(0),
-                scan_start: AtomicU64::new(0),
-                bypass_tail_when_empty: AtomicU64::new(0),
+                cursor: UnsafeCell::new(cursor),
                 polled_at: AtomicU64::new(0),
                 high_water: AtomicU64::new(0),
             }
@@ -306,67 +334,21 @@ impl Head {
     }
 }
 
-/// A ring as a producer or an onlooker sees it. Its parts may lie anywhere; tail and head are best
-/// on cache lines of their own.
+/// A ring: its two indices, and its slots in `S`, or what a claim has to know of them. Its parts
+/// may lie anywhere; tail and head are best on cache lines of their own.
+#[derive(Clone, Copy)]
 pub(crate) struct Ring<'a, S> {
     pub(crate) tail: &'a Tail,
     pub(crate) head: &'a Head,
-    pub(crate) slots: &'a S,
+    pub(crate) slots: S,
 }
 
-impl<S> Clone for Ring<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Ring<'_, S> {}
-
-/// Indices that were claimed, each with the right to publish an item there, once (R1).
-///
-/// What is not published stays claimed: the consumer pops past it, and its slot is not used again.
-pub(crate) struct Claim<'a, S> {
-    ring: Ring<'a, S>,
-    indices: Range<u64>,
-}
-
-impl<S: Slots> Claim<'_, S> {
-    /// The index of the item that is published next.
-    #[cfg(feature = "std")]
-    #[inline]
-    pub(crate) fn next_index(&self) -> u64 {
-        self.indices.start
-    }
-
-    /// Publishes `item` at the claimed index, of which there is one.
-    #[inline]
-    pub(crate) fn publish(mut self, item: S::Item) {
-        self.publish_next(item);
-    }
-
-    /// Publishes `item` at the next of the claimed indices.
-    #[inline]
-    fn publish_next(&mut self, item: S::Item) {
-        let index = self.indices.start;
-        debug_assert!(index < self.indices.end, "R1: published what was not claimed");
-        self.indices.start += 1;
-        let slot = self.ring.slots.slot(index);
-        debug_assert!(
-            slot.stamp.load(Ordering::Relaxed) & !TAKEN <= index,
-            "R4: the slot of a claimed index is in use"
-        );
-        // SAFETY: R1: the slot is this claim's until the stamp says otherwise.
-        slot.item.with_mut(|place| unsafe { (*place).write(item) });
-        // [publish:S] Release; pairs with [stamp:L]. CLAIMED => PUBLISHED
-        slot.stamp.store(index + 1, Ordering::Release);
-    }
-}
-
-/// For producers: any thread, at any instruction.
-impl<'a, S: Slots> Ring<'a, S> {
+/// For producers: any thread, at any instruction. What is claimed and not published stays claimed:
+/// the consumer pops past it, and its slot is not used again.
+impl<S: Capacity> Ring<'_, S> {
     /// Claims the next indices, `most` or as many as there is room for.
     #[inline]
-    pub(crate) fn claim(self, most: u64) -> Result<Claim<'a, S>, Refused> {
+    pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
         // [tail:L] Acquire; pairs with [claim:C], [close:C]
         let mut tail = self.tail.index.load(Ordering::Acquire);
         loop {
@@ -378,7 +360,7 @@ impl<'a, S: Slots> Ring<'a, S> {
             // Spelled out, as the compiler does not know that there is room for one.
             let end = if most == 1 { tail + 1 } else { limit.min(tail + most) };
             match self.exchange_tail(tail, end) {
-                Ok(_) => return Ok(Claim { ring: self, indices: tail..end }),
+                Ok(_) => return Ok(tail..end),
                 Err(now) => tail = now,
             }
             back_off();
@@ -386,7 +368,7 @@ impl<'a, S: Slots> Ring<'a, S> {
     }
 
     /// Claims the next index if fewer than `limit` slots are in use.
-    pub(crate) fn claim_within(self, limit: u64) -> Result<Claim<'a, S>, Refused> {
+    pub(crate) fn claim_within(self, limit: u64) -> Result<Range<u64>, Refused> {
         // [tail:L] Acquire; pairs with [claim:C], [close:C]
         let mut tail = self.tail.index.load(Ordering::Acquire);
         loop {
@@ -399,7 +381,7 @@ impl<'a, S: Slots> Ring<'a, S> {
                 return Err(Refused::Full { tail });
             }
             match self.exchange_tail(tail, tail + 1) {
-                Ok(_) => return Ok(Claim { ring: self, indices: tail..tail + 1 }),
+                Ok(_) => return Ok(tail..tail + 1),
                 Err(now) => tail = now,
             }
             back_off();
@@ -430,52 +412,54 @@ impl<'a, S: Slots> Ring<'a, S> {
         Ok(limit)
     }
 
-    /// Pushes the first of `items`, as many as fit, each as `wrap` makes it. There is at least one.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn push_many<I>(
-        self,
-        items: &mut VecDeque<I>,
-        wrap: impl Fn(I) -> S::Item,
-    ) -> Result<(), Refused> {
-        // At least one, so that a ring without slots says that it is full.
-        let mut claim = self.claim(self.slots.capacity().min(items.len() as u64).max(1))?;
-        let count = (claim.indices.end - claim.indices.start) as usize;
-        items.drain(..count).for_each(|item| claim.publish_next(wrap(item)));
-        Ok(())
-    }
-
-    /// Refuses every claim from now on.
-    pub(crate) fn close(self) {
+    /// Refuses every claim from now on. With `stays_closed`, the next consumer is refused to open
+    /// it.
+    pub(crate) fn close(self, stays_closed: bool) {
+        let flags = if stays_closed { FLAGS } else { CLOSED };
         // [close:C] SeqCst; pairs with [closed:L], [tail:L], [reopen:A], [sleep:F]
-        self.tail.index.fetch_or(CLOSED, Ordering::SeqCst);
+        self.tail.index.fetch_or(flags, Ordering::SeqCst);
     }
 
-    /// Takes `close` back.
+    /// Takes `close` back, unless it stays closed.
     pub(crate) fn reopen(self) {
-        // [reopen:A] Acquire; pairs with [close:C]
-        self.tail.index.fetch_and(!CLOSED, Ordering::Acquire);
+        let mut tail = self.tail_word();
+        while tail & FLAGS == CLOSED {
+            // [reopen:A] Acquire; pairs with [close:C]
+            let (open, success, failure) = (tail & !CLOSED, Ordering::Acquire, Ordering::Relaxed);
+            match self.tail.index.compare_exchange(tail, open, success, failure) {
+                Ok(_) => return,
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// From now on, the next consumer opens it.
+    pub(crate) fn let_reopen(self) {
+        self.tail.index.fetch_and(!STAYS_CLOSED, Ordering::Relaxed);
     }
 }
 
 /// For onlookers, signal handlers included.
-impl<S: Slots> Ring<'_, S> {
+impl<S: Capacity> Ring<'_, S> {
     pub(crate) fn capacity(self) -> u64 {
         self.slots.capacity()
     }
 
     /// The tail index: how many indices were ever claimed.
     pub(crate) fn claimed(self) -> u64 {
-        self.tail_word() & !CLOSED
+        self.tail_word() & !FLAGS
     }
 
-    /// The tail index, and in its top bit whether the ring is closed.
+    /// The tail index, and in its top bits whether the ring is closed.
     #[inline]
     pub(crate) fn tail_word(self) -> u64 {
         self.tail.index.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub(crate) fn is_closed(self) -> bool {
-        self.tail.is_closed()
+        // [closed:L] Acquire; pairs with [close:C]
+        self.tail.index.load(Ordering::Acquire) & CLOSED != 0
     }
 
     /// How many slots are in use. The two indices are read one after the other, so it counts what
@@ -494,16 +478,11 @@ impl<S: Slots> Ring<'_, S> {
         self.claimed() == head
     }
 
-    /// Whether every slot is in use.
-    pub(crate) fn is_full(self) -> bool {
-        self.full_at().is_some()
-    }
-
     /// The head index at which every slot was seen in use: they are until the head moves.
     pub(crate) fn full_at(self) -> Option<u64> {
         // The tail first, R6.
         // [tail:L] Acquire; pairs with [claim:C]
-        let tail = self.tail.index.load(Ordering::Acquire) & !CLOSED;
+        let tail = self.tail.index.load(Ordering::Acquire) & !FLAGS;
         let head = self.head.index();
         (tail.saturating_sub(head) >= self.capacity()).then_some(head)
     }
@@ -511,6 +490,27 @@ impl<S: Slots> Ring<'_, S> {
     /// How many slots were in use at once, at most.
     pub(crate) fn high_water(self) -> u64 {
         self.head.high_water(self.claimed()).min(self.capacity())
+    }
+}
+
+/// For those who know the items.
+impl<S: Slots> Ring<'_, &S> {
+    /// Publishes `item` at `index`.
+    ///
+    /// # Safety
+    ///
+    /// The caller has claimed the index, and has not published it (R1).
+    #[inline]
+    pub(crate) unsafe fn publish(self, index: u64, item: S::Item) {
+        let slot = self.slots.slot(index);
+        debug_assert!(
+            slot.stamp.load(Ordering::Relaxed) & !TAKEN <= index,
+            "R4: the slot of a claimed index is in use"
+        );
+        // SAFETY: R1: the slot is the caller's until the stamp says otherwise.
+        slot.item.with_mut(|place| unsafe { (*place).write(item) });
+        // [publish:S] Release; pairs with [stamp:L]. CLAIMED => PUBLISHED
+        slot.stamp.store(index + 1, Ordering::Release);
     }
 
     /// Whether the item that was published at `index` has been moved out.
@@ -523,7 +523,7 @@ impl<S: Slots> Ring<'_, S> {
 
 /// A ring as its consumer sees it. There is one of a ring at a time.
 pub(crate) struct RingConsumer<'a, S> {
-    ring: Ring<'a, S>,
+    ring: Ring<'a, &'a S>,
 }
 
 /// The slot at the head, with the item of that index in it.
@@ -553,14 +553,14 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     /// While this lives there is no other consumer of the ring, and what earlier ones did happened
     /// before.
     #[inline]
-    pub(crate) unsafe fn new(ring: Ring<'a, S>) -> Self {
+    pub(crate) unsafe fn new(ring: Ring<'a, &'a S>) -> Self {
         Self { ring }
     }
 
-    /// The ring as others see it.
     #[inline]
-    pub(crate) fn ring(&self) -> Ring<'a, S> {
-        self.ring
+    fn with_cursor<R>(&mut self, access: impl FnOnce(&mut Cursor) -> R) -> R {
+        // SAFETY: this is the one consumer, and it is borrowed.
+        self.ring.head.cursor.with_mut(|cursor| access(unsafe { &mut *cursor }))
     }
 
     #[inline]
@@ -583,7 +583,7 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
 
     /// Whether no slot is in use, the ring is open, and `bypass_tail` says that the bypass is
     /// empty. May say no where that is so.
-    pub(crate) fn is_plainly_empty(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
+    pub(crate) fn is_plainly_empty(&mut self, bypass_tail: impl FnOnce() -> u64) -> bool {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }
 
@@ -606,8 +606,9 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     }
 
     #[inline]
-    fn is_on_fast_path(&self, bypass_tail: impl FnOnce() -> u64) -> bool {
-        bypass_tail() == self.ring.head.bypass_tail_when_empty.load(Ordering::Relaxed)
+    fn is_on_fast_path(&mut self, bypass_tail: impl FnOnce() -> u64) -> bool {
+        let bypass_tail = bypass_tail();
+        self.with_cursor(|cursor| cursor.bypass_tail_when_empty == bypass_tail)
     }
 
     /// Moves the items that lie in a row at the head, `most` at most, to the end of `buffer`, and
@@ -646,21 +647,22 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
     /// Turns the fast path on while the tail word of the bypass is `bypass_tail`, at which the
     /// bypass is empty; or off.
     pub(crate) fn update_fast_path(&mut self, bypass_tail: Option<u64>) {
-        let nothing_ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed) == 0;
-        let word = bypass_tail.filter(|_| nothing_ahead).unwrap_or(FAST_PATH_OFF);
-        self.ring.head.bypass_tail_when_empty.store(word, Ordering::Relaxed);
+        self.with_cursor(|cursor| {
+            let word = bypass_tail.filter(|_| cursor.taken_ahead == 0).unwrap_or(FAST_PATH_OFF);
+            cursor.bypass_tail_when_empty = word;
+        });
     }
 
     /// The tail word, if no slot is in use.
     pub(crate) fn tail_word_if_empty(&self) -> Option<u64> {
         let tail = self.ring.tail_word();
-        (tail & !CLOSED == self.head()).then_some(tail)
+        (tail & !FLAGS == self.head()).then_some(tail)
     }
 
     /// Whether the ring is closed and empty, and so for good.
     pub(crate) fn is_finished(&self) -> bool {
         // [closed:L] Acquire; pairs with [close:C]
-        self.ring.tail.index.load(Ordering::Acquire) == self.head() | CLOSED
+        self.ring.tail.index.load(Ordering::Acquire) & !STAYS_CLOSED == self.head() | CLOSED
     }
 
     /// The first index whose item is published and not taken.
@@ -670,9 +672,9 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         if head == tail {
             return None;
         }
-        let scan_start = &self.ring.head.scan_start;
-        let start = self.skip_taken(scan_start.load(Ordering::Relaxed).max(head + 1));
-        scan_start.store(start, Ordering::Relaxed);
+        let scan_start = self.with_cursor(|cursor| cursor.scan_start);
+        let start = self.skip_taken(scan_start.max(head + 1));
+        self.with_cursor(|cursor| cursor.scan_start = start);
         iter::once(head)
             .chain(start..tail)
             .find(|&index| self.ring.slots.slot(index).has_item_of(index))
@@ -707,8 +709,7 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         } else {
             // PUBLISHED => TAKEN
             slot.stamp.store((index + 1) | TAKEN, Ordering::Relaxed);
-            let ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed);
-            self.ring.head.taken_ahead.store(ahead + 1, Ordering::Relaxed);
+            self.with_cursor(|cursor| cursor.taken_ahead += 1);
         }
         Some(item)
     }
@@ -726,10 +727,14 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
 
     /// The first index from `index` on that was not taken. Those before it are not ahead any more.
     fn count_out_taken(&mut self, index: u64) -> u64 {
-        let ahead = self.ring.head.taken_ahead.load(Ordering::Relaxed);
-        let end = if ahead == 0 { index } else { self.skip_taken(index) };
-        debug_assert!(end - index <= ahead, "R3: more were taken ahead than were counted");
-        self.ring.head.taken_ahead.store(ahead - (end - index), Ordering::Relaxed);
+        if self.with_cursor(|cursor| cursor.taken_ahead == 0) {
+            return index;
+        }
+        let end = self.skip_taken(index);
+        self.with_cursor(|cursor| {
+            debug_assert!(end - index <= cursor.taken_ahead, "R3: more taken ahead than counted");
+            cursor.taken_ahead -= end - index;
+        });
         end
     }
 
@@ -754,7 +759,10 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
             }
             taken += 1;
         }
-        self.ring.head.taken_ahead.store(taken, Ordering::Relaxed);
+        self.with_cursor(|cursor| {
+            cursor.taken_ahead = taken;
+            cursor.scan_start = 0;
+        });
         let first_left = self.count_out_taken(head);
         if first_left != head {
             self.move_head(first_left);

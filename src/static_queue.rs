@@ -4,8 +4,8 @@ use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::lanes::Entry;
-use crate::queue::{Queue, debug, sealed};
-use crate::shared::Shared;
+use crate::queue::{Queue, sealed};
+use crate::shared::{Places, Shared};
 use crate::slots::Inline;
 use crate::sync::{AtomicBool, Ordering};
 use crate::{Consumer, Counts, TryPushError};
@@ -15,7 +15,8 @@ use alloc::collections::VecDeque;
 
 #[cfg(feature = "std")]
 use {
-    crate::error::without_timeout,
+    crate::shared::Refusal,
+    crate::wait::Patience,
     crate::{PushError, PushTimeoutError},
     std::time::{Duration, Instant},
 };
@@ -47,10 +48,8 @@ use {
 ///
 /// Without the feature `std`, threads cannot be told apart, and so the bypass is not used.
 pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
-    shared: Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>>,
+    shared: Shared<Places<Inline<T, N>, Inline<Entry<T>, BYPASS>>>,
     claimed: AtomicBool,
-    /// A pusher has closed the queue, and the consumer that is told has not been dropped yet.
-    closed_by_pusher: AtomicBool,
 }
 
 /// The consumer of a [`StaticQueue`].
@@ -62,11 +61,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
     pub const fn new() -> Self {
         const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0") };
-        Self {
-            shared: Shared::new(Inline::new(), Inline::new()),
-            claimed: AtomicBool::new(false),
-            closed_by_pusher: AtomicBool::new(false),
-        }
+        Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
     }
 
     /// Claims the consumer, or returns `None` if it is claimed already.
@@ -103,12 +98,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// The consumer, which is claimed, of the queue, which is opened, unless a pusher has closed
     /// it.
     fn opened(&self) -> StaticConsumer<'_, T, N, BYPASS> {
-        self.shared.reopen();
-        // SeqCst; pairs with `close`. If this does not see the mark, the reopening has not seen the
-        // closing after it, [reopen:A]: so the queue is closed later.
-        if self.closed_by_pusher.load(Ordering::SeqCst) {
-            self.shared.close_ring();
-        }
+        self.shared.core().reopen();
         Consumer::new(Claimed { queue: self })
     }
 
@@ -142,7 +132,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// ```
     pub unsafe fn reclaim_consumer(&self) -> StaticConsumer<'_, T, N, BYPASS> {
         self.claimed.store(true, Ordering::Relaxed);
-        self.shared.node.members.unbind();
+        self.shared.members.unbind();
         self.opened()
     }
 
@@ -194,7 +184,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push(&self, item: T) -> Result<(), PushError<T>> {
-        without_timeout(self.shared.push(item, || None))
+        self.shared.push(item, || Patience::Until(None), Refusal::push)
     }
 
     /// As [`push`](Self::push), but waits not much longer than `timeout`. A timeout of zero tries
@@ -207,7 +197,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_timeout(&self, item: T, timeout: Duration) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push_timeout(item, timeout)
+        self.shared.push(item, || Patience::new(timeout), Refusal::push_timeout)
     }
 
     /// As [`push_timeout`](Self::push_timeout), and counts `item` as lost if there was no room in
@@ -234,7 +224,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     #[cfg(feature = "std")]
     #[inline]
     pub fn push_deadline(&self, item: T, deadline: Instant) -> Result<(), PushTimeoutError<T>> {
-        self.shared.push(item, || Some(deadline))
+        self.shared.push(item, || Patience::Until(Some(deadline)), Refusal::push_timeout)
     }
 
     /// Pushes the first of `items`, as many as there is room for, as
@@ -327,73 +317,85 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// assert!(next.try_iter().eq(["to the next one"]));
     /// ```
     pub fn close(&self) {
-        self.closed_by_pusher.store(true, Ordering::SeqCst);
-        self.shared.close_ring();
+        self.shared.core().close_for_next();
     }
 
     /// Whether this is the consumer's thread, as
     /// [`Producer::is_consumer_thread`](crate::Producer::is_consumer_thread) tells it.
     #[cfg(feature = "std")]
     pub fn is_consumer_thread(&self) -> bool {
-        self.shared.node.members.is_consumer()
+        self.shared.members.is_consumer()
     }
 
     /// Whether this thread must not wait for the consumer, as
     /// [`Producer::must_not_wait`](crate::Producer::must_not_wait) tells it.
     #[cfg(feature = "std")]
     pub fn must_not_wait(&self) -> bool {
-        self.shared.node.members.is_member()
+        self.shared.members.is_member()
     }
 
     /// How many items the ring holds at most: `N`.
     pub fn capacity(&self) -> usize {
-        self.shared.lanes().capacity()
+        self.shared.core().capacity()
     }
 
-    /// How many items are in the queue at the moment, as [`Producer::len`](crate::Producer::len)
-    /// counts them.
+    /// How many slots of the ring are in use at the moment, as
+    /// [`Producer::len`](crate::Producer::len) counts them.
     pub fn len(&self) -> usize {
-        self.shared.lanes().len()
+        self.shared.core().len()
+    }
+
+    /// How many slots of the bypass are in use at the moment.
+    pub fn bypass_len(&self) -> usize {
+        self.shared.core().bypass_len()
     }
 
     /// Whether nothing is in the queue at the moment, not even an unfinished push.
     pub fn is_empty(&self) -> bool {
-        self.shared.lanes().is_empty()
+        self.shared.core().is_empty()
     }
 
     /// Whether every slot of the ring is in use at the moment.
     pub fn is_full(&self) -> bool {
-        self.shared.lanes().ring.is_full()
+        self.shared.core().is_full()
     }
 
     /// Whether the queue is closed: it was closed from either end, or its consumer was dropped, and
     /// no consumer that was claimed since has opened it again.
     pub fn is_closed(&self) -> bool {
-        self.shared.lanes().ring.is_closed()
+        self.shared.core().is_closed()
     }
 
     /// Whether the consumer's thread stayed in the parent when this process was forked, as
     /// [`Producer::is_consumer_gone`](crate::Producer::is_consumer_gone) tells it.
     #[cfg(feature = "std")]
     pub fn is_consumer_gone(&self) -> bool {
-        self.shared.node.members.consumer_is_gone()
+        self.shared.members.consumer_is_gone()
     }
 
     /// What the queue has counted, whichever consumer it had, as
     /// [`Producer::counts`](crate::Producer::counts) tells it.
     pub fn counts(&self) -> Counts {
-        self.shared.counts()
+        self.shared.core().counts()
     }
 
     /// How many items have gone through the bypass so far.
     pub fn bypassed(&self) -> u64 {
-        self.shared.lanes().bypassed()
+        self.shared.core().bypassed()
     }
 }
 
 impl<T, const N: usize, const BYPASS: usize> fmt::Debug for StaticQueue<T, N, BYPASS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "StaticQueue", &self.shared)
+        self.shared.core().debug(f, "StaticQueue")
+    }
+}
+
+impl<T, const N: usize, const BYPASS: usize> Drop for StaticQueue<T, N, BYPASS> {
+    /// Drops what is left: what was published when there was no consumer.
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the queue any more.
+        unsafe { self.shared.reader() }.drop_remaining(|| true);
     }
 }
 
@@ -416,30 +418,30 @@ impl<T, const N: usize, const BYPASS: usize> sealed::Sealed for Claimed<'_, T, N
     type Bypass = Inline<Entry<T>, BYPASS>;
 
     #[inline]
-    fn shared(&self) -> &Shared<Inline<T, N>, Inline<Entry<T>, BYPASS>> {
+    fn shared(&self) -> &Shared<Places<Inline<T, N>, Inline<Entry<T>, BYPASS>>> {
         &self.queue.shared
     }
 
     #[cfg(feature = "std")]
-    fn control(&self) -> Box<dyn crate::shared::Control>
+    fn handle(&self) -> crate::shared::Handle
     where
         Self: 'static,
         T: Send,
     {
-        Box::new(&self.queue.shared)
+        crate::shared::Handle::Static(&self.queue.shared)
     }
 }
 
 impl<T, const N: usize, const BYPASS: usize> fmt::Debug for Claimed<'_, T, N, BYPASS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        debug(f, "Claimed", &self.queue.shared)
+        self.queue.shared.core().debug(f, "Claimed")
     }
 }
 
 impl<T, const N: usize, const BYPASS: usize> Drop for Claimed<'_, T, N, BYPASS> {
     fn drop(&mut self) {
-        self.queue.shared.node.members.unbind();
-        self.queue.closed_by_pusher.store(false, Ordering::SeqCst);
+        self.queue.shared.members.unbind();
+        self.queue.shared.core().let_reopen();
         // Release; pairs with the Acquire of the next claim.
         self.queue.claimed.store(false, Ordering::Release);
     }

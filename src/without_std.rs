@@ -49,7 +49,6 @@ pub(crate) mod domain {
             false
         }
 
-        #[cfg(feature = "alloc")]
         pub(crate) fn is_member(&self) -> bool {
             false
         }

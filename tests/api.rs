@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::MutexGuard;
 
 use bywash::{
-    Builder, Claimed, Consumer, Drain, Heap, Producer, Queue, StaticConsumer, StaticQueue, TryIter,
+    Builder, Claimed, Consumer, Heap, Producer, Queue, StaticConsumer, StaticQueue, TryIter,
     TryPopError, TryPushError, bounded,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
@@ -40,9 +40,7 @@ assert_not_impl_any!(StaticConsumer<'static, u8, 1, 1>: Sync, Clone);
 assert_not_impl_any!(StaticConsumer<'static, Rc<u8>, 1, 1>: Send);
 
 assert_impl_all!(TryIter<'static, Plain>: Send, Iterator);
-assert_impl_all!(Drain<'static, Plain>: Send, Iterator);
 assert_not_impl_any!(TryIter<'static, u8>: Sync, Clone);
-assert_not_impl_any!(Drain<'static, u8>: Sync, Clone);
 
 assert_impl_all!(Builder: Clone, Debug, Send, Sync);
 assert_impl_all!(Heap<Plain>: Queue, Debug);
@@ -186,43 +184,15 @@ fn try_iter_ends_where_nothing_is_left_and_goes_on_where_something_came() {
 }
 
 #[test]
-fn drain_takes_what_is_there_and_nothing_that_is_pushed_meanwhile() {
-    for len in 0..=5 {
-        let (producer, mut consumer) = bounded(5);
-        (0..len).for_each(|i| producer.try_push(i).unwrap());
-        let mut drained = 0;
-        for (expected, item) in consumer.drain().enumerate() {
-            assert_eq!(item, expected);
-            producer.try_push(item + 100).unwrap();
-            drained += 1;
-        }
-        assert_eq!(drained, len);
-        assert!(consumer.try_iter().eq(100..100 + len));
-    }
-}
-
-#[test]
-fn the_size_hint_of_drain_is_an_upper_bound() {
-    let (producer, mut consumer) = bounded(4);
-    (0..3).for_each(|i| producer.try_push(i).unwrap());
-    let mut drain = consumer.drain();
-    for left in (0..3).rev() {
-        drain.next().unwrap();
-        assert_eq!(drain.size_hint(), (0, Some(left)));
-    }
-    assert_eq!((drain.next(), drain.next()), (None, None));
-}
-
-#[test]
 fn iterators_dropped_early_leave_the_rest_in_the_queue() {
     let (producer, mut consumer) = bounded(8);
     (0..6).for_each(|i| producer.try_push(i).unwrap());
-    assert!(consumer.drain().take(2).eq(0..2));
+    assert!(consumer.iter().take(2).eq(0..2));
     assert!(consumer.try_iter().take(2).eq(2..4));
-    let _ = consumer.drain();
+    let _ = consumer.iter();
     let _ = consumer.try_iter();
     assert_eq!(consumer.len(), 2);
-    assert!(consumer.drain().eq(4..6));
+    assert!(consumer.try_iter().eq(4..6));
 }
 
 mod batches {
@@ -393,7 +363,6 @@ fn debug_shows_capacity_length_and_closed_whatever_the_items_are() {
 #[test]
 fn debug_of_the_iterators_names_them() {
     let (_producer, mut consumer) = bounded::<u8>(1);
-    assert!(format!("{:?}", consumer.drain()).starts_with("Drain"));
     assert!(format!("{:?}", consumer.try_iter()).starts_with("TryIter"));
 }
 
@@ -432,10 +401,12 @@ mod blocking {
         for lap in 1..4 {
             assert_eq!((0..).take_while(|&i| producer.try_push(i).is_ok()).count(), room);
             assert_eq!(producer.push(99), Err(PushError::WouldDeadlock(99)));
-            assert_eq!((producer.len(), consumer.len(), producer.is_full()), (room, room, true));
+            let counts = (producer.len(), producer.bypass_len(), producer.is_full());
+            assert_eq!(counts, (producer.capacity(), room - producer.capacity(), true));
+            assert_eq!((consumer.len(), consumer.bypass_len()), (counts.0, counts.1));
             assert_eq!(producer.bypassed() as usize, lap * (room - producer.capacity()));
             assert_eq!(producer.bypassed(), consumer.bypassed());
-            assert!(consumer.drain().eq(0..room));
+            assert!(consumer.try_iter().eq(0..room));
         }
     }
 
@@ -583,7 +554,8 @@ mod blocking {
                 assert_eq!(producer.try_push_many(&mut batch), Err(TryPushError::Full(())));
                 assert_eq!(producer.push_many(&mut batch), Err(PushError::WouldDeadlock(())));
                 assert_eq!(batch, [room, room + 1]);
-                assert_eq!((producer.len(), producer.bypassed() as usize), (room, lap * bypass));
+                assert_eq!((producer.len(), producer.bypass_len()), (capacity, bypass));
+                assert_eq!(producer.bypassed() as usize, lap * bypass);
                 let mut buffer = Vec::new();
                 while consumer.try_pop_many(&mut buffer, capacity + 1).is_ok() {}
                 assert!(buffer.into_iter().eq(0..room));
@@ -649,19 +621,6 @@ mod blocking {
         assert!(buffer.iter().copied().eq(0..100));
         assert_eq!(consumer.pop_many(&mut buffer, 7), Err(PopError));
         assert_eq!((consumer.pop_many(&mut buffer, 0), buffer.len()), (Ok(0), 100));
-    }
-
-    #[test]
-    fn drain_takes_what_is_in_the_bypass_too() {
-        let (producer, mut consumer) = Builder::new(2).bypass(3).build();
-        consumer.bind();
-        (0..5).for_each(|i| producer.push(i).unwrap());
-        for (expected, item) in consumer.drain().enumerate() {
-            assert_eq!(item, expected);
-            producer.push(item + 10).unwrap();
-        }
-        assert!(consumer.drain().eq(10..15));
-        assert!(consumer.is_empty());
     }
 
     #[test]

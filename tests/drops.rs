@@ -234,7 +234,8 @@ mod on_the_heap {
     fn a_panic_in_the_callers_loop_leaves_the_rest_in_the_queue() {
         let tally = Tally::new();
         let (_producer, mut consumer) = five(|_| tally.item());
-        let unwound = panic_of(|| consumer.drain().for_each(|item| assert!(item.id < 2, "enough")));
+        let unwound =
+            panic_of(|| consumer.try_iter().for_each(|item| assert!(item.id < 2, "enough")));
         assert_eq!(unwound.as_deref(), Some("enough"));
         assert_eq!(tally.dropped(), 3);
         assert!(consumer.try_iter().map(|item| item.id).eq(3..5));
@@ -394,7 +395,7 @@ mod on_the_heap {
         let (producer, mut consumer) =
             five(|place| (Box::new(owned.clone()), "x".repeat(place * 100)));
         assert_eq!(Arc::strong_count(&owned), 6);
-        let (_, text) = consumer.drain().nth(3).unwrap();
+        let (_, text) = consumer.try_iter().nth(3).unwrap();
         assert_eq!(text.len(), 300);
         assert_eq!(Arc::strong_count(&owned), 2);
         drop((producer, consumer));

@@ -892,7 +892,7 @@ mod at_every_step {
         }
 
         fn check(&self, producer: &P, mut consumer: Consumer<Item, P::Queue>, state: State) {
-            let claimed = producer.len() as u32;
+            let claimed = (producer.len() + producer.bypass_len()) as u32;
             // SAFETY: nobody else goes on in a push or pop.
             let given_up = unsafe { consumer.recover() } as u32;
             // SAFETY: as above.

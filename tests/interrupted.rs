@@ -116,7 +116,7 @@ const BY_OTHERS: [Calls; 14] = [
     ],
     &[(On::Interrupted, Op::TryPushUntilRefused), (On::Consumer, Op::TryPopUntilEmpty)],
     &[
-        (On::Consumer, Op::Drain),
+        (On::Consumer, Op::TryPopUntilEmpty),
         (On::Consumer, Op::TryPushUntilRefused),
         (On::Consumer, Op::PopTimeout),
     ],
@@ -270,8 +270,7 @@ impl Case {
                 | Op::TakeLost
         );
         let is_small = self.fill.capacity <= 2;
-        (one_call || self.outer == Op::Drain) && simple && (!others || is_small)
-            || variant && simple && !others && is_small
+        one_call && simple && (!others || is_small) || variant && simple && !others && is_small
     }
 
     fn run(self, consumer: &impl Consumer, k: u64, j: u64) -> Arc<Run> {

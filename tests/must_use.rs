@@ -24,7 +24,6 @@ fn ignoring_these_is_a_mistake_that_the_compiler_sees() {
         Builder::new(1).build::<u8>();
         consumer.try_iter();
         consumer.iter();
-        consumer.drain();
         consumer.take_lost();
         consumer.domain();
         consumer.domain().enter();

@@ -109,7 +109,7 @@ fn compare(capacity: usize, bypass: usize, steps: &[Step], elsewhere: &Elsewhere
             }
             Step::PushOutside => elsewhere.push(&producer, None, item) == model.push(item, false),
         };
-        let counts = (consumer.len(), producer.is_full())
+        let counts = (consumer.len() + consumer.bypass_len(), producer.is_full())
             == (model.line.len(), model.count(false) == capacity);
         assert!(same && counts, "capacity {capacity}, bypass {bypass}, step {item} of {steps:?}");
     }

@@ -62,7 +62,6 @@ enum Call {
     Pop,
     PopTimeout,
     PopDeadline,
-    Drain(u8),
     TryIter(u8),
     Iter(u8),
     IntoIter(u8),
@@ -292,15 +291,6 @@ fn consume(consumer: &mut Consumer<Item>, call: Call) {
             WORLD.with_borrow_mut(|world| world.closed = true);
             return;
         }
-        Call::Drain(n) => {
-            bind();
-            consumer.bind();
-            let mut drain = consumer.drain();
-            let left = drain.size_hint().1.unwrap();
-            (0..left.min(n.into())).for_each(|_| popped(drain.next()));
-            assert!(usize::from(n) < left || drain.next().is_none());
-            return;
-        }
         _ => bind(),
     }
     match call {
@@ -457,7 +447,7 @@ impl Queue {
                 assert_eq!(
                     seen,
                     (
-                        world.items.len(),
+                        ring,
                         world.items.is_empty(),
                         ring == world.capacity,
                         world.closed
@@ -472,7 +462,8 @@ impl Queue {
             }
             if let Some(consumer) = &self.consumer {
                 let seen = (consumer.len(), consumer.is_empty(), consumer.is_closed());
-                assert_eq!(seen, (world.items.len(), world.items.is_empty(), world.closed));
+                assert_eq!(seen, (ring, world.items.is_empty(), world.closed));
+                assert_eq!(consumer.bypass_len(), world.items.len() - ring);
                 assert_eq!(
                     (consumer.capacity(), consumer.bypassed()),
                     (world.capacity, world.bypassed)

@@ -1,68 +1,63 @@
-//! What the two ends of a queue share: its state, and what is done to all of it.
+//! What the two ends of a queue share.
 //!
-//! The calls that never wait are in `never_waiting.rs`, the calls that wait in `waiting.rs`, and
-//! what timeouts add to these in `timeouts.rs`.
+//! Whatever decides (is there room, is it closed, must this thread not wait, when does it sleep)
+//! needs neither an item nor its type. So the state of a queue is seen in two ways: as [`Core`] by
+//! those who decide, and with its [`Places`] by those who put items in and take them out.
 //!
-//! # Orderings
-//!
-//! | label | site | operation and ordering | pairs with | publishes | model that fails if weakened |
-//! |---|---|---|---|---|---|
-//! | [last:P] | dropping a producer | subtraction (of 0 for one that does not count), AcqRel | itself, [gone:C] | what the other producers have pushed; that the consumer has gone | `closed_tells_what_came_before` |
-//! | [gone:C] | dropping the consumer | OR, AcqRel | [last:P] | what the consumer did | argued: under loom each pop ends in a fence |
-//! | [looks:A] | asking for a look at late items | addition, AcqRel | itself, [looks:C] | what the asking producer has pushed | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
-//! | [looks:C] | ending the look | exchange, AcqRel | [looks:A] | what was dropped | `an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes` |
-//!
-//! The count of producers is Relaxed where it grows, as in `Arc`: a producer is cloned from another
-//! one.
+//! | file | what | knows the items |
+//! |---|---|---|
+//! | `mod.rs` | the state; closing; what is counted | no |
+//! | `reserve.rs` | how a push gets a place: ring, bypass, wait or refusal | no |
+//! | `push.rs` | puts items into places | yes |
+//! | `pop.rs` | takes items, in the order that `lanes.rs` says; waits for them | yes |
+//! | `owners.rs` | the last of either end closes, and drops what is left | yes |
 
-mod never_waiting;
-#[cfg(feature = "std")]
-mod timeouts;
-#[cfg(feature = "std")]
-mod waiting;
+#[cfg(feature = "alloc")]
+mod owners;
+mod pop;
+mod push;
+mod reserve;
+
+use core::fmt;
 
 use crate::Counts;
 use crate::domain::Members;
-use crate::lanes::{Entry, Lanes, LanesConsumer};
+use crate::lanes::{Entry, Reader};
 use crate::lost::Lost;
-use crate::node::Node;
 use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sync::{AtomicU64, CachePadded, const_fn};
-
-#[cfg(feature = "std")]
-use crate::long_wait::LongWait;
-#[cfg(feature = "std")]
-use crate::wait::Learned;
 use crate::wait::{Parker, Waiters};
 
 #[cfg(feature = "alloc")]
-use {crate::sync::Ordering, alloc::boxed::Box};
+use alloc::boxed::Box;
+#[cfg(feature = "std")]
+use {crate::long_wait::LongWait, crate::wait::Learned};
 
-/// The bit of `Shared::producers` that says that the consumer of a queue on the heap has gone.
-#[cfg(feature = "alloc")]
-const CONSUMER_GONE: u64 = 1 << 63;
+pub(crate) use reserve::Refusal;
 
-/// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a cache line that
-/// producers write, one that the consumer writes, two that both mostly read, one for what is off
-/// the fast path, and one for what each side has learned from its waits.
+/// The state of a queue that keeps its items in `P`. In memory: a cache line that producers write,
+/// one that the consumer writes, one for what is off the fast path, those for what each side has
+/// learned from its waits, and one that all mostly read.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
-pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
-    pub(crate) node: Node,
-    slots: S,
-    pub(crate) parker: Parker,
-    producers: AtomicU64,
-    rare: CachePadded<Rare<B>>,
+pub struct Shared<P: ?Sized> {
+    tail: CachePadded<Tail>,
+    head: CachePadded<Head>,
+    rare: CachePadded<Rare>,
     #[cfg(feature = "std")]
     learned: Learned,
+    pub(crate) members: Members,
+    pub(crate) parker: Parker,
+    /// How many producers count; and whether the consumer has gone.
+    producers: AtomicU64,
+    places: P,
 }
 
-/// What the fast path of a push does not touch.
-struct Rare<B> {
+/// What the fast paths do not touch.
+struct Rare {
     lost: Lost,
     bypass_tail: Tail,
     bypass_head: Head,
-    bypass_slots: B,
     waiters: Waiters,
     #[cfg(feature = "alloc")]
     name: Option<Box<str>>,
@@ -71,20 +66,43 @@ struct Rare<B> {
     looks: AtomicU64,
 }
 
-impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
+/// Where the items of a queue are.
+#[allow(missing_debug_implementations, reason = "no user can name it")]
+pub struct Places<S, B> {
+    ring: S,
+    bypass: B,
+}
+
+/// How many places there are: all that a queue shows of them to those who do not know its items.
+pub trait Capacities {
+    fn of_ring(&self) -> u64;
+    fn of_bypass(&self) -> u64;
+}
+
+impl<S: Slots, B: Slots> Capacities for Places<S, B> {
+    fn of_ring(&self) -> u64 {
+        self.ring.capacity()
+    }
+
+    fn of_bypass(&self) -> u64 {
+        self.bypass.capacity()
+    }
+}
+
+/// A queue as those see it who do not know its items.
+pub(crate) type Core<'a> = Shared<dyn Capacities + 'a>;
+
+impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
     const_fn! {
         /// The capacity of `ring` must not be 0.
         pub(crate) fn new(ring: S, bypass: B) -> Self {
             Self {
-                node: Node::new(),
-                slots: ring,
-                parker: Parker::new(),
-                producers: AtomicU64::new(0),
+                tail: CachePadded::new(Tail::new()),
+                head: CachePadded::new(Head::new()),
                 rare: CachePadded::new(Rare {
                     lost: Lost::new(),
                     bypass_tail: Tail::new(),
                     bypass_head: Head::new(),
-                    bypass_slots: bypass,
                     waiters: Waiters::new(),
                     #[cfg(feature = "alloc")]
                     name: None,
@@ -93,17 +111,29 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                 }),
                 #[cfg(feature = "std")]
                 learned: Learned::new(),
+                members: Members::new(),
+                parker: Parker::new(),
+                producers: AtomicU64::new(0),
+                places: Places { ring, bypass },
             }
         }
     }
 
+    pub(crate) fn core(&self) -> &Core<'_> {
+        self
+    }
+
+    /// The ring and its slots.
     #[inline]
-    pub(crate) fn lanes(&self) -> Lanes<'_, S, B> {
-        let Rare { bypass_tail, bypass_head, bypass_slots, .. } = &*self.rare;
-        Lanes {
-            ring: Ring { tail: &self.node.tail, head: &self.node.head, slots: &self.slots },
-            bypass: Ring { tail: bypass_tail, head: bypass_head, slots: bypass_slots },
-        }
+    pub(crate) fn ring(&self) -> Ring<'_, &S> {
+        Ring { tail: &self.tail, head: &self.head, slots: &self.places.ring }
+    }
+
+    /// The bypass and its slots.
+    #[inline]
+    pub(crate) fn bypass(&self) -> Ring<'_, &B> {
+        let Rare { bypass_tail, bypass_head, .. } = &*self.rare;
+        Ring { tail: bypass_tail, head: bypass_head, slots: &self.places.bypass }
     }
 
     /// The queue as its consumer sees it.
@@ -113,143 +143,22 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
     /// While the result lives there is no other consumer of the queue, and what earlier ones did
     /// happened before.
     #[inline]
-    pub(crate) unsafe fn consumer(&self) -> SharedConsumer<'_, S, B> {
-        SharedConsumer { shared: self }
-    }
-}
-
-impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
-    /// Counts a producer, if it counts. Those that push into a static queue do not.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn add_producer(&self, counts: bool) {
-        self.producers.fetch_add(counts.into(), Ordering::Relaxed);
-    }
-
-    /// Closes the queue with the last producer that counts; drops late items where the consumer has
-    /// gone.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn remove_producer(&self, counts: bool) {
-        // [last:P] AcqRel, with itself: the last producer closes after all that the others did.
-        // With [gone:C]: what the consumer did, if it has gone; otherwise what this one published.
-        let before = self.producers.fetch_sub(counts.into(), Ordering::AcqRel);
-        if before & CONSUMER_GONE != 0 {
-            self.drop_late_items();
-        } else if counts && before == 1 {
-            self.close();
-        }
-    }
-
-    /// Whether the consumer was dropped.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn has_lost_consumer(&self) -> bool {
-        self.producers.load(Ordering::Relaxed) & CONSUMER_GONE != 0
-    }
-
-    /// Leaves the queue, which is closed, without a consumer.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn remove_consumer(&self) {
-        // [gone:C] AcqRel, with [last:P]. No model fails without: under loom each pop ends in a
-        // fence.
-        self.producers.fetch_or(CONSUMER_GONE, Ordering::AcqRel);
-        self.drop_late_items();
-    }
-
-    /// Drops the items that were published after the consumer had looked for the last time. Each
-    /// may hold a producer of this queue, and would keep the queue and itself.
-    ///
-    /// The push itself must not drop them, as it may be in a signal handler. So the consumer looks
-    /// once more, and then each producer that is dropped does: that comes after its own pushes. Of
-    /// several, one looks at a time, again for each that has asked meanwhile.
-    #[cfg(feature = "alloc")]
-    #[cold]
-    fn drop_late_items(&self) {
-        let looks = &self.rare.looks;
-        // [looks:A] AcqRel, with itself and [looks:C].
-        if looks.fetch_add(1, Ordering::AcqRel) != 0 {
-            return;
-        }
-        let mut asked = 1;
-        // SAFETY: the consumer has gone, and the one who counts from 0 is in its place. What it
-        // and earlier ones did happened before: [gone:C], [looks:C].
-        unsafe { self.consumer() }.drop_remaining(|| {
-            // [looks:C] AcqRel, with [looks:A]: what those published who have asked.
-            match looks.compare_exchange(asked, 0, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => true,
-                Err(now) => {
-                    asked = now;
-                    false
-                }
-            }
-        });
-    }
-
-    /// The name that it was built with.
-    #[cfg(feature = "alloc")]
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.rare.name.as_deref()
-    }
-
-    #[cfg(feature = "alloc")]
-    pub(crate) fn set_name(&mut self, name: Option<Box<str>>) {
-        self.rare.name = name;
-    }
-
-    /// What a push waits for that waits since then.
-    #[cfg(feature = "std")]
-    fn long_wait(&self, since: std::time::Instant) -> LongWait<'_> {
-        let members = &self.node.members;
-        let is_bound = !members.is_bound_to(0);
-        LongWait {
-            queue: self.name(),
-            is_bound,
-            is_alive: if is_bound { members.has_living_thread() } else { None },
-            len: self.lanes().len(),
-            capacity: self.lanes().capacity(),
-            since,
-        }
-    }
-
-    /// See [`Producer::counts`](crate::Producer::counts).
-    pub(crate) fn counts(&self) -> Counts {
-        let (lost, unreported) = self.rare.lost.counts();
-        Counts { lost, unreported, high_water: self.lanes().ring.high_water() as usize }
-    }
-
-    /// Refuses pushes from now on, and wakes everybody.
-    pub(crate) fn close(&self) {
-        self.node.members.closing(|| self.lanes().close());
-        self.parker.notify();
-        self.rare.waiters.notify_all();
-    }
-
-    /// As `close`, for pushers of a static queue, which may be open again by the time that this
-    /// returns: B5.
-    pub(crate) fn close_ring(&self) {
-        self.node.members.closing(|| self.lanes().close_ring());
-        self.parker.notify();
-        self.rare.waiters.notify_all();
-    }
-
-    /// Takes `close` back, for the next consumer.
-    pub(crate) fn reopen(&self) {
-        self.lanes().reopen();
-        self.node.members.renew();
+    pub(crate) unsafe fn reader(&self) -> Reader<'_, S, B> {
+        // SAFETY: the caller guarantees it.
+        unsafe { Reader::new(self) }
     }
 
     /// After the consumer has freed slots: wakes a thread that waits for room.
     #[inline]
-    fn room_was_made(&self) {
+    pub(crate) fn room_was_made(&self) {
         if self.rare.waiters.are_registered() {
-            notify_waiters(&self.rare.waiters, &self.node.members, &self.node.head);
+            notify_waiters(&self.rare.waiters, &self.members, &self.head);
         }
     }
-}
 
-impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Drop for Shared<S, B> {
-    /// Drops what is left: in a static queue, what was published after the consumer had gone.
-    fn drop(&mut self) {
-        // SAFETY: nobody else has the queue any more.
-        unsafe { self.consumer() }.drop_remaining(|| true);
+    /// Before the consumer learns that nothing is left, W7.
+    pub(crate) fn pass_wake_on(&self) {
+        self.rare.waiters.notify_many(1);
     }
 }
 
@@ -262,80 +171,150 @@ fn notify_waiters(waiters: &Waiters, members: &Members, head: &Head) {
     waiters.notify();
 }
 
-/// A queue as its consumer sees it. There is one of a queue at a time.
-///
-/// It is one word, so that a pop on the fast path keeps it in a register.
-pub(crate) struct SharedConsumer<'a, S: Slots, B: Slots<Item = Entry<S::Item>>> {
-    shared: &'a Shared<S, B>,
+/// A queue that lives on, for those who neither push nor pop.
+#[cfg(all(feature = "std", not(bywash_loom)))]
+#[allow(missing_debug_implementations, reason = "no user can name it")]
+pub enum Handle {
+    Heap(std::sync::Arc<Shared<dyn Capacities + Send + Sync>>),
+    Static(&'static Shared<dyn Capacities + Send + Sync>),
 }
 
-impl<S: Slots, B: Slots<Item = Entry<S::Item>>> SharedConsumer<'_, S, B> {
-    #[inline]
-    fn lanes(&mut self) -> LanesConsumer<'_, S, B> {
-        // SAFETY: this is the consumer, which is borrowed while the result lives.
-        unsafe { LanesConsumer::new(self.shared.lanes()) }
-    }
+#[cfg(all(feature = "std", not(bywash_loom)))]
+impl core::ops::Deref for Handle {
+    type Target = Core<'static>;
 
-    /// The same consumer, for as long as it is borrowed.
-    #[inline]
-    fn reborrow(&mut self) -> SharedConsumer<'_, S, B> {
-        SharedConsumer { shared: self.shared }
+    fn deref(&self) -> &Core<'static> {
+        let shared: &Shared<dyn Capacities + Send + Sync> = match self {
+            Self::Heap(shared) => shared,
+            Self::Static(shared) => shared,
+        };
+        shared
     }
 }
 
-/// A queue for those who neither push nor pop, whatever its items are.
-#[cfg(feature = "std")]
-pub trait Control: Send + Sync {
+impl Core<'_> {
+    /// The ring, whose slots one does not see.
+    fn lane(&self) -> Ring<'_, u64> {
+        Ring { tail: &self.tail, head: &self.head, slots: self.places.of_ring() }
+    }
+
+    /// The bypass, whose slots one does not see.
+    fn bypass_lane(&self) -> Ring<'_, u64> {
+        let Rare { bypass_tail, bypass_head, .. } = &*self.rare;
+        Ring { tail: bypass_tail, head: bypass_head, slots: self.places.of_bypass() }
+    }
+
     /// Refuses pushes from now on, and wakes everybody.
-    fn close(&self);
-    /// Wakes the consumer, to look whether there is news for it apart from items.
-    fn notify_consumer(&self);
-    fn len(&self) -> usize;
-    fn counts(&self) -> Counts;
-    /// Whether the calling thread must not wait for the consumer.
-    fn must_not_wait(&self) -> bool;
-    fn node(&self) -> &Node;
-    fn domain(&self) -> crate::Domain;
-    /// Whether the consumer is bound to the thread of this number.
-    fn is_bound_to(&self, thread: u64) -> bool;
-}
-
-#[cfg(feature = "std")]
-impl<R, S, B> Control for R
-where
-    R: core::ops::Deref<Target = Shared<S, B>> + Send + Sync,
-    S: Slots + 'static,
-    B: Slots<Item = Entry<S::Item>> + 'static,
-{
-    fn close(&self) {
-        (**self).close();
+    pub(crate) fn close(&self) {
+        self.close_ring(false);
     }
 
-    fn notify_consumer(&self) {
+    /// As `close`, also for the next consumer of a static queue, if there is none now.
+    pub(crate) fn close_for_next(&self) {
+        self.close_ring(true);
+    }
+
+    fn close_ring(&self, stays_closed: bool) {
+        self.members.closing(|| self.lane().close(stays_closed));
         self.parker.notify();
+        self.rare.waiters.notify_all();
     }
 
-    fn len(&self) -> usize {
-        self.lanes().len()
+    /// Takes `close` back, for the next consumer, but not `close_for_next`: B5.
+    pub(crate) fn reopen(&self) {
+        self.bypass_lane().reopen();
+        self.lane().reopen();
+        self.members.renew();
     }
 
-    fn counts(&self) -> Counts {
-        (**self).counts()
+    /// Before the consumer is given back: `close_for_next` was for it.
+    pub(crate) fn let_reopen(&self) {
+        self.lane().let_reopen();
     }
 
-    fn must_not_wait(&self) -> bool {
-        self.node.members.must_not_wait()
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lane().is_closed()
     }
 
-    fn node(&self) -> &Node {
-        &self.node
+    pub(crate) fn capacity(&self) -> usize {
+        self.lane().capacity() as usize
     }
 
-    fn domain(&self) -> crate::Domain {
-        self.node.members.domain()
+    pub(crate) fn len(&self) -> usize {
+        self.lane().len() as usize
     }
 
-    fn is_bound_to(&self, thread: u64) -> bool {
-        self.node.members.is_bound_to(thread)
+    pub(crate) fn bypass_len(&self) -> usize {
+        self.bypass_lane().len() as usize
+    }
+
+    /// How many items are in the queue.
+    #[cfg(feature = "std")]
+    pub(crate) fn len_of_both(&self) -> usize {
+        self.len() + self.bypass_len()
+    }
+
+    /// Whether no slot is in use, of either lane.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lane().is_empty() && self.bypass_lane().is_empty()
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.lane().full_at().is_some()
+    }
+
+    /// How many items have left the ring. Those popped ahead of a stopped push do not count yet.
+    #[cfg(feature = "std")]
+    pub(crate) fn popped(&self) -> u64 {
+        self.head.index()
+    }
+
+    /// How many items have gone through the bypass.
+    pub(crate) fn bypassed(&self) -> u64 {
+        self.bypass_lane().claimed()
+    }
+
+    /// See [`Producer::counts`](crate::Producer::counts).
+    pub(crate) fn counts(&self) -> Counts {
+        let (lost, unreported) = self.rare.lost.counts();
+        Counts { lost, unreported, high_water: self.lane().high_water() as usize }
+    }
+
+    /// Counts an item as lost that was refused just now.
+    pub(crate) fn count_lost(&self) {
+        self.rare.lost.add(self.lane().claimed());
+    }
+
+    /// The name that it was built with.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.rare.name.as_deref()
+    }
+
+    /// What a push waits for that waits since then.
+    #[cfg(feature = "std")]
+    fn long_wait(&self, since: std::time::Instant) -> LongWait<'_> {
+        let is_bound = !self.members.is_bound_to(0);
+        LongWait {
+            queue: self.name(),
+            is_bound,
+            is_alive: if is_bound { self.members.has_living_thread() } else { None },
+            len: self.len(),
+            capacity: self.capacity(),
+            since,
+        }
+    }
+
+    /// What all ends of a queue show of it.
+    pub(crate) fn debug(&self, f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
+        let mut f = f.debug_struct(name);
+        #[cfg(feature = "alloc")]
+        if let Some(name) = self.name() {
+            f.field("name", &name);
+        }
+        f.field("capacity", &self.capacity())
+            .field("len", &self.len())
+            .field("closed", &self.is_closed())
+            .finish_non_exhaustive()
     }
 }

@@ -188,6 +188,30 @@ impl Naps {
 /// When to give up waiting; `None` is never.
 pub(crate) type Deadline = Option<Instant>;
 
+/// How long a call waits. A timeout of zero tries once, and asks no clock: some targets have none.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    Zero,
+    Until(Deadline),
+}
+
+impl Patience {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        if timeout.is_zero() { Self::Zero } else { Self::Until(deadline_after(timeout)) }
+    }
+
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            Self::Zero => true,
+            Self::Until(deadline) => is_over(deadline),
+        }
+    }
+}
+
+/// Calls its argument, which sleeps: see
+/// [`Producer::push_or_sleep`](crate::Producer::push_or_sleep).
+pub(crate) type AroundSleep<'a> = &'a mut dyn FnMut(&mut (dyn FnMut() + Send));
+
 /// So long from now. A timeout of zero is not for this: it asks no clock.
 ///
 /// # Panics

@@ -16,7 +16,7 @@ use crate::program::{
     Code, Place, Word, acquire_fence, compare_exchange, exchange, fence, fetch_add, is, load,
     nothing, of, seq, set, store, until, when, when_else, when_exchanged,
 };
-use crate::ring::{CLOSED, RING, close, release, reopen};
+use crate::ring::{CLOSED, RING, RingOrders, close_for_next, release, reopen};
 use crate::wait::{AS_IT_IS, Orders, heavy_barrier, with_light_barrier};
 
 const WAITS: Word = 1;
@@ -231,23 +231,23 @@ fn the_ring_is_full_while_the_others_wait() {
     gets_full_too_late(&MACHINES, "after the second look", false);
 }
 
-/// A pusher closes a static queue, which was closed before, while the next consumer opens it and
-/// gives it a new number, 2. The pusher notes the closing with the number that it has read. An open
-/// queue must not be noted as closed with its own number.
-fn is_noted_wrongly(machines: &[Machine], what: &str, reads_first: bool) {
+/// A pusher closes a static queue, which its consumer has closed before, while the next one opens it
+/// and gives it a new number, 2. The pusher notes the closing with the number that it has read. An
+/// open queue must not be noted as closed with its own number.
+fn is_noted_wrongly(machines: &[Machine], what: &str, reads_first: bool, orders: RingOrders) {
     let read = load(A, X, Relaxed).labelled("number");
     // A larger number than what was noted before.
     let note = when(is([A], |[number]| number == 2), store(Y, 2, Relaxed).labelled("closed"));
     let pusher = match reads_first {
-        true => seq([read, close(RING), note]),
-        false => seq([close(RING), read, note]),
+        true => seq([read, close_for_next(orders), note]),
+        false => seq([close_for_next(orders), read, note]),
     };
     Model::new()
         .initially(Tail, CLOSED)
         .initially(X, 1)
         .initially(Y, 1)
         .thread("pusher", pusher)
-        .thread("consumer", seq([reopen(RING), store(X, 2, Relaxed).labelled("renew")]))
+        .thread("consumer", seq([reopen(orders), store(X, 2, Relaxed).labelled("renew")]))
         .assert_seen(machines, what, |end| {
             end.memory(Tail) & CLOSED == 0 && end.memory(Y) == end.memory(X)
         });
@@ -255,8 +255,12 @@ fn is_noted_wrongly(machines: &[Machine], what: &str, reads_first: bool) {
 
 #[test]
 fn an_open_queue_is_not_noted_as_closed() {
-    is_noted_wrongly(NOWHERE, "as it is", true);
-    is_noted_wrongly(&MACHINES, "the number is read after closing", false);
+    is_noted_wrongly(NOWHERE, "as it is", true, RING);
+    is_noted_wrongly(&MACHINES, "the number is read after closing", false, RING);
+    let orders = RingOrders { reopen: Relaxed, ..RING };
+    is_noted_wrongly(WEAK, "[reopen:A] Relaxed", true, orders);
+    let orders = RingOrders { close: Relaxed, ..RING };
+    is_noted_wrongly(WEAK, "[close:C] Relaxed", true, orders);
 }
 
 /// G5: two threads have found the cycle that they are on. Who has the turn looks again, withdraws

@@ -5,7 +5,7 @@
 //! nothing is missed. [`machine`] says what each machine keeps in order, [`program`] what programs
 //! are made of. [`litmus`] shows that the verdicts of the explorer are those of the literature.
 //! [`wait`] and [`ring`] are the protocols of `src/`, operation by operation, under the labels of
-//! their ordering tables; `sleeping`, `full` and `reopening` say what must never happen to them,
+//! their ordering tables; `sleeping` and `full` say what must never happen to them,
 //! and what does as soon as an ordering is weakened. `binding` and `graph` have their protocols
 //! with them. A change of an atomic operation in `src/` changes it here, too.
 #![cfg(not(any(bywash_loom, bywash_steps)))]
@@ -17,7 +17,6 @@ mod graph;
 mod litmus;
 mod machine;
 mod program;
-mod reopening;
 mod ring;
 mod sleeping;
 mod wait;

@@ -60,7 +60,6 @@ pub(crate) enum Place {
     /// The number of the descriptor, 0 if there is none.
     Number,
     Tickets,
-    ClosedByPusher,
     /// The number of the consumer's thread.
     Consumer,
     /// The process in which it was bound.

@@ -14,6 +14,8 @@ use crate::program::{
 
 /// The bit of the tail that says that nothing more may be claimed.
 pub(crate) const CLOSED: Word = 1 << 31;
+/// The bit of the tail that says that the next consumer finds it closed.
+pub(crate) const STAYS_CLOSED: Word = 1 << 30;
 /// The bit of a stamp that says that its item was taken ahead of an unpublished one.
 const TAKEN: Word = 1 << 31;
 
@@ -101,9 +103,21 @@ pub(crate) fn close(orders: RingOrders) -> Code {
     exchange(Tail, Place::Tail, closed, orders.close).labelled("[close:C]")
 }
 
-/// Takes that back. The next consumer does, while nobody claims.
+/// As `close`, for the next consumer as well.
+pub(crate) fn close_for_next(orders: RingOrders) -> Code {
+    let closed = of([Tail], |[tail]| tail | CLOSED | STAYS_CLOSED);
+    exchange(Tail, Place::Tail, closed, orders.close).labelled("[close:C]")
+}
+
+/// Takes `close` back, and what `close_for_next` said to the consumer before. The next consumer
+/// does, while nobody claims. If that fails, the queue has been closed for it, and stays closed.
 pub(crate) fn reopen(orders: RingOrders) -> Code {
-    exchange(Tail, Place::Tail, 0, orders.reopen).labelled("[reopen:A]")
+    let may_reopen = of([Tail], |[tail]| tail & !STAYS_CLOSED);
+    seq([
+        exchange(Tail, Place::Tail, may_reopen, Relaxed).labelled("may reopen"),
+        compare_exchange(Found, Place::Tail, CLOSED, 0, orders.reopen, Relaxed)
+            .labelled("[reopen:A]"),
+    ])
 }
 
 /// Whether nothing is claimed that was not released: for `Head` and `Tail`.

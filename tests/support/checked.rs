@@ -22,7 +22,6 @@ pub(crate) enum Op {
     TryPopUntilEmpty,
     Pop,
     PopTimeout,
-    Drain,
     Close,
     Len,
     IsEmpty,
@@ -42,7 +41,7 @@ impl Op {
     /// More than fit into any ring here, and more than fit into any ring and bypass together.
     pub(crate) const TOO_MANY: usize = 7;
 
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::TryPush,
         Self::TryPushUntilRefused,
         Self::Push,
@@ -51,7 +50,6 @@ impl Op {
         Self::TryPopUntilEmpty,
         Self::Pop,
         Self::PopTimeout,
-        Self::Drain,
         Self::Close,
         Self::Len,
         Self::IsEmpty,
@@ -99,10 +97,10 @@ impl Op {
     }
 
     pub(crate) fn is_consumers(self) -> bool {
-        use Op::{Close, Drain, Pop, PopTimeout, TakeLost, TryPop, TryPopMany, TryPopUntilEmpty};
+        use Op::{Close, Pop, PopTimeout, TakeLost, TryPop, TryPopMany, TryPopUntilEmpty};
         matches!(
             self,
-            Close | Drain | Pop | PopTimeout | TakeLost | TryPop | TryPopMany(_) | TryPopUntilEmpty
+            Close | Pop | PopTimeout | TakeLost | TryPop | TryPopMany(_) | TryPopUntilEmpty
         )
     }
 }
@@ -167,7 +165,6 @@ impl Checked {
             Op::Pop => self
                 .check(Call::Pop, || [self.consumer().pop().map_or(Answer::Closed, Answer::Item)]),
             Op::PopTimeout => self.pop_timeout(),
-            Op::Drain => self.drain(),
             Op::Close => self.check(Call::Close, || {
                 self.consumer().close();
                 [Answer::Done]
@@ -312,25 +309,6 @@ impl Checked {
                 Err(PopTimeoutError::Closed) => Answer::Closed,
             }]
         });
-    }
-
-    fn drain(&self) {
-        let mut consumer = self.consumer();
-        let mut left = 0;
-        let mut drain = None;
-        self.check(Call::Len, || {
-            let drain = drain.insert(consumer.drain());
-            left = drain.size_hint().1.unwrap();
-            [Answer::Count(left)]
-        });
-        let mut drain = drain.unwrap();
-        for _ in 0..left {
-            self.check(Call::Pop, || match drain.next() {
-                Some(item) => [Answer::Item(item); 2],
-                None => [Answer::Empty, Answer::Closed],
-            });
-        }
-        assert_eq!(drain.next(), None, "drain returned more than its size hint");
     }
 
     fn check<const N: usize>(&self, call: Call, run: impl FnOnce() -> [Answer; N]) {

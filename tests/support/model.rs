@@ -106,7 +106,8 @@ enum Phase {
     /// So many items lay in a row at the head of the ring.
     SawRow(usize),
     TakingRow(usize, Items),
-    Counting(Counting),
+    /// How many slots had been released.
+    Counting(usize),
     /// Takes the place of the lost items next, and then their count.
     TakingPlace,
     TakingCount,
@@ -133,16 +134,6 @@ struct Batch {
     saw_full: Option<usize>,
     /// When so many slots had been claimed, there was room for so many of the other items.
     saw_room: Option<(usize, usize)>,
-    /// The next item is tried alone, because the others would have to wait.
-    single: bool,
-}
-
-/// What a call has seen of the lengths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Counting {
-    Ring { released: usize },
-    Between(usize),
-    Bypass { ring: usize, released: usize },
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -241,7 +232,10 @@ impl State {
             Call::Pop => self.pop(phase),
             Call::PopMany(most) => self.pop_many(most, few, phase),
             Call::TakeLost => self.take_lost(phase),
-            Call::Close => self.close(phase),
+            Call::Close => {
+                self.ring.closed = true;
+                Phase::End(Answer::Done)
+            }
             Call::Len => self.count(phase),
             Call::IsEmpty => self.is_empty(phase),
             Call::IsFull => Phase::End(Answer::Is(self.ring.is_full())),
@@ -360,18 +354,15 @@ impl State {
             });
         }
         if room == 0 {
-            return match batch.claimed {
-                _ if waits && !batch.single => {
-                    Phase::Pushing(Batch { saw_full: None, saw_room: None, single: true, ..batch })
-                }
-                claimed if waits => Phase::End(Answer::FullAfter(claimed)),
-                0 => Phase::End(Answer::Full),
-                claimed => Phase::End(Answer::Count(claimed)),
-            };
+            return Phase::End(match batch.claimed {
+                claimed if waits => Answer::FullAfter(claimed),
+                0 => Answer::Full,
+                claimed => Answer::Count(claimed),
+            });
         }
         let index = slots.claimed();
         let Some((_, now)) = batch.saw_room.filter(|&(claimed, _)| claimed == index) else {
-            let now = room.min(if batch.single { 1 } else { left });
+            let now = room.min(left);
             return Phase::Pushing(Batch { saw_room: Some((index, now)), ..batch });
         };
         (0..now).for_each(|_| _ = slots.claim(after));
@@ -409,39 +400,30 @@ impl State {
             self.lane(lane).release(index);
             return Phase::End(Answer::Item(item));
         }
-        let finished = |slots: &Slots| slots.closed && slots.used.is_empty();
+        if phase == Phase::Half {
+            self.bypass.closed = true;
+            let is_over = self.bypass.used.is_empty();
+            return Phase::End(if is_over { Answer::Closed } else { Answer::Empty });
+        }
         match self.next() {
             Some((lane, index, item)) => {
                 self.lane(lane).set(index, Slot::Taking);
                 Phase::Taking(lane, index, item)
             }
-            None if finished(&self.ring) && finished(&self.bypass) => Phase::End(Answer::Closed),
+            // The consumer closes the bypass then.
+            None if self.ring.closed && self.ring.used.is_empty() => Phase::Half,
             None => Phase::End(Answer::Empty),
         }
     }
 
-    /// Closes the ring first.
-    fn close(&mut self, phase: Phase) -> Phase {
-        let half = phase == Phase::Half;
-        self.lane(if half { Lane::Bypass } else { Lane::Ring }).closed = true;
-        if half { Phase::End(Answer::Done) } else { Phase::Half }
-    }
-
-    /// The length of each lane is how many slots had been claimed at one moment, less how many had
-    /// been released at an earlier one.
+    /// The length is how many slots had been claimed at one moment, less how many had been released
+    /// at an earlier one.
     fn count(&self, phase: Phase) -> Phase {
-        let length = |lane: &Slots, released: usize| (lane.claimed() - released).min(lane.capacity);
         match phase {
-            Phase::Counting(Counting::Ring { released }) => {
-                Phase::Counting(Counting::Between(length(&self.ring, released)))
+            Phase::Counting(released) => {
+                Phase::End(Answer::Count((self.ring.claimed() - released).min(self.ring.capacity)))
             }
-            Phase::Counting(Counting::Between(ring)) => {
-                Phase::Counting(Counting::Bypass { ring, released: self.bypass.released })
-            }
-            Phase::Counting(Counting::Bypass { ring, released }) => {
-                Phase::End(Answer::Count(ring + length(&self.bypass, released)))
-            }
-            _ => Phase::Counting(Counting::Ring { released: self.ring.released }),
+            _ => Phase::Counting(self.ring.released),
         }
     }
 

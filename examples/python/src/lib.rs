@@ -160,7 +160,7 @@ impl Queue {
 
     /// How many items are in the queue, with those in the bypass.
     fn qsize(&self) -> usize {
-        self.producer.len()
+        self.producer.len() + self.producer.bypass_len()
     }
 
     /// Whether nothing is in the queue.

@@ -1,0 +1,305 @@
+//! Takes items out of places: `lanes.rs` says which is the next.
+//!
+//! A pop that waits tries, spends some time awake (`Backoff`), announces that it sleeps, tries once
+//! more, and sleeps. See `wait/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of that,
+//! for those who have something to do around each sleep: it spends no time awake.
+
+use crate::TryPopError;
+use crate::lanes::{Entry, Reader};
+use crate::ring::Slots;
+
+#[cfg(feature = "alloc")]
+use alloc::vec::Vec;
+#[cfg(feature = "std")]
+use {
+    crate::PopTimeoutError,
+    crate::wait::{
+        AroundSleep, Backoff, Deadline, LONGEST_SLEEP, Patience, deadline_after, heavy_barrier,
+        is_over,
+    },
+};
+
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
+    /// See [`Consumer::try_pop`](crate::Consumer::try_pop).
+    #[inline]
+    pub(crate) fn try_pop(self) -> Result<T, TryPopError> {
+        self.pop_or(|mut reader| {
+            let result = reader.poll();
+            match result {
+                Ok(_) => reader.shared.room_was_made(),
+                Err(TryPopError::Empty) => reader.shared.pass_wake_on(),
+                Err(TryPopError::Closed) => {}
+            }
+            result
+        })
+    }
+
+    /// Pops the next item on the fast path, or returns what `slow` returns.
+    #[inline]
+    fn pop_or<E>(mut self, slow: impl FnOnce(Self) -> Result<T, E>) -> Result<T, E> {
+        let (mut ring, bypass) = (self.ring(), self.shared.bypass());
+        // B3, for the fast path.
+        let Some(ready) = ring.ready_slot(|| bypass.tail_word()) else {
+            return slow(self);
+        };
+        let item = ready.take();
+        self.shared.room_was_made();
+        item
+    }
+
+    /// Pops the next item, for a consumer that comes back when nothing is left.
+    #[inline]
+    fn try_pop_again(&mut self) -> Result<T, TryPopError> {
+        Reader { shared: self.shared }.pop_or(|mut reader| reader.try_pop_slow())
+    }
+
+    /// Pops the next item off the fast path.
+    fn try_pop_slow(&mut self) -> Result<T, TryPopError> {
+        let result = self.take_next();
+        if result.is_ok() {
+            self.shared.room_was_made();
+        }
+        result
+    }
+
+    /// See [`Consumer::try_pop_many`](crate::Consumer::try_pop_many).
+    #[cfg(feature = "alloc")]
+    pub(crate) fn try_pop_many(
+        mut self,
+        buffer: &mut Vec<T>,
+        limit: usize,
+    ) -> Result<usize, TryPopError> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let count = self.take_many(buffer, limit);
+        match count {
+            Ok(_) => self.shared.room_was_made(),
+            Err(TryPopError::Empty) => self.shared.pass_wake_on(),
+            Err(TryPopError::Closed) => {}
+        }
+        count
+    }
+
+    /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
+    pub(crate) fn take_lost(mut self) -> u64 {
+        self.shared.rare.lost.take(|tail| self.all_before_popped(tail))
+    }
+
+    /// See [`Consumer::recover`](crate::Consumer::recover).
+    pub(crate) fn recover(mut self) -> usize {
+        let count = self.give_up_claims();
+        self.shared.parker.reset();
+        self.shared.rare.waiters.reset();
+        self.shared.members.renew();
+        count as usize
+    }
+
+    /// How many are lost and not taken yet, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn lost(&self) -> u64 {
+        self.shared.rare.lost.counts().1
+    }
+
+    /// As `take_lost`, wherever their place is.
+    #[cfg(feature = "std")]
+    pub(crate) fn take_all_lost(self) -> u64 {
+        self.shared.rare.lost.take(|_| true)
+    }
+
+    /// Pops and drops what is left, all of it, until `is_done`, whatever the destructors do. The
+    /// first of their panics goes on from here when all is done, unless the thread panics already.
+    #[cfg(feature = "std")]
+    pub(crate) fn drop_remaining(mut self, mut is_done: impl FnMut() -> bool) {
+        use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+        let mut panic = None;
+        loop {
+            let Ok(item) = self.try_pop_again() else {
+                if is_done() {
+                    break;
+                }
+                continue;
+            };
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(item))) {
+                // The first one counts. The others are not dropped: a payload's destructor may
+                // panic too.
+                match panic {
+                    None => panic = Some(payload),
+                    Some(_) => core::mem::forget(payload),
+                }
+            }
+        }
+        match panic {
+            Some(payload) if std::thread::panicking() => core::mem::forget(payload),
+            Some(payload) => resume_unwind(payload),
+            None => {}
+        }
+    }
+
+    /// Pops and drops what is left, all of it, until `is_done`, even where a destructor panics.
+    /// Where a second one does, the process aborts, because without `std` a panic cannot be caught.
+    #[cfg(not(feature = "std"))]
+    pub(crate) fn drop_remaining(mut self, mut is_done: impl FnMut() -> bool) {
+        /// Calls it when dropped: goes on where a destructor has panicked.
+        struct Finally<F: FnMut()>(F);
+
+        impl<F: FnMut()> Drop for Finally<F> {
+            fn drop(&mut self) {
+                self.0();
+            }
+        }
+
+        let mut is_finished = false;
+        let mut drop_all = Finally(|| {
+            while !is_finished {
+                match self.try_pop_again() {
+                    Ok(item) => drop(item),
+                    Err(_) => is_finished = is_done(),
+                }
+            }
+        });
+        (drop_all.0)();
+    }
+}
+
+#[cfg(feature = "std")]
+impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
+    /// Pops, and waits for an item as long as the patience lasts, or, with `Timeout`, until
+    /// `has_news`, which is told whether the consumer is about to sleep, and may then run what it
+    /// likes: a push wakes the consumer already.
+    #[inline]
+    pub(crate) fn pop<E>(
+        self,
+        patience: impl FnOnce() -> Patience,
+        has_news: impl FnMut(bool) -> bool,
+        error: impl FnOnce(PopTimeoutError) -> E,
+    ) -> Result<T, E> {
+        self.pop_or(|mut reader| reader.pop_slow(patience, has_news).map_err(error))
+    }
+
+    #[cold]
+    fn pop_slow(
+        &mut self,
+        patience: impl FnOnce() -> Patience,
+        mut has_news: impl FnMut(bool) -> bool,
+    ) -> Result<T, PopTimeoutError> {
+        let mut tried = self.try_pop_slow();
+        let Patience::Until(deadline) = patience() else {
+            return tried.map_err(|error| self.found_nothing(error));
+        };
+        let (core, learned) = (self.shared.core(), &self.shared.learned);
+        let (capacity, len) = (core.capacity(), || core.len_of_both());
+        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
+        let mut has_slept = false;
+        loop {
+            match tried {
+                Ok(item) => return Ok(item),
+                Err(TryPopError::Empty) if !backoff.is_over(deadline) && !has_news(false) => {}
+                Err(error) => return Err(self.found_nothing(error)),
+            }
+            let has_spent_time = !has_slept
+                && (backoff.pause()
+                    || backoff.rest(&learned.stream, deadline, capacity, len)
+                    || backoff.pause_patiently());
+            tried = if has_spent_time {
+                backoff.gather(&learned.stream, capacity, core.popped(), len);
+                self.try_pop_again()
+            } else {
+                let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept, None);
+                has_slept = true;
+                tried
+            };
+        }
+    }
+
+    /// See [`Consumer::pop_or_sleep`](crate::Consumer::pop_or_sleep).
+    pub(crate) fn pop_or_sleep(
+        self,
+        deadline: Deadline,
+        around: AroundSleep<'_>,
+    ) -> Result<T, PopTimeoutError> {
+        self.pop_or(|mut reader| {
+            let mut tried = reader.try_pop_slow();
+            if matches!(tried, Err(TryPopError::Empty)) && !is_over(deadline) {
+                let longest = deadline_after(LONGEST_SLEEP);
+                let end = deadline.into_iter().chain(longest).min();
+                tried = reader.try_pop_or_sleep(end, |_| false, false, Some(around));
+            }
+            tried.map_err(|error| reader.found_nothing(error))
+        })
+    }
+
+    /// The error of a pop that gives up.
+    fn found_nothing(&mut self, error: TryPopError) -> PopTimeoutError {
+        match error {
+            TryPopError::Closed => PopTimeoutError::Closed,
+            TryPopError::Empty => {
+                self.shared.pass_wake_on();
+                PopTimeoutError::Timeout
+            }
+        }
+    }
+
+    /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.
+    fn try_pop_or_sleep(
+        &mut self,
+        deadline: Deadline,
+        mut has_news: impl FnMut(bool) -> bool,
+        has_slept: bool,
+        around: Option<AroundSleep<'_>>,
+    ) -> Result<T, TryPopError> {
+        let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
+        let key = parker.prepare_wait();
+        let mut may_sleep_unbounded = self.sees_each_push();
+        let mut result = self.try_pop_again();
+        let is_empty = matches!(result, Err(TryPopError::Empty));
+        if is_empty {
+            // W7: first one, and a nap; then all.
+            let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
+            may_sleep_unbounded &= has_slept || !has_woken;
+            if !has_news(true) {
+                let learned = &self.shared.learned;
+                let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
+                let mut sleep = || learned.time_consumer(sleep);
+                match around {
+                    Some(around) => around(&mut sleep),
+                    None => sleep(),
+                }
+            }
+        }
+        parker.cancel_wait(key);
+        if is_empty {
+            // What woke it came before the deadline, even if that is over by now.
+            result = self.try_pop_again();
+        }
+        result
+    }
+
+    /// After the announcement: whether each push that the next look does not find will see the
+    /// announcement, W1. A push that claims from now on sees it. For those that have claimed and
+    /// not published, it takes the barrier.
+    fn sees_each_push(&self) -> bool {
+        self.shared.core().is_empty() || heavy_barrier()
+    }
+}
+
+cfg_event_fd! {
+    impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
+        /// See [`Consumer::arm`](crate::Consumer::arm).
+        pub(crate) fn arm(mut self) -> bool {
+            let parker = &self.shared.parker;
+            let key = parker.arm();
+            let is_armed = self.sees_each_push()
+                && parker.has_event_fd()
+                && !self.has_news();
+            if is_armed {
+                // W7: as before a long sleep.
+                self.shared.rare.waiters.notify_many(i32::MAX);
+            } else {
+                parker.cancel_wait(key);
+            }
+            is_armed
+        }
+    }
+}

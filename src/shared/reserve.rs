@@ -1,0 +1,284 @@
+//! How a push gets its place, from top to bottom.
+//!
+//! 1. It claims in the ring (`ring.rs`). If there is room, that is all.
+//! 2. The ring is full. A thread that must not wait for the consumer (`domain.rs`) claims in the
+//!    bypass, or is refused.
+//! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`Backoff`).
+//! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the sleep,
+//!    looks once more whether there is room (`wait/mod.rs` says why no wake is lost), whether the
+//!    consumer is in this process (`fork.rs`), and whether its wait would close a cycle of waits
+//!    (`cycles.rs`): then it takes what a member may take, or is refused.
+//!
+//! A caller with something to do around each sleep (`push_or_sleep`) gets one turn of that. It
+//! spends no time awake, because others may need what the caller holds, and takes no nap before the
+//! sleep (W2), because that would be the turn. Between two turns the thread has no edge in the graph
+//! of waits. G3 holds all the same: it speaks of threads that sleep, and each has published its edge
+//! and looked before that very sleep.
+
+use core::ops::Range;
+
+use super::Core;
+use crate::ring::Refused;
+
+#[cfg(feature = "std")]
+use {
+    crate::cycles::{Answer, Wait},
+    crate::long_wait::Watch,
+    crate::wait::{
+        AroundSleep, Backoff, Deadline, Naps, Patience, heavy_barrier, is_over, sleep_briefly,
+    },
+};
+
+/// Indices that were claimed, each with the right to publish an item there, once (R1).
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "what is claimed and never published keeps its slot"]
+pub(crate) struct Claim {
+    pub(super) indices: Range<u64>,
+    /// `None` in the ring. In the bypass, what the entries carry: the tail index at which the ring
+    /// was seen full.
+    pub(super) after: Option<u64>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// There was none, or none in time.
+    Full,
+    /// To wait for one would never end.
+    #[cfg_attr(not(feature = "std"), allow(dead_code, reason = "nothing waits"))]
+    WouldDeadlock,
+    Closed,
+}
+
+impl From<Refused> for Refusal {
+    #[inline]
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Full { .. } => Self::Full,
+            Refused::Closed => Self::Closed,
+        }
+    }
+}
+
+impl Core<'_> {
+    /// Claims places, `most` or as many as there is room for; in the bypass where the ring is full
+    /// and the thread is a member. Never waits.
+    #[cfg(feature = "alloc")]
+    pub(super) fn reserve(&self, most: u64) -> Result<Claim, Refusal> {
+        let ring = self.lane();
+        match ring.claim(most.min(ring.capacity())) {
+            Ok(indices) => Ok(Claim { indices, after: None }),
+            Err(refused) => self.reserve_beside(refused, most),
+        }
+    }
+
+    /// Claims in the bypass where the ring has refused because it is full, and the thread is a
+    /// member.
+    pub(super) fn reserve_beside(&self, refused: Refused, most: u64) -> Result<Claim, Refusal> {
+        match refused {
+            Refused::Full { tail } if self.members.is_member() => self.reserve_bypass(tail, most),
+            refused => Err(refused.into()),
+        }
+    }
+
+    /// Claims in the bypass, after the ring was seen full at the tail index `after`: B1, B2.
+    fn reserve_bypass(&self, after: u64, most: u64) -> Result<Claim, Refusal> {
+        debug_assert!(after <= self.lane().claimed(), "B1: a tail that never was");
+        let bypass = self.bypass_lane();
+        // At least one, so that a bypass without slots says that it is full.
+        let indices = bypass.claim(most.min(bypass.capacity()).max(1))?;
+        Ok(Claim { indices, after: Some(after) })
+    }
+}
+
+#[cfg(feature = "std")]
+impl Core<'_> {
+    /// What was `tried`, and if it found no place, waits for one as long as the patience lasts, but
+    /// not where that could never end.
+    #[cold]
+    pub(super) fn or_wait(
+        &self,
+        tried: Result<Claim, Refusal>,
+        most: u64,
+        patience: Patience,
+        around: Option<AroundSleep<'_>>,
+    ) -> Result<Claim, Refusal> {
+        if tried != Err(Refusal::Full) {
+            return tried;
+        }
+        if self.members.must_not_wait() {
+            return Err(Refusal::WouldDeadlock);
+        }
+        let Patience::Until(deadline) = patience else {
+            return Err(Refusal::Full);
+        };
+        if around.is_none() {
+            let backoff = Backoff::before_sleep(self.capacity(), &self.learned.producers);
+            let tried = self.reserve_awake(most, deadline, backoff);
+            if tried != Err(Refusal::Full) {
+                return tried;
+            }
+        }
+        if is_over(deadline) {
+            return Err(Refusal::Full);
+        }
+        let waiters = &self.rare.waiters;
+        waiters.register();
+        // Also if `around` panics; and after the edge was withdrawn, G2.
+        let _deregister = OnDrop(|| waiters.deregister(|| !self.must_wait()));
+        let mut wait = Wait::for_room(&self.members, deadline.is_some());
+        self.reserve_asleep(most, deadline, &mut wait, around)
+    }
+
+    /// Tries until it is time to sleep, and returns `Full` then.
+    fn reserve_awake(
+        &self,
+        most: u64,
+        deadline: Deadline,
+        mut backoff: Backoff<'_>,
+    ) -> Result<Claim, Refusal> {
+        while !backoff.is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
+            let tried = self.reserve(most);
+            if tried != Err(Refusal::Full) {
+                return tried;
+            }
+        }
+        Err(Refusal::Full)
+    }
+
+    /// Sleeps and tries again, while registered.
+    fn reserve_asleep(
+        &self,
+        most: u64,
+        deadline: Deadline,
+        wait: &mut Wait<'_>,
+        mut around: Option<AroundSleep<'_>>,
+    ) -> Result<Claim, Refusal> {
+        let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
+        // Who sleeps once does not nap first; nor a thread that may be on a cycle, which the next
+        // one that looks would not find before the nap is over. In a model naps do not end.
+        let naps_first = around.is_none() && !wait.may_be_on_cycle() && !cfg!(bywash_loom);
+        let mut was_notified = naps_first;
+        let mut has_napped = false;
+        let mut answer = Answer::AskAgain;
+        let mut naps = Naps::new();
+        let mut watch = Watch::begin();
+        loop {
+            watch.look(|since| {
+                // The hook may push into another queue.
+                wait.withdraw();
+                self.long_wait(since)
+            });
+            let key = waiters.prepare_wait();
+            // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
+            // does without.
+            let may_sleep_unbounded = (!was_notified || !naps_first) && heavy_barrier();
+            // G1: while there is no room, there is nothing to try.
+            if !self.must_wait() {
+                wait.withdraw();
+                let tried = self.reserve(most);
+                if tried != Err(Refusal::Full) {
+                    return tried;
+                }
+            }
+            // Without a barrier, a nap takes much longer than any store is on its way.
+            if (may_sleep_unbounded || has_napped) && self.must_wait() {
+                wait.settle();
+            }
+            if is_over(deadline) {
+                return Err(Refusal::Full);
+            }
+            // F3, F4: here, and not before the loop, as a signal handler may fork during a sleep.
+            if self.members.consumer_is_gone() {
+                return Err(Refusal::WouldDeadlock);
+            }
+            // A wait without a deadline looks before each sleep, G3. With one, what counts is
+            // whether it closed a cycle when it began.
+            if deadline.is_none() || answer == Answer::AskAgain {
+                answer = wait.look(|| self.must_wait());
+            }
+            let end = match answer {
+                Answer::Never => return self.reserve_as_member(most),
+                Answer::AskAgain if cfg!(bywash_loom) => {
+                    sleep_briefly();
+                    continue;
+                }
+                Answer::AskAgain => naps.next_end(deadline),
+                Answer::Ends => deadline,
+            };
+            let mut sleep = || {
+                was_notified = learned.time(|| waiters.wait(key, end, may_sleep_unbounded));
+            };
+            if let Some(around) = &mut around {
+                around(&mut sleep);
+                wait.withdraw();
+                return self.reserve(most);
+            }
+            sleep();
+            has_napped |= !was_notified;
+            // Slots are freed meanwhile. With many others it may take some tries to get one, which
+            // cost less than to sleep again.
+            if was_notified {
+                wait.withdraw();
+                let tried = self.reserve_awake(most, deadline, Backoff::after_sleep(learned));
+                if tried != Err(Refusal::Full) {
+                    return tried;
+                }
+            }
+        }
+    }
+
+    /// Reserves where waiting for the consumer could never end.
+    fn reserve_as_member(&self, most: u64) -> Result<Claim, Refusal> {
+        let ring = self.lane();
+        let result = match ring.claim(most.min(ring.capacity())) {
+            Ok(indices) => return Ok(Claim { indices, after: None }),
+            Err(Refused::Full { tail }) => self.reserve_bypass(tail, most),
+            Err(Refused::Closed) => Err(Refusal::Closed),
+        };
+        result.map_err(|refusal| match refusal {
+            Refusal::Full => Refusal::WouldDeadlock,
+            refusal => refusal,
+        })
+    }
+
+    /// Whether there is no room, and the queue is open. Notes it for the graph of waits, G2.
+    fn must_wait(&self) -> bool {
+        let full_at = self.lane().full_at().filter(|_| !self.is_closed());
+        if let Some(head) = full_at {
+            self.members.note_full(head);
+        }
+        full_at.is_some()
+    }
+
+    /// Waits until `is_taken`, for the timeout at most, and not where the consumer cannot come:
+    /// while the calling thread waits, or because it is not in this process.
+    pub(super) fn wait_until_taken(
+        &self,
+        is_taken: &dyn Fn() -> bool,
+        timeout: core::time::Duration,
+    ) -> bool {
+        let patience = Patience::new(timeout);
+        loop {
+            if is_taken() {
+                return true;
+            }
+            let members = &self.members;
+            if patience.is_over() || members.is_member() || members.consumer_is_gone() {
+                return false;
+            }
+            sleep_briefly();
+        }
+    }
+}
+
+/// Calls it when dropped.
+#[cfg(feature = "std")]
+struct OnDrop<F: Fn()>(F);
+
+#[cfg(feature = "std")]
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
