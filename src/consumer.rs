@@ -1,6 +1,5 @@
 //! The end that items are popped from.
 
-use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::{RefUnwindSafe, UnwindSafe};
@@ -54,8 +53,11 @@ pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     /// The number of the thread that it is bound to, or `NO_THREAD`.
     #[cfg(feature = "std")]
     bound_to: u64,
-    _not_sync: PhantomData<Cell<T>>,
+    _not_sync: PhantomData<dyn OneThreadPopsAtATime + Send>,
 }
+
+/// The name that the compiler gives as the reason why a consumer cannot be shared.
+trait OneThreadPopsAtATime {}
 
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {

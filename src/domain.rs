@@ -130,7 +130,7 @@ impl Members {
 
     /// As [`is_member`](Self::is_member), but also right to the very end of a thread, I2, and while
     /// it becomes a member, I5. Not for signal handlers.
-    pub(crate) fn must_not_wait(&self) -> bool {
+    pub(crate) fn is_member_or_joining(&self) -> bool {
         identity::is_joining() || self.contains(identity::own_number())
     }
 

@@ -433,11 +433,11 @@
 //! # Prior art
 //!
 //! The ring is related to Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index that
-//! they are published for. As in the ring buffer of Linux's `printk`, a reader skips a record that
-//! its writer has reserved but not finished. Threads sleep on an eventcount, after Vyukov and
+//! they are published for. Linux's `printk_ringbuffer` has states of records as well, but its
+//! readers stop at a record that its writer has not finished. Threads sleep on an eventcount, after Vyukov and
 //! folly's `EventCount`. The fast paths have no fences: the thread that falls asleep pays for them,
-//! as with the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`,
-//! `heapless` and `concurrent-queue`.
+//! as with the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`
+//! and `heapless`.
 //!
 //! # Porting from other queues
 //!

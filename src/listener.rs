@@ -508,7 +508,7 @@ impl Listener {
     ) -> Result<(), ListenerError> {
         let state = &*self.state;
         let is_inside =
-            self.queue.members.must_not_wait() || identity::own_number() == state.thread();
+            self.queue.members.is_member_or_joining() || identity::own_number() == state.thread();
         let deadline = Instant::now().checked_add(timeout);
         let mut wait = Wait::for_listener(&self.queue.members, deadline.is_some());
         let mut would_deadlock = is_inside;

@@ -517,7 +517,7 @@ impl<T> Producer<T> {
     /// assert!(unsafe { producer.reclaim_consumer() }.is_none());
     /// ```
     pub unsafe fn reclaim_consumer(&self) -> Option<Consumer<T>> {
-        if self.shared.has_lost_consumer() {
+        if self.shared.is_consumer_dropped() {
             return None;
         }
         self.shared.members.unbind();

@@ -4,7 +4,8 @@
 //! It is related to Dmitry Vyukov's bounded queue: a slot carries a stamp that says for which index
 //! it is published. Two things differ. Full and empty are decided by the two indices alone, so a
 //! call never waits for the state of a slot. And the consumer may pop past a slot that is claimed
-//! but not published, as readers of Linux's `printk_ringbuffer` may.
+//! but not published. (Readers of Linux's `printk_ringbuffer`, whose records have states, too, stop
+//! there.)
 //!
 //! # Data
 //!
@@ -393,7 +394,7 @@ impl<S: Capacity> Ring<'_, S> {
     fn exchange_tail(self, tail: u64, end: u64) -> Result<u64, u64> {
         // [claim:C] SeqCst; pairs with [tail:L], [tail:F], [sleep:F]. FREE => CLAIMED
         // [tail:F] Acquire where it fails; pairs with [claim:C], [close:C]
-        self.tail.index.compare_exchange_weak(tail, end, Ordering::SeqCst, Ordering::Acquire)
+        self.tail.index.compare_exchange(tail, end, Ordering::SeqCst, Ordering::Acquire)
     }
 
     /// Computes the limit anew, and returns it, if the head has moved far enough for `tail`.

@@ -754,7 +754,7 @@ struct Holder {
     _alive: Arc<()>,
 }
 
-/// [last:P] [looks:A] [looks:C]: what is published while the consumer goes, or afterwards,
+/// [last:P] [sweep:A] [sweep:C]: what is published while the consumer goes, or afterwards,
 /// is dropped once, also where it holds a producer of its own queue.
 #[test]
 fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
@@ -772,7 +772,7 @@ fn an_item_that_holds_a_producer_is_dropped_once_while_the_consumer_goes() {
     });
 }
 
-/// [last:P] with [gone:C]: a producer that looks for late items in the consumer's place knows what
+/// [last:P] with [dropped:C]: a producer that looks for late items in the consumer's place knows what
 /// the consumer has done.
 #[test]
 fn what_the_consumer_has_dropped_is_not_dropped_again_by_a_producer() {

@@ -48,7 +48,7 @@ pub struct Shared<P: ?Sized> {
     learned: Learned,
     pub(crate) members: Members,
     pub(crate) parker: Parker,
-    /// How many producers count; and whether the consumer has gone.
+    /// How many producers count; and whether the consumer was dropped.
     producers: AtomicU64,
     places: P,
 }
@@ -61,9 +61,9 @@ struct Rare {
     waiters: Waiters,
     #[cfg(feature = "alloc")]
     name: Option<Box<str>>,
-    /// After the consumer has gone: how often to look for late items, for the thread that does.
+    /// After the consumer was dropped: how often to sweep late items, for the thread that does.
     #[cfg(feature = "alloc")]
-    looks: AtomicU64,
+    sweeps: AtomicU64,
 }
 
 /// Where the items of a queue are.
@@ -107,7 +107,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
                     #[cfg(feature = "alloc")]
                     name: None,
                     #[cfg(feature = "alloc")]
-                    looks: AtomicU64::new(0),
+                    sweeps: AtomicU64::new(0),
                 }),
                 #[cfg(feature = "std")]
                 learned: Learned::new(),

@@ -106,7 +106,7 @@ impl Core<'_> {
         if tried != Err(Refusal::Full) {
             return tried;
         }
-        if self.members.must_not_wait() {
+        if self.members.is_member_or_joining() {
             return Err(Refusal::WouldDeadlock);
         }
         let Patience::Until(deadline) = patience else {
