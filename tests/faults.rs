@@ -38,9 +38,7 @@ mod faults {
     use std::time::{Duration, Instant};
     use std::{env, hint, mem, panic, ptr, thread};
 
-    use bywash::{
-        Builder, Consumer, Handler, Listener, ListenerError, Producer, PushError, bounded,
-    };
+    use bywash::{Builder, Consumer, Handler, Listener, Producer, PushError, bounded};
 
     use super::support::child;
     use super::support::ledger::{self, Item, Kind, Reader};
@@ -373,8 +371,8 @@ mod faults {
                 before = now;
             }
             if is_stopped_first {
-                let stopped = listener.stop(Duration::from_millis(20));
-                assert!(matches!(stopped, Err(ListenerError::Timeout(5 | 6))), "{stopped:?}");
+                let error = listener.stop(Duration::from_millis(20)).unwrap_err();
+                assert!(error.is_timeout() && matches!(error.left(), 5 | 6), "{error}");
             }
             drop(reads);
             let accepted = pushing.join().unwrap();

@@ -83,6 +83,33 @@ impl SleepWatch {
     }
 }
 
+/// States why a call for a listener has failed, how many items were left, and all that the error
+/// says about it.
+#[cfg(feature = "std")]
+#[track_caller]
+pub(crate) fn assert_left(
+    result: Result<(), bywash::ListenerError>,
+    kind: bywash::ListenerErrorKind,
+    left: usize,
+) {
+    use bywash::ListenerErrorKind::{Closed, Forked, Timeout, WouldDeadlock};
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.left()), (kind, left));
+    let predicates =
+        [error.is_timeout(), error.is_would_deadlock(), error.is_closed(), error.is_forked()];
+    assert_eq!(predicates, [Timeout, WouldDeadlock, Closed, Forked].map(|each| each == kind));
+    assert!(!error.is_unflushed());
+    let why = match kind {
+        Timeout => "timed out",
+        WouldDeadlock => "cannot wait on the listener's own thread,",
+        Closed => "gave up after a panic",
+        Forked => "the listener's thread is not in this process,",
+        _ => panic!("{error}"),
+    };
+    let items = if left == 1 { "1 item".into() } else { format!("{left} items") };
+    assert_eq!(error.to_string(), format!("{why} with {items} left"));
+}
+
 /// Pins the calling thread to a core, if possible. The scheduler may pack threads that wake each
 /// other onto one core, and then a race that needs two never happens.
 pub(crate) fn pin(core: usize) {
