@@ -69,7 +69,7 @@
 //! |---|---|---|
 //! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
-//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
+//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never, but in destructors of items that are left | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
 //! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
 //! | [`set_long_wait_hook`] (4) | never | yes |
@@ -433,11 +433,13 @@
 //! # Prior art
 //!
 //! The ring is related to Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index that
-//! they are published for. As in the ring buffer of Linux's `printk`, a reader skips a record that
-//! its writer has reserved but not finished. Threads sleep on an eventcount, after Vyukov and
+//! they are published for. In the ring buffer of Linux's `printk`, too, a record is reserved, then
+//! finished; its readers stop at one that is not finished (but for a processor that panics), and a
+//! consumer here skips it. Threads sleep on an eventcount, after Vyukov and
 //! folly's `EventCount`. The fast paths have no fences: the thread that falls asleep pays for them,
-//! as with the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`,
-//! `heapless` and `concurrent-queue`.
+//! as with the asymmetric fences of folly and liburcu (`membarrier`). The ends have the names that
+//! they have in `rtrb` and `heapless`. The `push` of `rtrb` and of `concurrent-queue` never waits:
+//! that is `try_push` here.
 //!
 //! # Porting from other queues
 //!
