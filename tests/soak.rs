@@ -18,9 +18,13 @@ mod logger;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/logging/queues.rs"]
 mod queues;
+#[path = "support/random.rs"]
+mod random;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/logging/record.rs"]
 mod record;
+#[path = "support/resident.rs"]
+mod resident;
 #[path = "../examples/logging/signals.rs"]
 mod signals;
 #[allow(dead_code, reason = "the example uses the rest")]
@@ -46,7 +50,9 @@ use std::{env, fmt, panic, process};
 use bywash::{Builder, Handler, Listener, Producer, PushError, PushTimeoutError, TryPushError};
 use logger::Logger;
 use queues::{Refused, Sink};
+use random::Random;
 use record::{Body, Kind, Part, Range, Record};
+use resident::resident;
 use signals::Timer;
 use text::{Place, Text};
 
@@ -558,7 +564,7 @@ impl Conductor {
         let ending = random.one_of(&Ending::ALL);
         let builder = Builder::new(random.one_of(&[1, 2, 7, 64, 500]));
         let builder = match random.below(3) {
-            0 => builder.bypass(random.below(4) as usize),
+            0 => builder.bypass(random.below(4)),
             _ => builder,
         };
         let (producer, consumer) = builder.build();
@@ -584,7 +590,7 @@ impl Conductor {
         if FORKS.load(SeqCst) - self.children < 8 {
             FORK_WANTED[self.random.one_of(&Origin::ALL) as usize].store(true, SeqCst);
         }
-        thread::sleep(Duration::from_micros(self.random.below(40_000)));
+        thread::sleep(Duration::from_micros(self.random.below(40_000) as u64));
         if self.random.is_one_in(2) {
             let error = listener.flush(LONG).err();
             assert!(error.is_none_or(|error| error.is_closed()), "{error:?}");
@@ -729,33 +735,6 @@ fn use_descriptor() {
     }
 }
 
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 32) % end
-    }
-
-    fn is_one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
-
-    fn split(&mut self) -> Self {
-        Self(self.next() | 1)
-    }
-}
-
 // --- what must not grow ---
 
 /// Counts the bytes that are allocated.
@@ -799,13 +778,10 @@ struct Usage {
 impl Usage {
     fn now() -> Self {
         let allocated = ALLOCATED.load(Relaxed);
-        let statm = fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: i64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
         let count = |folder| fs::read_dir(folder).unwrap().count() as i64;
         Self {
             allocated,
-            // SAFETY: it has no preconditions.
-            resident: pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as i64,
+            resident: resident() as i64,
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
         }

@@ -1,11 +1,14 @@
 //! What the test files share.
-#![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of it")]
 
 #[cfg(target_os = "linux")]
 mod barriers;
+mod pin;
 
 use std::sync::{Mutex, Once};
 use std::time::Duration;
+
+pub(crate) use pin::pin;
 
 /// Ends the process, loudly, if it still runs long after it should have ended: a hang is a failure,
 /// not a stuck run.
@@ -83,6 +86,15 @@ impl SleepWatch {
     }
 }
 
+/// A queue of 1 that is full, and has no bypass.
+#[cfg(feature = "std")]
+pub(crate) fn full() -> (bywash::Producer<u32>, bywash::Consumer<u32>) {
+    watch();
+    let (producer, consumer) = bywash::Builder::new(1).bypass(0).build();
+    producer.try_push(0).unwrap();
+    (producer, consumer)
+}
+
 /// States why a call for a listener has failed, how many items were left, and all that the error
 /// says about it.
 #[cfg(feature = "std")]
@@ -108,23 +120,6 @@ pub(crate) fn assert_left(
     };
     let items = if left == 1 { "1 item".into() } else { format!("{left} items") };
     assert_eq!(error.to_string(), format!("{why} with {items} left"));
-}
-
-/// Pins the calling thread to a core, if possible. The scheduler may pack threads that wake each
-/// other onto one core, and then a race that needs two never happens.
-pub(crate) fn pin(core: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // SAFETY: all zeros is a valid set, with no bit set.
-        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: there are more bits than cores.
-        unsafe { libc::CPU_SET(core % cores, &mut set) };
-        // SAFETY: the set is valid for the call. If it fails, the thread is not pinned.
-        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = core;
 }
 
 /// Counts how often each item was dropped.
