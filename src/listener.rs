@@ -283,7 +283,7 @@ impl Listener {
         // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.notify_consumer();
-        // [L4] Acquire; pairs with the Release in `Loop::listen`
+        // L4. Acquire; pairs with the Release in `Loop::listen`
         self.wait(timeout, false, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
         self.state.result_of(ticket)
     }
@@ -495,7 +495,7 @@ impl Listener {
     fn in_queue(&self) -> Option<usize> {
         let len = self.queue.len();
         // Read last: while it has not left, what is in the queue is its own.
-        // [L4] Acquire; pairs with the store in `State::leave`
+        // L4. Acquire; pairs with the store in `State::leave`
         (!self.state.has_left.load(Ordering::Acquire)).then_some(len)
     }
 
@@ -503,7 +503,7 @@ impl Listener {
     fn close(&self, timeout: Duration) {
         self.stop_token.begin(timeout);
         let state = &*self.state;
-        // [L5] SeqCst, with `State::leave`
+        // L5. SeqCst, with `State::leave`
         state.closers.fetch_add(1, Ordering::SeqCst);
         let may_close = if state.is_forked() {
             let is_gone = fork::is_gone(|| state.thread());
@@ -515,7 +515,7 @@ impl Listener {
         if may_close {
             self.queue.close();
         }
-        // [L5] Release; pairs with the load in `State::leave`
+        // L5. Release; pairs with the load in `State::leave`
         state.closers.fetch_sub(1, Ordering::Release);
     }
 
@@ -535,7 +535,7 @@ impl Listener {
         let mut naps = Naps::new();
         loop {
             let key = state.changes.key();
-            // [L4] Acquire; pairs with the Release in `Loop::run`
+            // L4. Acquire; pairs with the Release in `Loop::run`
             let has_ended = state.has_ended.load(Ordering::Acquire);
             if !is_inside && is_done(state) || has_ended && self.left() == 0 {
                 return Ok(());
@@ -658,8 +658,8 @@ impl State {
     /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
     /// the listener, L5.
     fn leave(&self) {
-        // [L4] Release; pairs with the load in `Listener::in_queue`
-        // [L5] SeqCst, with `Listener::close`
+        // L4. Release; pairs with the load in `Listener::in_queue`
+        // L5. SeqCst, with `Listener::close`
         self.has_left.store(true, Ordering::SeqCst);
         while self.closers.load(Ordering::SeqCst) != 0 && !self.is_forked() {
             sleep_briefly();
@@ -1015,7 +1015,7 @@ impl<T, H: Handler<T>> Loop<T, H> {
         // first: as long as the consumer is bound, this thread is found in a cycle of waits.
         quietly(|| drop(self.handler));
         quietly(|| drop(consumer));
-        // [L4] Release; pairs with the load in `Listener::wait`
+        // L4. Release; pairs with the load in `Listener::wait`
         self.state.has_ended.store(true, Ordering::Release);
         self.state.changes.notify_all();
     }
@@ -1030,7 +1030,7 @@ impl<T, H: Handler<T>> Loop<T, H> {
                 self.handle_what_is_in(consumer)?;
                 self.flush(tickets)?;
                 served = tickets;
-                // [L4] Release; pairs with the load in `Listener::flush`
+                // L4. Release; pairs with the load in `Listener::flush`
                 self.state.flushed.store(served, Ordering::Release);
                 self.state.changes.notify_all();
             }
