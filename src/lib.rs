@@ -44,7 +44,7 @@
 //! waits for that waits for long.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
-//! than the time that you give them. Its [`Handler`] hears of panics, of what was lost, and of when
+//! than the time that you give them, and its drop leaves a handler that is stuck. Its [`Handler`] hears of panics, of what was lost, and of when
 //! to flush, and by a [`StopToken`] that it is being stopped.
 //!
 //! # What may be called from where
@@ -69,13 +69,13 @@
 //! |---|---|---|
 //! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](#several-queues) | never |
-//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never | never; the last drop frees |
+//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never, but in destructors of items that are left | never; the last drop frees |
 //! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
 //! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
 //! | [`set_long_wait_hook`] (4) | never | yes |
 //! | [`StopToken::wait`] (4) | for a stop | never |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | never | yes |
-//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never; the last drop frees |
+//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never, but to say that a drop left a stuck handler; the last drop frees |
 //!
 //! **With a `&mut Consumer`**, and not in signal handlers:
 //!
@@ -304,7 +304,7 @@
 //!   [`Listener::spawn`] hangs there: it waits for its thread, which cannot begin without that lock.
 //!   [`Listener::flush`], [`Listener::stop`] and dropping a listener wait for a handler that may
 //!   need the lock. When the process ends, the listener's thread is gone before `DllMain` is called,
-//!   so a stop there waits in vain, and a drop forever. Stop listeners before.
+//!   so a stop there waits in vain, and a drop for ten seconds. Stop listeners before.
 //!
 //! To wake a thread that sleeps, a push calls `WakeByAddressSingle`, and Windows promises nothing
 //! about calling that in a handler. None of its calls raises an exception, so no handler runs in
@@ -316,7 +316,7 @@
 //! thread: the one that called `fork`. If the consumer's thread stayed in the parent, a `push` in
 //! the child that would sleep returns [`WouldDeadlock`](PushError::WouldDeadlock) instead.
 //! [`Listener::flush`], [`Listener::stop`] and dropping a [`Listener`] end at once, with
-//! [`Forked`](ListenerError::Forked), and nothing is handled twice. If the consumer's thread is the
+//! [`Forked`](ListenerErrorKind::Forked), and nothing is handled twice. If the consumer's thread is the
 //! one that forked, its copy in the child goes on as the consumer there. If the consumer had no
 //! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
 //! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there. An [event
@@ -433,11 +433,13 @@
 //! # Prior art
 //!
 //! The ring is related to Dmitry Vyukov's bounded MPMC queue, whose slots also carry the index that
-//! they are published for. Linux's `printk_ringbuffer` has states of records as well, but its
-//! readers stop at a record that its writer has not finished. Threads sleep on an eventcount, after Vyukov and
+//! they are published for. In the ring buffer of Linux's `printk`, too, a record is reserved, then
+//! finished; its readers stop at one that is not finished (but for a processor that panics), and a
+//! consumer here skips it. Threads sleep on an eventcount, after Vyukov and
 //! folly's `EventCount`. The fast paths have no fences: the thread that falls asleep pays for them,
-//! as with the asymmetric fences of folly and liburcu (`membarrier`). The names follow `rtrb`
-//! and `heapless`.
+//! as with the asymmetric fences of folly and liburcu (`membarrier`). The ends have the names that
+//! they have in `rtrb` and `heapless`. The `push` of `rtrb` and of `concurrent-queue` never waits:
+//! that is `try_push` here.
 //!
 //! # Porting from other queues
 //!
@@ -602,7 +604,7 @@ pub use iter::TryIter;
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(bywash_loom)))]
-pub use listener::{Handler, Listener, ListenerBuilder, ListenerError};
+pub use listener::{Handler, Listener, ListenerBuilder, ListenerError, ListenerErrorKind};
 #[cfg(feature = "std")]
 pub use long_wait::{LongWait, set_long_wait_hook};
 #[cfg(feature = "alloc")]

@@ -54,7 +54,14 @@
 //!   lost and not reported. Before the flush is served, that many are reported. Mostly L6 has done
 //!   that. It has not if an item that came late (L2) has its place in front of them.
 //!
-//! `panics` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a
+//! # How a drop tells slow from stuck
+//!
+//! * **L9** The listener's thread counts its `steps`: calls of the handler that have returned, and
+//!   items that it has dropped unhandled. A drop waits in parts, and reads the count between two of
+//!   them. It gives up after ten parts in a row without a step. So the thread reads no clock, and a
+//!   process that was stopped for long has lost one part.
+//!
+//! `panics`, `steps` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a
 //! flush or a stop has seen that it was served they are exact. No model has a listener, so these
 //! orderings are argued.
 
@@ -67,16 +74,21 @@ use core::ops::ControlFlow;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use core::time::Duration;
-use std::io;
+use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
+use ListenerErrorKind as Kind;
+
 use crate::cycles::{Answer, Wait};
 use crate::shared::Handle;
-use crate::wait::{Changes, Naps, is_over, sleep_briefly};
+use crate::wait::{Changes, LONGEST_SLEEP, Naps, is_over, sleep_briefly};
 use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity, thread_signals};
+
+/// How many parts without a step end a drop, L9.
+const DROP_PARTS: u32 = 10;
 
 /// A thread that pops from a queue and hands each item to a [`Handler`].
 ///
@@ -88,13 +100,18 @@ use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity
 ///
 /// # Dropping it
 ///
-/// Dropping a listener closes the queue and **waits until everything in it has been handled**,
-/// however long that takes, also while unwinding: the last lines before a crash are the ones that
-/// people want to read. If the handler is stuck, or waits for something that the dropping thread
-/// holds, the drop never ends. To wait for a limited time, call [`stop`](Self::stop) first: after a
-/// stop that timed out, dropping does not wait. On the listener's own thread and inside the
-/// consumer's [`Domain`] waiting could never end, so there a drop only closes the queue, and what
-/// is left is handled after the handler has returned.
+/// Dropping a listener closes the queue and **waits until everything in it has been handled**, also
+/// while unwinding: the last lines before a crash are the ones that people want to read. However
+/// long that takes, it waits for a handler that goes on: one that is slow loses nothing. A handler
+/// that returns from no call for [ten seconds](ListenerBuilder::drop_timeout) counts as stuck, as
+/// one that waits for something that the dropping thread holds: then the drop ends, and a line on
+/// the standard error says how many items were left. The thread goes on with them, if the program
+/// does.
+///
+/// To be told by a result instead, or to wait for a time in all, call [`stop`](Self::stop) first:
+/// after a stop that timed out, dropping neither waits nor says anything. On the listener's own
+/// thread and inside the consumer's [`Domain`] waiting could never end, so there a drop only closes
+/// the queue, and what is left is handled after the handler has returned.
 ///
 /// A program that ends does not drop what is in a `static`, and does not wait for its threads. So
 /// stop such a listener before `main` returns.
@@ -141,13 +158,15 @@ use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity
 pub struct Listener {
     queue: Handle,
     state: Arc<State>,
-    stop_token: Option<StopToken>,
+    stop_token: StopToken,
+    drop_timeout: Duration,
+    thread: thread::Thread,
     /// Whether a stop has waited in vain.
     gave_up: AtomicBool,
 }
 
 /// What the listener's thread and others share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// The process that the thread was started in, F1.
     process: u64,
@@ -156,6 +175,8 @@ struct State {
     /// How many flushes have begun.
     tickets: AtomicU64,
     panics: AtomicU64,
+    /// How far the thread has come, L9.
+    steps: AtomicU64,
     /// Whether the handler has an item.
     is_handling: AtomicBool,
     /// How many items the handler was given and is done with.
@@ -170,13 +191,13 @@ struct State {
     /// alone: a static one may have another consumer.
     has_left: AtomicBool,
     has_ended: AtomicBool,
-    /// How many items were dropped without being handled, once it has left.
-    dropped: AtomicUsize,
+    /// How many items were dropped after the handler had broken it off.
+    dropped: AtomicU64,
     changes: Changes,
 }
 
 /// A call of `on_flush` that failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     /// The last ticket that it concerns.
     ticket: u64,
@@ -215,7 +236,13 @@ impl Listener {
     /// A builder, for a [`Handler`] that hears of panics and of what was lost, and for options of
     /// the thread.
     pub fn builder() -> ListenerBuilder {
-        ListenerBuilder::default()
+        ListenerBuilder {
+            thread: thread::Builder::new(),
+            has_valid_name: true,
+            stop_token: None,
+            drop_timeout: Duration::from_secs(10),
+            on_start: None,
+        }
     }
 
     /// Waits until everything that was pushed before has been handled, what was lost before has been
@@ -227,11 +254,11 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ListenerError::Timeout) if the time was over first.
-    /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`]. [`Closed`](ListenerError::Closed) if the listener has
-    /// given up after a panic, and dropped items. [`Unflushed`](ListenerError::Unflushed) with the
-    /// handler's error, if it could not flush. [`Forked`](ListenerError::Forked), at once, in a
+    /// [`Timeout`](ListenerErrorKind::Timeout) if the time was over first.
+    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread and
+    /// inside the consumer's [`Domain`]. [`Closed`](ListenerErrorKind::Closed) if the listener has
+    /// given up after a panic, and dropped items. [`Unflushed`](ListenerErrorKind::Unflushed) with the
+    /// handler's error, if it could not flush. [`Forked`](ListenerErrorKind::Forked), at once, in a
     /// child of the process that started the listener.
     ///
     /// # Examples
@@ -256,8 +283,8 @@ impl Listener {
         // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
         self.queue.parker.notify();
-        // [L4] Acquire; pairs with the Release in `Loop::listen`
-        self.wait(timeout, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
+        // L4. Acquire; pairs with the Release in `Loop::listen`
+        self.wait(timeout, false, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
         self.state.result_of(ticket)
     }
 
@@ -273,13 +300,13 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`Timeout`](ListenerError::Timeout) if the handler was stuck or too slow, or a push was
+    /// [`Timeout`](ListenerErrorKind::Timeout) if the handler was stuck or too slow, or a push was
     /// stopped in the middle. The thread goes on, and dropping the listener does not wait for it.
-    /// [`WouldDeadlock`](ListenerError::WouldDeadlock), at once, on the listener's own thread and
+    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread and
     /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
-    /// [`Closed`](ListenerError::Closed) if the listener has given up after a panic, and dropped
-    /// items. [`Unflushed`](ListenerError::Unflushed) with the handler's error, if it could not
-    /// flush at the end, or earlier and no flush has told. [`Forked`](ListenerError::Forked), at
+    /// [`Closed`](ListenerErrorKind::Closed) if the listener has given up after a panic, and dropped
+    /// items. [`Unflushed`](ListenerErrorKind::Unflushed) with the handler's error, if it could not
+    /// flush at the end, or earlier and no flush has told. [`Forked`](ListenerErrorKind::Forked), at
     /// once, in a child of the process that started the listener.
     ///
     /// # Examples
@@ -298,11 +325,10 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn stop(&self, timeout: Duration) -> Result<(), ListenerError> {
-        self.begin_to_stop(timeout);
-        let result = self.wait(timeout, |_| false);
-        if let Err(ListenerError::Timeout(_)) = result {
-            self.gave_up.store(true, Ordering::Relaxed);
-        }
+        self.close(timeout);
+        let result = self.wait(timeout, false, |_| false);
+        let is_late = result.is_err_and(|error| error.is_timeout());
+        self.gave_up.fetch_or(is_late, Ordering::Relaxed);
         result?;
         self.state.result_of(self.state.tickets.load(Ordering::Relaxed) + 1)
     }
@@ -363,19 +389,14 @@ impl Listener {
     /// ```
     pub fn left(&self) -> usize {
         let handling = usize::from(self.state.is_handling.load(Ordering::Relaxed));
-        let in_queue = self.queue.len_of_both();
-        // Read last: while it has not left, what is in the queue is its own.
-        // [L4] Acquire; pairs with the store in `Loop::run`
-        match self.state.has_left.load(Ordering::Acquire) {
-            true => self.state.dropped.load(Ordering::Relaxed),
-            false => in_queue + handling,
-        }
+        let dropped = || self.state.dropped.load(Ordering::Relaxed) as usize;
+        self.in_queue().map_or_else(dropped, |in_queue| in_queue + handling)
     }
 
     /// The error of the last [`on_flush`](Handler::on_flush) that failed, whether it was told to a
     /// flush or not. Waits for a moment at most.
     pub fn flush_error(&self) -> Option<Arc<io::Error>> {
-        self.state.with_failure(|failure| Some(failure.as_ref()?.error.clone())).flatten()
+        Some(self.state.with_failure(|failure| failure.clone())??.error)
     }
 
     /// What the queue has counted, as [`Producer::counts`](crate::Producer::counts) says. Never
@@ -461,10 +482,7 @@ impl Listener {
     /// # std::io::Result::Ok(())
     /// ```
     pub fn len(&self) -> usize {
-        let in_queue = self.queue.len_of_both();
-        // Read last, as in `left`.
-        // [L4] Acquire; pairs with the store in `Loop::run`
-        if self.state.has_left.load(Ordering::Acquire) { 0 } else { in_queue }
+        self.in_queue().unwrap_or(0)
     }
 
     /// Whether nothing is in the queue at the moment, not even claimed, or the consumer is gone.
@@ -473,78 +491,94 @@ impl Listener {
         self.len() == 0
     }
 
-    /// Closes the queue on behalf of a caller that waits for so long.
-    fn begin_to_stop(&self, timeout: Duration) {
-        if let Some(token) = &self.stop_token {
-            token.begin(timeout);
-        }
-        self.close();
+    /// How many items are in the queue, if the listener has not left it.
+    fn in_queue(&self) -> Option<usize> {
+        let len = self.queue.len_of_both();
+        // Read last: while it has not left, what is in the queue is its own.
+        // L4. Acquire; pairs with the store in `State::leave`
+        (!self.state.has_left.load(Ordering::Acquire)).then_some(len)
     }
 
-    fn close(&self) {
+    /// Closes the queue on behalf of a caller that waits for so long.
+    fn close(&self, timeout: Duration) {
+        self.stop_token.begin(timeout);
         let state = &*self.state;
-        if state.is_forked() {
-            let is_its_thread = identity::own_number() == state.thread();
-            let is_alone = is_its_thread || state.is_gone();
-            if is_alone && self.queue.members.is_bound_to(state.thread()) {
-                self.queue.close();
-            }
-            return;
-        }
-        // [L5] SeqCst, with `Loop::run`
+        // L5. SeqCst, with `State::leave`
         state.closers.fetch_add(1, Ordering::SeqCst);
-        if !state.has_left.load(Ordering::SeqCst) {
+        let may_close = if state.is_forked() {
+            let is_gone = fork::is_gone(|| state.thread());
+            let is_alone = is_gone || identity::own_number() == state.thread();
+            is_alone && self.queue.members.is_bound_to(state.thread())
+        } else {
+            !state.has_left.load(Ordering::SeqCst)
+        };
+        if may_close {
             self.queue.close();
         }
-        // [L5] Release; pairs with the load in `Loop::run`
+        // L5. Release; pairs with the load in `State::leave`
         state.closers.fetch_sub(1, Ordering::Release);
     }
 
-    /// Waits until `is_done` or the end of the thread, unless that could never come.
+    /// Waits until `is_done` or the end of the thread, unless that could never come. A drop is
+    /// patient: for others who wait, it waits without a deadline.
     fn wait(
         &self,
         timeout: Duration,
+        is_drop: bool,
         is_done: impl Fn(&State) -> bool,
     ) -> Result<(), ListenerError> {
         let state = &*self.state;
         let is_inside =
             self.queue.members.is_member_or_joining() || identity::own_number() == state.thread();
         let deadline = Instant::now().checked_add(timeout);
-        let mut wait = Wait::for_listener(&self.queue.members, deadline.is_some());
+        let mut wait = Wait::for_listener(&self.queue.members, deadline.is_some() && !is_drop);
         let mut would_deadlock = is_inside;
         let mut naps = Naps::new();
         loop {
             let key = state.changes.key();
-            // [L4] Acquire; pairs with the Release in `Loop::run`
+            // L4. Acquire; pairs with the Release in `Loop::run`
             let has_ended = state.has_ended.load(Ordering::Acquire);
-            let is_done = !is_inside && is_done(state);
+            if !is_inside && is_done(state) || has_ended && self.left() == 0 {
+                return Ok(());
+            }
             // Also after each sleep: a signal handler may have forked, F4.
-            let is_forked = state.is_forked() || state.is_gone();
-            if has_ended || is_done || is_forked || would_deadlock || is_over(deadline) {
-                let left = self.left();
-                return match has_ended {
-                    true if left == 0 => Ok(()),
-                    _ if is_done => Ok(()),
-                    true => Err(ListenerError::Closed(left)),
-                    false if is_forked => Err(ListenerError::Forked(left)),
-                    false if would_deadlock => Err(ListenerError::WouldDeadlock(left)),
-                    false => Err(ListenerError::Timeout(left)),
-                };
+            let ends = [
+                (has_ended, Kind::Closed),
+                (state.is_elsewhere(), Kind::Forked),
+                (would_deadlock, Kind::WouldDeadlock),
+                (is_over(deadline), Kind::Timeout),
+            ];
+            if let Some((_, kind)) = ends.into_iter().find(|(has_come, _)| *has_come) {
+                return Err(ListenerError { kind, left: self.left() });
             }
             // Once the consumer was given back, nothing that the queue's members do matters. Until
             // then the listener's thread still runs destructors, which may push and wait.
             let has_left = state.has_left.load(Ordering::Acquire)
                 && !self.queue.members.is_bound_to(state.thread());
-            if has_left {
+            let answer = if has_left {
                 wait.withdraw();
-            }
-            let answer = if has_left { Answer::Ends } else { wait.look(|| true) };
+                Answer::Ends
+            } else {
+                wait.look(|| true)
+            };
             would_deadlock = answer == Answer::Never;
             if !would_deadlock {
                 let naps = wait.must_look_again(answer).then_some(&mut naps);
                 let end = naps.map_or(deadline, |naps| naps.next_end(deadline));
                 state.changes.wait(key, end);
             }
+        }
+    }
+
+    /// Says on the standard error what a drop leaves.
+    fn report(&self, error: ListenerError) {
+        let (name, timeout) = (self.thread.name().unwrap_or_default(), self.drop_timeout);
+        let line = format!("bywash: dropped listener {name:?}, stuck for {timeout:?}: {error}\n");
+        // The handler may be stuck in there, with the lock, so this thread must not wait for it.
+        let say = thread::Builder::new().spawn(move || _ = io::stderr().write_all(line.as_bytes()));
+        let deadline = Instant::now().checked_add(LONGEST_SLEEP);
+        while say.as_ref().is_ok_and(|say| !say.is_finished()) && !is_over(deadline) {
+            sleep_briefly();
         }
     }
 }
@@ -554,8 +588,21 @@ impl Drop for Listener {
         if *self.gave_up.get_mut() {
             return;
         }
-        self.begin_to_stop(Duration::MAX);
-        let _ = self.wait(Duration::MAX, |_| false);
+        self.close(self.drop_timeout);
+        // L9
+        let wait = || self.wait(self.drop_timeout / DROP_PARTS, true, |_| false).err();
+        let (mut seen, mut idle) = (self.state.steps.load(Ordering::Relaxed), 0);
+        while let Some(error) = wait().filter(ListenerError::is_timeout) {
+            idle += 1;
+            let steps = self.state.steps.load(Ordering::Relaxed);
+            if steps != seen {
+                (seen, idle) = (steps, 0);
+                self.stop_token.begin(self.drop_timeout);
+            }
+            if idle == DROP_PARTS {
+                return self.report(error);
+            }
+        }
     }
 }
 
@@ -570,25 +617,6 @@ impl fmt::Debug for Listener {
 }
 
 impl State {
-    /// `thread` is the number of the thread that is about to be started.
-    fn new(thread: u64) -> Self {
-        Self {
-            process: fork::process(),
-            thread: AtomicU64::new(thread),
-            tickets: AtomicU64::new(0),
-            panics: AtomicU64::new(0),
-            is_handling: AtomicBool::new(false),
-            handled: AtomicU64::new(0),
-            flushed: AtomicU64::new(0),
-            failure: Mutex::new(None),
-            closers: AtomicUsize::new(0),
-            has_left: AtomicBool::new(false),
-            has_ended: AtomicBool::new(false),
-            dropped: AtomicUsize::new(0),
-            changes: Changes::new(),
-        }
-    }
-
     fn thread(&self) -> u64 {
         self.thread.load(Ordering::Relaxed)
     }
@@ -598,39 +626,41 @@ impl State {
         fork::process() != self.process
     }
 
-    /// Whether the thread is not in this process.
-    fn is_gone(&self) -> bool {
-        fork::is_gone(|| self.thread())
+    /// Whether nobody here is to wait for the thread. It may be in this process all the same, if its
+    /// handler has forked.
+    fn is_elsewhere(&self) -> bool {
+        self.is_forked() || fork::is_gone(|| self.thread())
     }
 
     /// What became of the flush with this ticket, L8.
     fn result_of(&self, ticket: u64) -> Result<(), ListenerError> {
-        let kind = self.with_failure(|failure| {
-            failure.as_ref().filter(|failure| failure.ticket >= ticket).map(|f| f.error.kind())
-        });
-        kind.flatten().map_or(Ok(()), |kind| Err(ListenerError::Unflushed(kind)))
+        match self.with_failure(|failure| failure.clone()).flatten() {
+            Some(Failure { ticket: last, error }) if last >= ticket => {
+                Err(ListenerError { kind: Kind::Unflushed(error.kind()), left: 0 })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Calls `with` with the last failure, unless a thread that stayed in the parent has it.
     fn with_failure<R>(&self, with: impl FnOnce(&mut Option<Failure>) -> R) -> Option<R> {
         loop {
-            match self.failure.try_lock() {
-                Ok(mut failure) => return Some(with(&mut failure)),
-                Err(TryLockError::Poisoned(failure)) => {
-                    return Some(with(&mut failure.into_inner()));
-                }
-                Err(TryLockError::WouldBlock) if self.is_forked() || self.is_gone() => return None,
-                Err(TryLockError::WouldBlock) => sleep_briefly(),
+            // It is never poisoned: what is done with it does not panic.
+            if let Ok(mut failure) = self.failure.try_lock() {
+                return Some(with(&mut failure));
             }
+            if self.is_elsewhere() {
+                return None;
+            }
+            sleep_briefly();
         }
     }
 
     /// Says that the queue is of no concern any more, and waits until nobody closes it on behalf of
     /// the listener, L5.
-    fn leave(&self, dropped: usize) {
-        self.dropped.store(dropped, Ordering::Relaxed);
-        // [L4] Release; pairs with the load in `Listener::left`
-        // [L5] SeqCst, with `Listener::close`
+    fn leave(&self) {
+        // L4. Release; pairs with the load in `Listener::in_queue`
+        // L5. SeqCst, with `Listener::close`
         self.has_left.store(true, Ordering::SeqCst);
         while self.closers.load(Ordering::SeqCst) != 0 && !self.is_forked() {
             sleep_briefly();
@@ -811,11 +841,11 @@ impl<T, F: FnMut(T)> Handler<T> for F {
 /// # drop((producer, listener));
 /// # std::io::Result::Ok(())
 /// ```
-#[derive(Default)]
 pub struct ListenerBuilder {
-    name: Option<String>,
-    stack_size: Option<usize>,
+    thread: thread::Builder,
+    has_valid_name: bool,
     stop_token: Option<StopToken>,
+    drop_timeout: Duration,
     on_start: Option<OnStart>,
 }
 
@@ -824,25 +854,56 @@ type OnStart = Box<dyn FnOnce() + Send>;
 impl ListenerBuilder {
     /// Names the thread. Without this it has no name.
     #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
-        self
+    pub fn name(self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        Self { has_valid_name: !name.contains('\0'), thread: self.thread.name(name), ..self }
     }
 
     /// Sets the size of the thread's stack, in bytes. Without this it is that of
     /// [`std::thread::Builder`].
     #[must_use]
-    pub fn stack_size(mut self, size: usize) -> Self {
-        self.stack_size = Some(size);
-        self
+    pub fn stack_size(self, size: usize) -> Self {
+        Self { thread: self.thread.stack_size(size), ..self }
     }
 
     /// Sets the token by which the handler, which has a clone of it, hears that the listener is
     /// being stopped.
     #[must_use]
-    pub fn stop_token(mut self, token: StopToken) -> Self {
-        self.stop_token = Some(token);
-        self
+    pub fn stop_token(self, token: StopToken) -> Self {
+        Self { stop_token: Some(token), ..self }
+    }
+
+    /// Sets how long the listener's thread may get no further before a
+    /// [drop](Listener#dropping-it) of the listener waits no more. Without this it is ten seconds.
+    ///
+    /// It counts anew whenever a call of the handler has returned, of [`handle`](Handler::handle) as
+    /// well as of [`on_lost`](Handler::on_lost) and [`on_flush`](Handler::on_flush). So it is a limit
+    /// for the longest call, and not for all that is left: a sink that takes a second for each of a
+    /// thousand items is waited for, and one that is stuck does not keep the program from ending.
+    /// Ten seconds are more than a slow disk takes for a write or a server for an answer, and less
+    /// than service managers give a program to end. A handler whose calls may take longer needs
+    /// more. With [`Duration::MAX`] the drop waits for ever.
+    ///
+    /// The drop takes up to a tenth longer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (producer, consumer) = bywash::bounded(8);
+    /// let stuck = |_| loop { std::thread::park() };
+    /// let builder = Listener::builder().name("log").drop_timeout(Duration::from_millis(20));
+    /// let listener = builder.spawn(consumer, stuck)?;
+    /// (0..3).for_each(|i| producer.push(i).unwrap());
+    /// drop(listener); // Says on the standard error:
+    /// // bywash: dropped listener "log", stuck for 20ms: timed out with 3 items left
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn drop_timeout(self, timeout: Duration) -> Self {
+        Self { drop_timeout: timeout, ..self }
     }
 
     /// Sets what the thread does first, before it handles anything: for its priority, its affinity,
@@ -868,9 +929,8 @@ impl ListenerBuilder {
     /// # std::io::Result::Ok(())
     /// ```
     #[must_use]
-    pub fn on_start(mut self, run: impl FnOnce() + Send + 'static) -> Self {
-        self.on_start = Some(Box::new(run));
-        self
+    pub fn on_start(self, run: impl FnOnce() + Send + 'static) -> Self {
+        Self { on_start: Some(Box::new(run)), ..self }
     }
 
     /// Starts the thread, which hands each item that it pops to `handler`, in order.
@@ -881,7 +941,7 @@ impl ListenerBuilder {
     ///
     /// As [`Listener::spawn`].
     pub fn spawn<T, Q>(
-        mut self,
+        self,
         mut consumer: Consumer<T, Q>,
         handler: impl Handler<T> + Send + 'static,
     ) -> io::Result<Listener>
@@ -889,8 +949,12 @@ impl ListenerBuilder {
         T: Send + 'static,
         Q: Queue<Item = T> + Send + 'static,
     {
-        let (stop_token, on_start) = (self.stop_token.take(), self.on_start.take());
-        let thread = self.thread()?;
+        let Self { thread, has_valid_name, stop_token, drop_timeout, on_start } = self;
+        if !has_valid_name {
+            // The standard library would panic.
+            let text = "the name of a thread contains a zero byte";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         // Bound here, and not only there: in the constructor of a library the thread does not run
         // before this has returned, as it waits for the loader's lock.
         let number = identity::reserve();
@@ -898,8 +962,9 @@ impl ListenerBuilder {
             return Err(io::Error::other("too many threads are bound to consumers"));
         }
         consumer.bind_to(number);
-        let (queue, state) = (consumer.handle(), Arc::new(State::new(number)));
-        let theirs = state.clone();
+        let (process, thread_number) = (fork::process(), AtomicU64::new(number));
+        let state = Arc::new(State { process, thread: thread_number, ..State::default() });
+        let (queue, theirs) = (consumer.handle(), state.clone());
         let run = move || {
             theirs.thread.store(identity::adopt(number), Ordering::Relaxed);
             consumer.bind();
@@ -909,35 +974,15 @@ impl ListenerBuilder {
         if started.is_err() {
             identity::release(number);
         }
-        let gave_up = AtomicBool::new(false);
-        started.map(|_| Listener { queue, state, stop_token, gave_up })
-    }
-
-    fn thread(self) -> io::Result<thread::Builder> {
-        let mut thread = thread::Builder::new();
-        if let Some(name) = self.name {
-            // The standard library would panic.
-            if name.contains('\0') {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the name of a thread contains a zero byte",
-                ));
-            }
-            thread = thread.name(name);
-        }
-        if let Some(size) = self.stack_size {
-            thread = thread.stack_size(size);
-        }
-        Ok(thread)
+        let thread = started?.thread().clone();
+        let (stop_token, gave_up) = (stop_token.unwrap_or_else(StopToken::new), false.into());
+        Ok(Listener { queue, state, stop_token, drop_timeout, thread, gave_up })
     }
 }
 
 impl fmt::Debug for ListenerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenerBuilder")
-            .field("name", &self.name)
-            .field("stack_size", &self.stack_size)
-            .finish_non_exhaustive()
+        f.debug_struct("ListenerBuilder").field("thread", &self.thread).finish_non_exhaustive()
     }
 }
 
@@ -947,8 +992,6 @@ struct Loop<T, H> {
     handler: H,
     /// How many lost items the handler was told of.
     reported: u64,
-    /// How many items were dropped after the handler had broken it off.
-    dropped: usize,
     /// Whether the handler has done something since it flushed the last time.
     must_flush: bool,
     _items: PhantomData<fn(T)>,
@@ -956,27 +999,26 @@ struct Loop<T, H> {
 
 impl<T, H: Handler<T>> Loop<T, H> {
     fn new(state: Arc<State>, handler: H) -> Self {
-        Self { state, handler, reported: 0, dropped: 0, must_flush: false, _items: PhantomData }
+        Self { state, handler, reported: 0, must_flush: false, _items: PhantomData }
     }
 
     fn run(mut self, mut consumer: Consumer<T, impl Queue<Item = T>>, on_start: Option<OnStart>) {
         if on_start.is_some_and(|run| quietly(run).is_none()) {
-            self.state.panics.fetch_add(1, Ordering::Relaxed);
+            add_one(&self.state.panics);
         }
         let _ = self.listen(&mut consumer);
         consumer.close();
         while let Ok(item) = consumer.try_pop() {
             self.drop_unhandled(item);
         }
-        let Self { state, handler, dropped, .. } = self;
-        state.leave(dropped);
+        self.state.leave();
         // A stop returns after this, so that it has seen what the destructors do. The handler is
         // first: as long as the consumer is bound, this thread is found in a cycle of waits.
-        quietly(|| drop(handler));
+        quietly(|| drop(self.handler));
         quietly(|| drop(consumer));
-        // [L4] Release; pairs with the load in `Listener::wait`
-        state.has_ended.store(true, Ordering::Release);
-        state.changes.notify_all();
+        // L4. Release; pairs with the load in `Listener::wait`
+        self.state.has_ended.store(true, Ordering::Release);
+        self.state.changes.notify_all();
     }
 
     /// Handles items until the queue is closed and drained, or the handler breaks it off.
@@ -989,7 +1031,7 @@ impl<T, H: Handler<T>> Loop<T, H> {
                 self.handle_what_is_in(consumer)?;
                 self.flush(tickets)?;
                 served = tickets;
-                // [L4] Release; pairs with the load in `Listener::flush`
+                // L4. Release; pairs with the load in `Listener::flush`
                 self.state.flushed.store(served, Ordering::Release);
                 self.state.changes.notify_all();
             }
@@ -1035,9 +1077,7 @@ impl<T, H: Handler<T>> Loop<T, H> {
         self.state.is_handling.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| self.handler.handle(item)));
         self.state.is_handling.store(false, Ordering::Relaxed);
-        // Only this thread writes it.
-        let handled = self.state.handled.load(Ordering::Relaxed);
-        self.state.handled.store(handled + 1, Ordering::Relaxed);
+        add_one(&self.state.handled);
         self.must_flush = true;
         self.after(result)
     }
@@ -1056,14 +1096,13 @@ impl<T, H: Handler<T>> Loop<T, H> {
     /// Has the handler flush. An error is for who waits for this ticket, or an earlier one, L8.
     fn flush(&mut self, ticket: u64) -> ControlFlow<()> {
         self.must_flush = false;
-        let (result, error) = match catch_unwind(AssertUnwindSafe(|| self.handler.on_flush())) {
-            Ok(Ok(())) => return ControlFlow::Continue(()),
-            Ok(Err(error)) => (Ok(()), error),
-            Err(payload) => {
-                (Err(payload), io::Error::other("the handler panicked while it flushed"))
-            }
-        };
-        let flow = self.after(result);
+        let mut result = Ok(());
+        let call = catch_unwind(AssertUnwindSafe(|| result = self.handler.on_flush()));
+        if call.is_err() {
+            result = Err(io::Error::other("the handler panicked while it flushed"));
+        }
+        let flow = self.after(call);
+        let Err(error) = result else { return flow };
         // Who gives up never flushes again.
         let ticket = if flow.is_break() { u64::MAX } else { ticket };
         let failure = Failure { ticket, error: Arc::new(error) };
@@ -1073,16 +1112,23 @@ impl<T, H: Handler<T>> Loop<T, H> {
     }
 
     fn drop_unhandled(&mut self, item: T) {
-        self.dropped += 1;
+        add_one(&self.state.dropped);
         quietly(|| drop(item));
+        add_one(&self.state.steps);
     }
 
     /// Whether to go on after a call of the handler: it decides itself if it panicked.
     fn after(&mut self, result: thread::Result<()>) -> ControlFlow<()> {
+        add_one(&self.state.steps);
         let Err(payload) = result else { return ControlFlow::Continue(()) };
-        self.state.panics.fetch_add(1, Ordering::Relaxed);
+        add_one(&self.state.panics);
         quietly(|| self.handler.on_panic(payload)).unwrap_or(ControlFlow::Break(()))
     }
+}
+
+/// Only the listener's thread adds to a count.
+fn add_one(count: &AtomicU64) {
+    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
 }
 
 /// Runs what may panic. The payload is not dropped: that may panic too.
@@ -1090,26 +1136,39 @@ fn quietly<R>(run: impl FnOnce() -> R) -> Option<R> {
     catch_unwind(AssertUnwindSafe(run)).map_err(mem::forget).ok()
 }
 
-/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled, with the number of
-/// items that were left: those in the queue, and the one that the handler was busy with.
+/// Why [`Listener::flush`] or [`Listener::stop`] did not see everything handled, and how many items
+/// were left.
 ///
 /// ```
-/// use bywash::ListenerError;
+/// use std::time::Duration;
+/// use bywash::{Listener, ListenerErrorKind};
 ///
-/// let error = ListenerError::Timeout(7);
-/// assert!(error.is_timeout());
-/// assert_eq!(error.left(), 7);
+/// let (producer, consumer) = bywash::bounded(8);
+/// let stuck = |_| loop { std::thread::park() };
+/// let listener = Listener::spawn("stuck", consumer, stuck)?;
+/// (0..7).for_each(|i| producer.push(i).unwrap());
+/// let error = listener.stop(Duration::from_millis(20)).unwrap_err();
+/// assert_eq!((error.kind(), error.left()), (ListenerErrorKind::Timeout, 7));
 /// assert_eq!(error.to_string(), "timed out with 7 items left");
+/// # std::io::Result::Ok(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerError {
+pub struct ListenerError {
+    kind: Kind,
+    left: usize,
+}
+
+/// Why, of a [`ListenerError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ListenerErrorKind {
     /// It was not done in time. What is left will be handled if the program and the handler go on.
-    Timeout(usize),
+    Timeout,
     /// This is the listener's thread, or one that it depends on, so waiting here could never end.
     /// What is left will be handled when the handler has returned.
-    WouldDeadlock(usize),
-    /// The listener has given up after a panic, and dropped this many items unhandled.
-    Closed(usize),
+    WouldDeadlock,
+    /// The listener has given up after a panic, and dropped what is left unhandled.
+    Closed,
     /// Everything was handled, and then the handler could not [flush](Handler::on_flush) it, for
     /// this reason. The error itself is [`Listener::flush_error`].
     Unflushed(io::ErrorKind),
@@ -1118,62 +1177,56 @@ pub enum ListenerError {
     /// pushed before the fork is handled in the parent. Or the system has ended the thread without
     /// unwinding (a filter, `SYS_exit`): [`reclaim_consumer`](crate::Producer::reclaim_consumer)
     /// takes its consumer over.
-    Forked(usize),
+    Forked,
 }
 
 impl ListenerError {
-    /// How many items were left.
+    /// Why it is.
+    pub fn kind(&self) -> ListenerErrorKind {
+        self.kind
+    }
+
+    /// How many items were left: those in the queue, and the one that the handler was busy with.
     pub fn left(&self) -> usize {
-        match *self {
-            Self::Timeout(left)
-            | Self::WouldDeadlock(left)
-            | Self::Closed(left)
-            | Self::Forked(left) => left,
-            Self::Unflushed(_) => 0,
-        }
+        self.left
     }
 
-    /// Whether it is [`Timeout`](Self::Timeout).
+    /// Whether it is [`Timeout`](ListenerErrorKind::Timeout).
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Timeout(_))
+        self.kind == Kind::Timeout
     }
 
-    /// Whether it is [`WouldDeadlock`](Self::WouldDeadlock).
+    /// Whether it is [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock).
     pub fn is_would_deadlock(&self) -> bool {
-        matches!(self, Self::WouldDeadlock(_))
+        self.kind == Kind::WouldDeadlock
     }
 
-    /// Whether it is [`Closed`](Self::Closed).
+    /// Whether it is [`Closed`](ListenerErrorKind::Closed).
     pub fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed(_))
+        self.kind == Kind::Closed
     }
 
-    /// Whether it is [`Unflushed`](Self::Unflushed).
+    /// Whether it is [`Unflushed`](ListenerErrorKind::Unflushed).
     pub fn is_unflushed(&self) -> bool {
-        matches!(self, Self::Unflushed(_))
+        matches!(self.kind, Kind::Unflushed(_))
     }
 
-    /// Whether it is [`Forked`](Self::Forked).
+    /// Whether it is [`Forked`](ListenerErrorKind::Forked).
     pub fn is_forked(&self) -> bool {
-        matches!(self, Self::Forked(_))
+        self.kind == Kind::Forked
     }
 }
 
 impl fmt::Display for ListenerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = self.left();
-        let items = if left == 1 { "item" } else { "items" };
-        match self {
-            Self::Timeout(_) => write!(f, "timed out with {left} {items} left"),
-            Self::WouldDeadlock(_) => {
-                write!(f, "cannot wait on the listener's own thread, with {left} {items} left")
-            }
-            Self::Closed(_) => write!(f, "gave up after a panic with {left} {items} left"),
-            Self::Unflushed(kind) => write!(f, "could not flush: {kind}"),
-            Self::Forked(_) => {
-                write!(f, "the listener's thread is not in this process, with {left} {items} left")
-            }
-        }
+        f.write_str(match self.kind {
+            Kind::Timeout => "timed out",
+            Kind::WouldDeadlock => "cannot wait on the listener's own thread,",
+            Kind::Closed => "gave up after a panic",
+            Kind::Forked => "the listener's thread is not in this process,",
+            Kind::Unflushed(kind) => return write!(f, "could not flush: {kind}"),
+        })?;
+        write!(f, " with {} item{} left", self.left, if self.left == 1 { "" } else { "s" })
     }
 }
 

@@ -66,7 +66,7 @@ impl StopToken {
     #[allow(clippy::new_without_default, reason = "two of them are not the same")]
     pub fn new() -> Self {
         let (start, deadline) = (Instant::now(), AtomicU64::new(RUNNING));
-        Self { shared: Arc::new(Shared { start, deadline, changes: Changes::new() }) }
+        Self { shared: Arc::new(Shared { start, deadline, changes: Changes::default() }) }
     }
 
     /// Whether stopping has begun: [`stop`](crate::Listener::stop) was called, or the listener is
@@ -79,8 +79,10 @@ impl StopToken {
     }
 
     /// Until when those wait who stop the listener: the latest of them. `None` if stopping has not
-    /// begun, and if they wait without a limit, as the drop of a listener does. Never waits. A
-    /// signal handler may call it.
+    /// begun, and if they wait without a limit. Never waits. A signal handler may call it.
+    ///
+    /// A [drop](crate::Listener#dropping-it) of the listener waits until then at least, and longer
+    /// if the handler goes on: then the deadline moves.
     ///
     /// ```
     /// use std::time::{Duration, Instant};

@@ -1,6 +1,8 @@
 //! A push never waits where waiting could never end, across queues: see `src/cycles.rs`.
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,17 +14,10 @@ use std::time::Duration;
 use bywash::{
     Builder, Consumer, Listener, Producer, PushError, PushTimeoutError, Queue, StaticQueue, bounded,
 };
-use support::{SleepWatch, watch};
+use random::Random;
+use support::{SleepWatch, full, watch};
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// A queue of 1 that is full, and has no bypass.
-fn full() -> (Producer<u32>, Consumer<u32>) {
-    watch();
-    let (producer, consumer) = Builder::new(1).bypass(0).build();
-    producer.try_push(0).unwrap();
-    (producer, consumer)
-}
 
 /// The consumer of a full queue on a thread of its own, which does what it is sent.
 struct Owner {
@@ -663,19 +658,6 @@ fn random_graphs_of_listeners_handle_what_they_accept() {
     println!("{graphs} graphs");
 }
 
-/// xorshift64*, Vigna 2016.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % limit
-    }
-}
-
 /// An item says how often it may still be passed on.
 fn random_graph(random: &mut Random) {
     watch();
@@ -691,7 +673,7 @@ fn random_graph(random: &mut Random) {
         .map(|consumer| {
             let (producers, accepted, handled) =
                 (producers.clone(), accepted.clone(), handled.clone());
-            let mut random = Random(random.0.wrapping_add(random.below(1 << 30) as u64) | 1);
+            let mut random = random.split();
             let handler = move |hops: u32| {
                 for _ in 0..if hops == 0 { 0 } else { 1 + random.below(3) } {
                     let to = &producers[random.below(producers.len())];
@@ -707,9 +689,9 @@ fn random_graph(random: &mut Random) {
         })
         .collect();
     thread::scope(|scope| {
-        for i in 0..2 {
+        for _ in 0..2 {
             let (producers, accepted) = (&producers, &accepted);
-            let mut random = Random(random.0.wrapping_add(i + 1) | 1);
+            let mut random = random.split();
             scope.spawn(move || {
                 for _ in 0..100 {
                     let to = &producers[random.below(producers.len())];

@@ -2,10 +2,14 @@
 //! freezes it.
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::ffi::OsStr;
-use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::process::{Output, Stdio};
+use std::{env, fs};
+
+use example::{example, output_of};
 
 /// Everything that it logs.
 const LINES: &str = "\
@@ -20,26 +24,9 @@ ERROR main: done
 
 /// Runs the example, which `cargo test` has built, and kills it if it hangs.
 fn run(argument: Option<&OsStr>) -> Output {
-    let test = env::current_exe().expect("a test knows its own path");
-    let example =
-        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/log_facade");
-    let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is missing: `cargo build --example log_facade` builds it",
-        example.display()
-    );
-    let mut command = Command::new(example);
-    let mut child =
-        command.args(argument).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let begin = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > Duration::from_secs(100) {
-            child.kill().unwrap();
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().unwrap()
+    let mut command = example("log_facade");
+    let command = command.args(argument).stdout(Stdio::piped()).stderr(Stdio::piped());
+    output_of(command.spawn().unwrap())
 }
 
 #[track_caller]

@@ -2,10 +2,11 @@
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::process::{Output, Stdio};
+use std::{env, fs};
 
+#[path = "support/example.rs"]
+mod example;
 // The parts that read the log back, to try them on wrong logs.
 #[allow(dead_code)]
 #[path = "../examples/logging/logger.rs"]
@@ -22,35 +23,16 @@ mod text;
 #[path = "../examples/logging/verify.rs"]
 mod verify;
 
+use example::{example, output_of};
 use record::{Body, Kind, Range, Record};
 use text::Text;
 
 /// Runs the example, which `cargo test` has built, and kills it if it hangs.
 fn run(arguments: &[&str]) -> Output {
-    let test = env::current_exe().expect("a test knows its own path");
-    let example =
-        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples/logging");
-    let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is missing: `cargo build --example logging` builds it",
-        example.display()
-    );
-    let mut command = Command::new(example);
+    let mut command = example("logging");
     let child =
         command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     output_of(child)
-}
-
-fn output_of(mut child: Child) -> Output {
-    let begin = Instant::now();
-    while child.try_wait().unwrap().is_none() {
-        if begin.elapsed() > Duration::from_secs(100) {
-            child.kill().unwrap();
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-    child.wait_with_output().unwrap()
 }
 
 fn stdout(output: &Output) -> String {

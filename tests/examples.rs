@@ -1,6 +1,8 @@
 //! The small examples print what they are meant to show. `example_logging.rs` tests `logging`.
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
+#[path = "support/example.rs"]
+mod example;
 mod support;
 
 use std::collections::BTreeMap;
@@ -10,21 +12,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-const LIMIT: Duration = Duration::from_secs(60);
+use example::example;
 
-/// An example, which `cargo test` has built.
-fn example(name: &str) -> Command {
-    let test = env::current_exe().expect("a test knows its own path");
-    let example =
-        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
-    let example = example.with_extension(env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is missing: `cargo build --example {name}` builds it",
-        example.display()
-    );
-    Command::new(example)
-}
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// How a program ended, and what it printed.
 #[derive(Debug)]

@@ -1,25 +1,20 @@
 //! The examples for event loops and crashes print what they are meant to show.
 #![cfg(all(feature = "std", target_os = "linux", not(any(bywash_loom, bywash_portable))))]
 
+#[path = "support/example.rs"]
+mod example;
 mod support;
 
-use std::env;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
+
+use example::example;
 
 /// Runs an example, which `cargo test` has built, to its end. If it hangs, the watchdog of this
 /// process ends it.
 fn run(name: &str, arguments: &[&str]) -> (Output, String, String) {
     support::watch();
-    let test = env::current_exe().expect("a test knows its own path");
-    let example =
-        test.ancestors().nth(2).expect("it is in target/debug/deps").join("examples").join(name);
-    assert!(
-        example.exists(),
-        "{} is missing: `cargo build --example {name}` builds it",
-        example.display()
-    );
-    let output = Command::new(example).args(arguments).stdin(Stdio::null()).output().unwrap();
+    let output = example(name).args(arguments).stdin(Stdio::null()).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     (output, out, err)

@@ -38,13 +38,14 @@ mod faults {
     use std::time::{Duration, Instant};
     use std::{env, hint, mem, panic, ptr, thread};
 
-    use bywash::{
-        Builder, Consumer, Handler, Listener, ListenerError, Producer, PushError, bounded,
-    };
+    use bywash::{Builder, Consumer, Handler, Listener, Producer, PushError, bounded};
 
     use super::support::child;
+    use super::support::filters::{Rule, When, filter};
     use super::support::ledger::{self, Item, Kind, Reader};
-    use super::support::signals::{Timer, errno, handle, pin, set_errno, use_small_stack};
+    use super::support::pin::pin;
+    use super::support::resident::resident_pages;
+    use super::support::signals::{Timer, errno, handle, set_errno, use_small_stack};
 
     const SCENES: &[(&str, fn())] = &[
         ("a_process_that_is_stopped_and_continued_loses_nothing", stopped_process),
@@ -373,8 +374,8 @@ mod faults {
                 before = now;
             }
             if is_stopped_first {
-                let stopped = listener.stop(Duration::from_millis(20));
-                assert!(matches!(stopped, Err(ListenerError::Timeout(5 | 6))), "{stopped:?}");
+                let error = listener.stop(Duration::from_millis(20)).unwrap_err();
+                assert!(error.is_timeout() && matches!(error.left(), 5 | 6), "{error}");
             }
             drop(reads);
             let accepted = pushing.join().unwrap();
@@ -470,64 +471,6 @@ mod faults {
 
     // --- sandboxes ---
 
-    /// A system call.
-    struct Rule {
-        call: libc::c_long,
-        when: When,
-    }
-
-    enum When {
-        Always,
-        /// The argument of this number is this, or has this bit. Of 64 bits this is the low half.
-        Equals(usize, u32),
-        HasBit(usize, u32),
-    }
-
-    /// From here on such system calls of this thread, and of those that it starts, end in `action`.
-    fn forbid(rules: &[Rule], action: u32) {
-        let statement = |code, value| libc::sock_filter { code, jt: 0, jf: 0, k: value };
-        let load = |place: usize| {
-            statement((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, place as u32)
-        };
-        let number = || load(mem::offset_of!(libc::seccomp_data, nr));
-        let argument = |index: usize| {
-            let big_endian = if cfg!(target_endian = "big") { 4 } else { 0 };
-            load(mem::offset_of!(libc::seccomp_data, args) + 8 * index + big_endian)
-        };
-        let unless_skip = |test: u32, value: u32, skip: u8| libc::sock_filter {
-            code: (libc::BPF_JMP | test | libc::BPF_K) as u16,
-            jt: 0,
-            jf: skip,
-            k: value,
-        };
-        let end = |action: u32| statement((libc::BPF_RET | libc::BPF_K) as u16, action);
-        let mut filter = vec![number()];
-        for Rule { call, when } in rules {
-            let (test, index, value) = match *when {
-                When::Always => {
-                    filter.extend([unless_skip(libc::BPF_JEQ, *call as u32, 1), end(action)]);
-                    continue;
-                }
-                When::Equals(index, value) => (libc::BPF_JEQ, index, value),
-                When::HasBit(index, value) => (libc::BPF_JSET, index, value),
-            };
-            filter.extend([
-                unless_skip(libc::BPF_JEQ, *call as u32, 4),
-                argument(index),
-                unless_skip(test, value, 1),
-                end(action),
-                number(),
-            ]);
-        }
-        filter.push(end(libc::SECCOMP_RET_ALLOW));
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: it takes no addresses.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        // SAFETY: the address is valid for the call.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &program) }, 0);
-    }
-
     const MEMBARRIER: &[Rule] = &[Rule { call: libc::SYS_membarrier, when: When::Always }];
     const FUTEX: &[Rule] = &[Rule { call: libc::SYS_futex, when: When::Always }];
     const FUTEX_AND_MEMBARRIER: &[Rule] = &[
@@ -546,7 +489,12 @@ mod faults {
                 let ready = Arc::new(AtomicBool::new(false));
                 let done = ready.clone();
                 thread::spawn(move || {
-                    forbid(rules, libc::SECCOMP_RET_ERRNO | errno as u32);
+                    filter(
+                        rules,
+                        libc::SECCOMP_RET_ERRNO | errno as u32,
+                        libc::SECCOMP_RET_ALLOW,
+                        0,
+                    );
                     body();
                     done.store(true, SeqCst);
                     loop {
@@ -654,7 +602,12 @@ mod faults {
         const NANOSLEEP: &[Rule] = &[Rule { call: libc::SYS_clock_nanosleep, when: When::Always }];
         let (producer, mut consumer) = bounded(1024);
         let popping = thread::spawn(move || {
-            forbid(NANOSLEEP, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+            filter(
+                NANOSLEEP,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+                libc::SECCOMP_RET_ALLOW,
+                0,
+            );
             (0..ITEMS).for_each(|number| assert_eq!(consumer.pop(), Ok(number)));
         });
         for number in 0..ITEMS {
@@ -727,7 +680,7 @@ mod faults {
             Rule { call: libc::SYS_clock_nanosleep, when: When::Equals(0, WALL) },
             Rule { call: libc::SYS_timerfd_create, when: When::Equals(0, WALL) },
         ];
-        forbid(&rules, libc::SECCOMP_RET_KILL_PROCESS);
+        filter(&rules, libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_ALLOW, 0);
         CLOCK_JUMPS.store(true, SeqCst);
         let wait = Duration::from_millis(30);
         let takes_as_long = |what: &str, run: &mut dyn FnMut() -> bool| {
@@ -910,11 +863,6 @@ mod faults {
         }
         // SAFETY: the address is valid.
         assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) }, 0);
-    }
-
-    fn resident_pages() -> usize {
-        let statm = fs::read_to_string("/proc/self/statm").unwrap();
-        statm.split(' ').nth(1).unwrap().parse().unwrap()
     }
 
     /// Fills ring and bypass, and drains them, again and again: from this thread alone, and with

@@ -17,11 +17,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bywash::{
-    Builder, Consumer, Listener, ListenerError, Producer, PushError, PushTimeoutError, StaticQueue,
-    TryPushError, bounded,
+    Builder, Consumer, Listener, ListenerErrorKind as Kind, Producer, PushError, PushTimeoutError,
+    StaticQueue, TryPushError, bounded,
 };
 use children::{assert_ended_well, copy_of, end_with, in_child, limit_time};
-use support::watch;
+use support::{assert_left, watch};
 
 /// What a test with a hang in it waits for.
 const FOR_EVER: Duration = Duration::MAX;
@@ -490,9 +490,14 @@ mod in_a_handler {
         producer.push(0).unwrap();
         let flushes = listener.clone();
         interrupt(
-            move || match flushes.flush(FOR_EVER) {
-                Err(ListenerError::Forked(1)) => IS_CHILD.load(Ordering::Relaxed),
-                result => result == Ok(()) && !IS_CHILD.load(Ordering::Relaxed),
+            move || {
+                let result = flushes.flush(FOR_EVER);
+                match IS_CHILD.load(Ordering::Relaxed) {
+                    true => {
+                        result.is_err_and(|error| (error.kind(), error.left()) == (Kind::Forked, 1))
+                    }
+                    false => result == Ok(()),
+                }
             },
             || drop(go_on),
         );
@@ -523,11 +528,11 @@ fn a_listener_ends_at_once_in_the_child_and_handles_each_item_once_in_the_parent
         thread::yield_now();
     }
     in_child(|| {
-        assert_eq!(listener.flush(FOR_EVER), Err(ListenerError::Forked(4)));
+        assert_left(listener.flush(FOR_EVER), Kind::Forked, 4);
         assert!(!producer.is_closed());
-        assert_eq!(listener.stop(FOR_EVER), Err(ListenerError::Forked(4)));
+        assert_left(listener.stop(FOR_EVER), Kind::Forked, 4);
         assert!(producer.push(5).unwrap_err().is_closed());
-        elsewhere(|| assert_eq!(listener.flush(FOR_EVER), Err(ListenerError::Forked(4))));
+        elsewhere(|| assert_left(listener.flush(FOR_EVER), Kind::Forked, 4));
         drop(copy_of(&listener));
         drop(copy_of(&producer));
     });

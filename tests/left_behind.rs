@@ -17,20 +17,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bywash::{
-    Builder, Consumer, Listener, Producer, PushError, PushTimeoutError, StaticQueue, bounded,
-};
-use support::{SleepWatch, watch};
+use bywash::{Builder, Listener, PushError, PushTimeoutError, StaticQueue, bounded};
+use support::{SleepWatch, full, watch};
 
 const LONG: Duration = Duration::from_secs(60);
-
-/// A queue of 1 that is full, and has no bypass.
-fn full() -> (Producer<u32>, Consumer<u32>) {
-    watch();
-    let (producer, consumer) = Builder::new(1).bypass(0).build();
-    producer.try_push(0).unwrap();
-    (producer, consumer)
-}
 
 fn this_thread() -> i32 {
     // SAFETY: it has no preconditions.

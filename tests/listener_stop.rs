@@ -40,18 +40,28 @@ fn a_handler_that_backs_off_hears_of_the_stop_and_saves_what_is_left() {
 }
 
 #[test]
-fn it_hears_of_a_drop_which_has_no_deadline() {
+fn it_hears_of_a_drop_and_until_when_that_waits_for_it() {
     watch();
+    let (before, limit) = (Instant::now(), LONG / 2);
+    assert!(deadline_of_a_drop(limit).is_some_and(|deadline| deadline >= before + limit));
+    assert_eq!(deadline_of_a_drop(Duration::MAX), None);
+}
+
+/// The deadline that a handler finds while its listener is dropped.
+fn deadline_of_a_drop(limit: Duration) -> Option<Instant> {
     let stop = StopToken::new();
     let theirs = stop.clone();
     let (sender, heard) = channel();
     let (producer, consumer) = bounded(8);
     let handler = move |()| sender.send((theirs.wait(LONG), theirs.deadline())).unwrap();
-    let listener = Listener::builder().stop_token(stop.clone()).spawn(consumer, handler).unwrap();
+    let builder = Listener::builder().stop_token(stop.clone()).drop_timeout(limit);
+    let listener = builder.spawn(consumer, handler).unwrap();
     producer.push(()).unwrap();
     drop(listener);
     assert!(stop.is_stopping());
-    assert!(heard.iter().eq([(true, None)]));
+    let (is_stopping, deadline) = heard.recv().unwrap();
+    assert!(is_stopping && heard.recv().is_err());
+    deadline
 }
 
 #[test]
@@ -73,7 +83,8 @@ fn it_hears_of_a_stop_in_the_handler_itself_and_of_the_latest_deadline() {
         assert!(is_stopping.wait(LONG));
     };
     let before = Instant::now();
-    let listener = Listener::builder().stop_token(stop.clone()).spawn(consumer, handler).unwrap();
+    let builder = Listener::builder().stop_token(stop.clone()).drop_timeout(Duration::MAX);
+    let listener = builder.spawn(consumer, handler).unwrap();
     *own.lock().unwrap() = Some(listener);
     producer.push(()).unwrap();
     let [zero, long, short] = [(); 3].map(|()| stopped.recv().unwrap());

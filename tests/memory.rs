@@ -3,6 +3,9 @@
 //! Linux.
 
 #[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
+#[path = "support/resident.rs"]
+mod resident;
+#[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 mod support;
 
 #[cfg(not(all(feature = "std", target_os = "linux", not(bywash_loom))))]
@@ -13,23 +16,15 @@ fn main() {
 #[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 fn main() {
     support::watch();
-    resident::slots_that_are_never_used_take_no_memory();
+    memory::slots_that_are_never_used_take_no_memory();
     println!("slots that are never used take no memory ... ok");
 }
 
 #[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
-mod resident {
-    use std::fs;
-
+mod memory {
     use bywash::{Builder, Consumer, Producer, bounded};
 
-    /// In bytes.
-    fn resident() -> usize {
-        let statm = fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
-        // SAFETY: it has no preconditions.
-        pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize
-    }
+    use super::resident::resident;
 
     /// How many pages this process has touched for the first time.
     fn faults() -> libc::c_long {

@@ -18,9 +18,13 @@ mod logger;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/logging/queues.rs"]
 mod queues;
+#[path = "support/random.rs"]
+mod random;
 #[allow(dead_code, reason = "the example uses the rest")]
 #[path = "../examples/logging/record.rs"]
 mod record;
+#[path = "support/resident.rs"]
+mod resident;
 #[path = "../examples/logging/signals.rs"]
 mod signals;
 #[allow(dead_code, reason = "the example uses the rest")]
@@ -43,12 +47,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fmt, panic, process};
 
-use bywash::{
-    Builder, Handler, Listener, ListenerError, Producer, PushError, PushTimeoutError, TryPushError,
-};
+use bywash::{Builder, Handler, Listener, Producer, PushError, PushTimeoutError, TryPushError};
 use logger::Logger;
 use queues::{Refused, Sink};
+use random::Random;
 use record::{Body, Kind, Part, Range, Record};
+use resident::resident;
 use signals::Timer;
 use text::{Place, Text};
 
@@ -343,10 +347,8 @@ fn fork_in_handler(thread: usize, sequence: u64) {
 fn fork_in_conductor(listener: &Listener, slot: usize) {
     if has_forked(Origin::Conductor) {
         for result in [listener.flush(Duration::MAX), listener.stop(Duration::MAX)] {
-            assert!(
-                matches!(result, Ok(()) | Err(ListenerError::Forked(_) | ListenerError::Closed(_))),
-                "{result:?}"
-            );
+            let error = result.err();
+            assert!(error.is_none_or(|error| error.is_forked() || error.is_closed()), "{error:?}");
         }
         let record = Record { kind: Kind::Line, thread: 0, sequence: 0, body: Body::End };
         let result = SLOTS[slot].producer().push(Item::new(slot, record));
@@ -562,7 +564,7 @@ impl Conductor {
         let ending = random.one_of(&Ending::ALL);
         let builder = Builder::new(random.one_of(&[1, 2, 7, 64, 500]));
         let builder = match random.below(3) {
-            0 => builder.bypass(random.below(4) as usize),
+            0 => builder.bypass(random.below(4)),
             _ => builder,
         };
         let (producer, consumer) = builder.build();
@@ -588,10 +590,10 @@ impl Conductor {
         if FORKS.load(SeqCst) - self.children < 8 {
             FORK_WANTED[self.random.one_of(&Origin::ALL) as usize].store(true, SeqCst);
         }
-        thread::sleep(Duration::from_micros(self.random.below(40_000)));
+        thread::sleep(Duration::from_micros(self.random.below(40_000) as u64));
         if self.random.is_one_in(2) {
-            let result = listener.flush(LONG);
-            assert!(matches!(result, Ok(()) | Err(ListenerError::Closed(_))), "{result:?}");
+            let error = listener.flush(LONG).err();
+            assert!(error.is_none_or(|error| error.is_closed()), "{error:?}");
         }
         fork_in_conductor(listener, *slot);
         reap(&mut self.children, false);
@@ -695,7 +697,7 @@ impl Conductor {
 fn stop(listener: &Listener) -> usize {
     match listener.stop(LONG) {
         Ok(()) => 0,
-        Err(ListenerError::Closed(left)) => left,
+        Err(error) if error.is_closed() => error.left(),
         Err(error) => panic!("{error}"),
     }
 }
@@ -730,33 +732,6 @@ fn use_descriptor() {
         producer.push(1).unwrap();
         drop(consumer);
         drop(descriptor);
-    }
-}
-
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 32) % end
-    }
-
-    fn is_one_in(&mut self, count: u64) -> bool {
-        self.below(count) == 0
-    }
-
-    fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len() as u64) as usize]
-    }
-
-    fn split(&mut self) -> Self {
-        Self(self.next() | 1)
     }
 }
 
@@ -803,13 +778,10 @@ struct Usage {
 impl Usage {
     fn now() -> Self {
         let allocated = ALLOCATED.load(Relaxed);
-        let statm = fs::read_to_string("/proc/self/statm").unwrap();
-        let pages: i64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
         let count = |folder| fs::read_dir(folder).unwrap().count() as i64;
         Self {
             allocated,
-            // SAFETY: it has no preconditions.
-            resident: pages * unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as i64,
+            resident: resident() as i64,
             descriptors: count("/proc/self/fd"),
             threads: count("/proc/self/task"),
         }

@@ -25,14 +25,16 @@ mod storm {
     use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
     use std::sync::mpsc::{self, RecvTimeoutError};
     use std::time::{Duration, Instant};
-    use std::{iter, mem, panic, thread};
+    use std::{iter, panic, thread};
 
     use bywash::{Builder, Consumer, Producer};
 
     use super::support::cases;
     use super::support::child::{self, Ending, in_child};
+    use super::support::filters::{Rule, When, filter};
     use super::support::ledger::{self, Item, Kind, Reader};
-    use super::support::signals::{Timer, errno, handle, pin, set_errno, use_small_stack};
+    use super::support::pin::pin;
+    use super::support::signals::{Timer, errno, handle, set_errno, use_small_stack};
     use super::support::sleeper::Sleeper;
 
     const BYPASS: usize = 4;
@@ -379,38 +381,11 @@ mod storm {
     /// From here on this thread may exit, and if `may_wake` is true, wake others. Any other system
     /// call ends the process.
     fn forbid_system_calls(may_wake: bool) {
-        let statement =
-            |code: u32, value: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k: value };
-        let jump = |value: u32, jt: u8, jf: u8| libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt,
-            jf,
-            k: value,
-        };
-        let wake = libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG;
-        let mut filter = [
-            statement(
-                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-                mem::offset_of!(libc::seccomp_data, nr) as u32,
-            ),
-            jump(libc::SYS_exit_group as u32, 4, 0),
-            jump(if may_wake { libc::SYS_futex as u32 } else { u32::MAX }, 0, 2),
-            // The second argument is the operation, of which this is the low half on these
-            // machines.
-            statement(
-                libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
-                mem::offset_of!(libc::seccomp_data, args) as u32 + 8,
-            ),
-            jump(wake as u32, 1, 0),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_KILL_PROCESS),
-            statement(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
-        ];
-        let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-        // SAFETY: it takes no addresses.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        // SAFETY: the address is valid for the call.
-        assert_eq!(unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &program) }, 0);
+        let wake = (libc::FUTEX_WAKE | libc::FUTEX_PRIVATE_FLAG) as u32;
+        let exit = Rule { call: libc::SYS_exit_group, when: When::Always };
+        let wakes = Rule { call: libc::SYS_futex, when: When::Equals(1, wake) };
+        let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
+        filter(&[exit, wakes][..if may_wake { 2 } else { 1 }], allow, kill, 0);
     }
 
     fn try_push_makes_no_system_call_but_to_wake() {

@@ -7,6 +7,9 @@
     not(any(bywash_loom, bywash_portable, miri))
 ))]
 
+#[path = "support/filters.rs"]
+mod filters;
+
 use std::env;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -14,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use bywash::{Listener, StaticQueue, StopToken, bounded};
+use filters::{Rule, When, filter};
 
 const OURS: [(&str, libc::c_long); 13] = [
     ("futex", libc::SYS_futex),
@@ -54,24 +58,10 @@ const OF_THE_LIBRARIES: [libc::c_long; 17] = [
 
 /// From here on, every other system call of any thread ends the process.
 fn install_filter() {
-    let instruction = |code: u32, k: u32, jt| libc::sock_filter { code: code as u16, jt, jf: 0, k };
-    let load = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-    let jump = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
-    let numbers: Vec<_> =
-        OURS.iter().map(|call| call.1).chain(OF_THE_LIBRARIES).map(|call| call as u32).collect();
-    let mut filter = vec![instruction(load, 0, 0)];
-    for (index, &number) in numbers.iter().enumerate() {
-        filter.push(instruction(jump, number, (numbers.len() - index) as u8));
-    }
-    filter.push(instruction(libc::BPF_RET, libc::SECCOMP_RET_KILL_PROCESS, 0));
-    filter.push(instruction(libc::BPF_RET, libc::SECCOMP_RET_ALLOW, 0));
-    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the arguments are as the system call has it.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }, 0);
-    let (mode, all_threads) = (libc::SECCOMP_SET_MODE_FILTER, libc::SECCOMP_FILTER_FLAG_TSYNC);
-    // SAFETY: the program is valid for the call.
-    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, all_threads, &program) };
-    assert_eq!(result, 0);
+    let calls = OURS.iter().map(|call| call.1).chain(OF_THE_LIBRARIES);
+    let rules: Vec<_> = calls.map(|call| Rule { call, when: When::Always }).collect();
+    let (allow, kill) = (libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_KILL_PROCESS);
+    filter(&rules, allow, kill, libc::SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 /// Everything that may make a system call.

@@ -13,11 +13,13 @@ pub(crate) struct Changes {
     count: Futex,
 }
 
-impl Changes {
-    pub(crate) fn new() -> Self {
+impl Default for Changes {
+    fn default() -> Self {
         Self { count: Futex::new() }
     }
+}
 
+impl Changes {
     /// What to sleep on if, after this, the condition does not hold.
     pub(crate) fn key(&self) -> u64 {
         // Acquire; pairs with the Release in `notify_all`: who reads that count sees the change.

@@ -84,7 +84,6 @@
 //! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F]; [announce:R] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
 //! | [announce:R] | arming, and so after the descriptor was stored | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
 //! | [notify:A] | another announcement than at [notify:L] | failed exchange of the word, Acquire | [announce:R] | `memory_model`: `a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor` |
-//! | [close:C] | closing | OR into the tail, SeqCst | [sleep:F] | `memory_model`: `closing_wakes_a_pop` |
 //! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
 //! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
 //! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `memory_model`: `a_wake_is_passed_on_while_there_is_room` |

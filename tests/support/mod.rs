@@ -1,11 +1,14 @@
 //! What the test files share.
-#![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of it")]
 
 #[cfg(target_os = "linux")]
 mod barriers;
+mod pin;
 
 use std::sync::{Mutex, Once};
 use std::time::Duration;
+
+pub(crate) use pin::pin;
 
 /// Ends the process, loudly, if it still runs long after it should have ended: a hang is a failure,
 /// not a stuck run.
@@ -83,21 +86,40 @@ impl SleepWatch {
     }
 }
 
-/// Pins the calling thread to a core, if possible. The scheduler may pack threads that wake each
-/// other onto one core, and then a race that needs two never happens.
-pub(crate) fn pin(core: usize) {
-    #[cfg(target_os = "linux")]
-    {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // SAFETY: all zeros is a valid set, with no bit set.
-        let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-        // SAFETY: there are more bits than cores.
-        unsafe { libc::CPU_SET(core % cores, &mut set) };
-        // SAFETY: the set is valid for the call. If it fails, the thread is not pinned.
-        unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = core;
+/// A queue of 1 that is full, and has no bypass.
+#[cfg(feature = "std")]
+pub(crate) fn full() -> (bywash::Producer<u32>, bywash::Consumer<u32>) {
+    watch();
+    let (producer, consumer) = bywash::Builder::new(1).bypass(0).build();
+    producer.try_push(0).unwrap();
+    (producer, consumer)
+}
+
+/// States why a call for a listener has failed, how many items were left, and all that the error
+/// says about it.
+#[cfg(feature = "std")]
+#[track_caller]
+pub(crate) fn assert_left(
+    result: Result<(), bywash::ListenerError>,
+    kind: bywash::ListenerErrorKind,
+    left: usize,
+) {
+    use bywash::ListenerErrorKind::{Closed, Forked, Timeout, WouldDeadlock};
+    let error = result.unwrap_err();
+    assert_eq!((error.kind(), error.left()), (kind, left));
+    let predicates =
+        [error.is_timeout(), error.is_would_deadlock(), error.is_closed(), error.is_forked()];
+    assert_eq!(predicates, [Timeout, WouldDeadlock, Closed, Forked].map(|each| each == kind));
+    assert!(!error.is_unflushed());
+    let why = match kind {
+        Timeout => "timed out",
+        WouldDeadlock => "cannot wait on the listener's own thread,",
+        Closed => "gave up after a panic",
+        Forked => "the listener's thread is not in this process,",
+        _ => panic!("{error}"),
+    };
+    let items = if left == 1 { "1 item".into() } else { format!("{left} items") };
+    assert_eq!(error.to_string(), format!("{why} with {items} left"));
 }
 
 /// Counts how often each item was dropped.

@@ -1,4 +1,4 @@
-//! Signals, and what goes with them: `errno`, timers, stacks for handlers, processors.
+//! Signals, and what goes with them: `errno`, timers, stacks for handlers.
 
 use std::mem;
 use std::ptr;
@@ -89,16 +89,4 @@ pub(crate) fn use_small_stack(frames: usize, bytes: usize) {
     // SAFETY: the stack is never unmapped.
     let result = unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
     assert_eq!(result, 0);
-}
-
-/// Keeps this thread on one processor, the `number`-th modulo their number.
-pub(crate) fn pin(number: usize) {
-    let count = std::thread::available_parallelism().unwrap().get();
-    // SAFETY: all zeros is a valid value.
-    let mut set: libc::cpu_set_t = unsafe { mem::zeroed() };
-    // SAFETY: the set has room for far more processors.
-    unsafe { libc::CPU_SET(number % count, &mut set) };
-    // If that processor is not allowed, the thread stays unpinned.
-    // SAFETY: the address is valid.
-    unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) };
 }
