@@ -12,10 +12,11 @@ use crate::{TryIter, TryPopError};
 use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use {
-    crate::domain::NO_THREAD,
     crate::lanes::Tails,
-    crate::wait::Patience,
-    crate::{Domain, Iter, PopError, PopTimeoutError, identity},
+    crate::sleep::Patience,
+    crate::threads::domain::NO_THREAD,
+    crate::threads::identity,
+    crate::{Domain, Iter, PopError, PopTimeoutError},
     std::time::{Duration, Instant},
 };
 

@@ -10,7 +10,7 @@
 //! # The graph
 //!
 //! The *members* of a queue are the threads that must not wait for its consumer: the consumer's
-//! thread and the threads in its domain (`domain.rs`). An *edge* leads from a thread to a queue:
+//! thread and the threads in its domain (`threads/domain.rs`). An *edge* leads from a thread to a queue:
 //! the thread waits
 //!
 //! * in a push without a deadline, for room. The edge *counts* while the ring is full and open. Or
@@ -28,8 +28,8 @@
 //! # What is read
 //!
 //! Nobody follows a pointer to a queue: its owner may move or free it at any time. An edge lies in
-//! the *record* of its thread (`records.rs`), and leads to the *post* of a queue, a place that
-//! stands for the queue here. Records and posts are never freed (`pool.rs`). A post says who the
+//! the *record* of its thread (`threads/records.rs`), and leads to the *post* of a queue, a place that
+//! stands for the queue here. Records and posts are never freed (`threads/pool.rs`). A post says who the
 //! consumer is, which domain it has, and whether the ring is full:
 //!
 //! * `full_at` is one more than the head index at which some thread has seen the ring full. (Full
@@ -124,12 +124,12 @@
 use core::mem;
 use core::sync::atomic::AtomicU64 as CoreU64;
 
-use crate::domain::Members;
-use crate::fork::process;
-use crate::identity;
-use crate::pool::{FIRST, Links, Pool, Pooled};
-use crate::records::{self, Edge, Kind, LIMIT, Record};
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
+use crate::threads::domain::Members;
+use crate::threads::fork::process;
+use crate::threads::identity;
+use crate::threads::pool::{FIRST, Links, Pool, Pooled};
+use crate::threads::records::{self, Edge, Kind, LIMIT, Record};
 
 /// How often a thread finds the turn of another unchanged before it takes it over.
 const NAPS_PER_TURN: u32 = 32;

@@ -1,7 +1,7 @@
 //! A consumer in an event loop: a file descriptor that becomes readable with a push.
 //!
 //! To arm the consumer is to announce sleep and look once more, as a pop does before it sleeps
-//! (`wait/mod.rs`, W1), and then to return. A push that finds the announcement writes to the
+//! (`sleep/mod.rs`, W1), and then to return. A push that finds the announcement writes to the
 //! descriptor instead of waking a sleeper. So a push makes one system call at most, and none while
 //! the consumer is busy.
 //!

@@ -541,31 +541,22 @@ mod consumer;
 mod counts;
 #[cfg(feature = "std")]
 mod cycles;
-#[cfg(feature = "std")]
-mod domain;
 #[cfg(all(feature = "std", target_os = "linux", not(bywash_loom)))]
 mod errno;
 mod error;
-#[cfg(feature = "std")]
-mod fork;
-#[cfg(feature = "std")]
-mod identity;
 mod iter;
 mod lanes;
 #[cfg(all(feature = "std", not(bywash_loom)))]
 mod listener;
 #[cfg(feature = "std")]
 mod long_wait;
-mod lost;
-#[cfg(feature = "std")]
-mod pool;
 #[cfg(feature = "alloc")]
 mod producer;
 mod queue;
-#[cfg(feature = "std")]
-mod records;
 mod ring;
 mod shared;
+#[cfg(feature = "std")]
+mod sleep;
 mod slots;
 #[cfg(not(bywash_loom))]
 mod static_queue;
@@ -578,7 +569,7 @@ mod sync;
 #[cfg(all(feature = "std", not(bywash_loom)))]
 mod thread_signals;
 #[cfg(feature = "std")]
-mod wait;
+mod threads;
 #[cfg(all(windows, feature = "std", not(any(bywash_loom, bywash_portable))))]
 mod windows;
 #[cfg(not(feature = "std"))]
@@ -589,14 +580,12 @@ cfg_event_fd! {
 }
 
 #[cfg(not(feature = "std"))]
-use without_std::{domain, wait};
+use without_std::{sleep, threads};
 
 #[cfg(feature = "alloc")]
 pub use builder::{Builder, bounded};
 pub use consumer::Consumer;
 pub use counts::Counts;
-#[cfg(feature = "std")]
-pub use domain::{Domain, DomainGuard};
 pub use error::{
     PopError, PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError,
 };
@@ -614,3 +603,5 @@ pub use queue::{Heap, Queue};
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};
 #[cfg(all(feature = "std", not(bywash_loom)))]
 pub use stop_token::StopToken;
+#[cfg(feature = "std")]
+pub use threads::{Domain, DomainGuard};

@@ -6,7 +6,7 @@
 //!   it wakes the listener, which reads `tickets` between two items. If the listener reads what the
 //!   flush wrote (Release, Acquire), then it sees all that was pushed before the flush. If it falls
 //!   asleep instead, it had announced that before it read `tickets`. Then the flush must see the
-//!   announcement. That is W1 of `wait/mod.rs`: the addition takes the place of the claim, so it is
+//!   announcement. That is W1 of `sleep/mod.rs`: the addition takes the place of the claim, so it is
 //!   sequentially consistent like `[claim:C]`. The read takes the place of the consumer's last look
 //!   before it sleeps. The fence `[sleep:F]` is in front of it, so Acquire is enough.
 //! * **L2** When the listener reads the ticket, it notes the tail indices of ring and bypass. All
@@ -29,7 +29,7 @@
 //! # Without a lock
 //!
 //! What the thread and the others share has no lock, as a fork could leave a lock locked forever
-//! (`fork.rs`, F5). The one exception is that of the last failure, which is held for a moment, and
+//! (`threads/fork.rs`, F5). The one exception is that of the last failure, which is held for a moment, and
 //! for which nobody waits in a child.
 //!
 //! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they tell of,
@@ -84,8 +84,9 @@ use ListenerErrorKind as Kind;
 
 use crate::cycles::{Answer, Wait};
 use crate::shared::Handle;
-use crate::wait::{Changes, LONGEST_SLEEP, Naps, is_over, sleep_briefly};
-use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, fork, identity, thread_signals};
+use crate::sleep::{Changes, LONGEST_SLEEP, Naps, is_over, sleep_briefly};
+use crate::threads::{fork, identity};
+use crate::{Consumer, Counts, Domain, PopError, Queue, StopToken, thread_signals};
 
 /// How many parts without a step end a drop, L9.
 const DROP_PARTS: u32 = 10;

@@ -11,7 +11,7 @@ use crate::{Consumer, Counts, TryPushError};
 #[cfg(feature = "std")]
 use {
     crate::shared::Refusal,
-    crate::wait::Patience,
+    crate::sleep::Patience,
     crate::{PushError, PushTimeoutError},
     std::time::{Duration, Instant},
 };

@@ -16,7 +16,7 @@ use alloc::collections::VecDeque;
 #[cfg(feature = "std")]
 use {
     crate::shared::Refusal,
-    crate::wait::Patience,
+    crate::sleep::Patience,
     crate::{PushError, PushTimeoutError},
     std::time::{Duration, Instant},
 };

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::wait::Changes;
+use crate::sleep::Changes;
 
 /// Tells a handler that its [`Listener`](crate::Listener) is being stopped, and until when. Make
 /// one, keep a clone for the handler, and give it to

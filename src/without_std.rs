@@ -1,6 +1,6 @@
 //! Without `std` nothing sleeps, and threads cannot be told apart: the same names, doing nothing.
 
-pub(crate) mod wait {
+pub(crate) mod sleep {
     #[derive(Debug)]
     pub(crate) struct Parker;
 
@@ -36,31 +36,33 @@ pub(crate) mod wait {
     }
 }
 
-pub(crate) mod domain {
-    #[derive(Debug)]
-    pub(crate) struct Members;
+pub(crate) mod threads {
+    pub(crate) mod domain {
+        #[derive(Debug)]
+        pub(crate) struct Members;
 
-    impl Members {
-        pub(crate) const fn new() -> Self {
-            Self
+        impl Members {
+            pub(crate) const fn new() -> Self {
+                Self
+            }
+
+            pub(crate) fn may_be_member(&self) -> bool {
+                false
+            }
+
+            pub(crate) fn is_member(&self) -> bool {
+                false
+            }
+
+            pub(crate) fn unbind(&self) {}
+
+            pub(crate) fn closing(&self, close: impl FnOnce()) {
+                close();
+            }
+
+            pub(crate) fn announce(&self, _head: u64) {}
+
+            pub(crate) fn renew(&self) {}
         }
-
-        pub(crate) fn may_be_member(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn is_member(&self) -> bool {
-            false
-        }
-
-        pub(crate) fn unbind(&self) {}
-
-        pub(crate) fn closing(&self, close: impl FnOnce()) {
-            close();
-        }
-
-        pub(crate) fn announce(&self, _head: u64) {}
-
-        pub(crate) fn renew(&self) {}
     }
 }

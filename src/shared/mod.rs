@@ -10,8 +10,10 @@
 //! | `reserve.rs` | how a push gets a place: ring, bypass, wait or refusal | no |
 //! | `push.rs` | puts items into places | yes |
 //! | `pop.rs` | takes items, in the order that `lanes.rs` says; waits for them | yes |
+//! | `lost.rs` | how many items were refused and given up, and where | no |
 //! | `owners.rs` | the last of either end closes, and drops what is left | yes |
 
+mod lost;
 #[cfg(feature = "alloc")]
 mod owners;
 mod pop;
@@ -21,18 +23,18 @@ mod reserve;
 use core::fmt;
 
 use crate::Counts;
-use crate::domain::Members;
 use crate::lanes::{Entry, Reader};
-use crate::lost::Lost;
 use crate::ring::{Head, Ring, Slots, Tail};
+use crate::sleep::{Parker, Waiters};
 use crate::sync::{AtomicU64, CachePadded, const_fn};
-use crate::wait::{Parker, Waiters};
+use crate::threads::domain::Members;
 
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 #[cfg(feature = "std")]
-use {crate::long_wait::LongWait, crate::wait::Learned};
+use {crate::long_wait::LongWait, crate::sleep::Learned};
 
+use lost::Lost;
 pub(crate) use reserve::Refusal;
 
 /// The state of a queue that keeps its items in `P`. In memory: a cache line that producers write,

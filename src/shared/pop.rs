@@ -1,7 +1,7 @@
 //! Takes items out of places: `lanes.rs` says which is the next.
 //!
 //! A pop that waits tries, spends some time awake (`Backoff`), announces that it sleeps, tries once
-//! more, and sleeps. See `wait/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of that,
+//! more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of that,
 //! for those who have something to do around each sleep: it spends no time awake.
 
 use crate::TryPopError;
@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use {
     crate::PopTimeoutError,
-    crate::wait::{
+    crate::sleep::{
         AroundSleep, Backoff, Deadline, LONGEST_SLEEP, Patience, deadline_after, heavy_barrier,
         is_over,
     },

@@ -13,7 +13,7 @@ use crate::ring::{Refused, Slots};
 
 #[cfg(feature = "std")]
 use {
-    crate::wait::{AroundSleep, Deadline, Patience},
+    crate::sleep::{AroundSleep, Deadline, Patience},
     crate::{PushError, PushTimeoutError},
     core::time::Duration,
 };

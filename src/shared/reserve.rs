@@ -1,12 +1,12 @@
 //! How a push gets its place, from top to bottom.
 //!
 //! 1. It claims in the ring (`ring.rs`). If there is room, that is all.
-//! 2. The ring is full. A thread that must not wait for the consumer (`domain.rs`) claims in the
+//! 2. The ring is full. A thread that must not wait for the consumer (`threads/domain.rs`) claims in the
 //!    bypass, or is refused.
 //! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`Backoff`).
 //! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the sleep,
-//!    looks once more whether there is room (`wait/mod.rs` says why no wake is lost), whether the
-//!    consumer is in this process (`fork.rs`), and whether its wait would close a cycle of waits
+//!    looks once more whether there is room (`sleep/mod.rs` says why no wake is lost), whether the
+//!    consumer is in this process (`threads/fork.rs`), and whether its wait would close a cycle of waits
 //!    (`cycles.rs`): then it takes what a member may take, or is refused.
 //!
 //! A caller with something to do around each sleep (`push_or_sleep`) gets one turn of that. It
@@ -24,7 +24,7 @@ use crate::ring::Refused;
 use {
     crate::cycles::{Answer, Wait},
     crate::long_wait::Watch,
-    crate::wait::{
+    crate::sleep::{
         AroundSleep, Backoff, Deadline, Naps, Patience, heavy_barrier, is_over, sleep_briefly,
     },
 };

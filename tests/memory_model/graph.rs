@@ -1,5 +1,5 @@
-//! The graph of waits: G3, G4 and G5 of `src/cycles.rs`, E1 and E2 of `src/records.rs`, and the
-//! stack of `src/pool.rs`.
+//! The graph of waits: G3, G4 and G5 of `src/cycles.rs`, E1 and E2 of `src/threads/records.rs`, and the
+//! stack of `src/threads/pool.rs`.
 //!
 //! A look is a row of loads here: that the next one depends on what was found orders no more.
 //! Each test begins with the protocol as it is, as in `sleeping`.

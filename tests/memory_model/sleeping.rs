@@ -1,5 +1,5 @@
 //! Nobody sleeps for ever though an item, room or closing has come: W1, W2, W6 and `arm` of
-//! `src/wait/mod.rs`.
+//! `src/sleep/mod.rs`.
 //!
 //! Each test begins with the protocol as it is, in which nobody does. What follows has one ordering
 //! weakened or one barrier left out, and the machines on which somebody then sleeps for ever: that

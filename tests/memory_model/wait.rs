@@ -1,4 +1,4 @@
-//! Sleeping and waking, of `src/wait/mod.rs` and the calls that wait of `src/shared.rs`.
+//! Sleeping and waking, of `src/sleep/mod.rs` and the calls that wait of `src/shared.rs`.
 //!
 //! Time is not modelled: there is no spinning, a deadline is never over, and a nap ends whenever.
 //! A loop that goes on until it succeeds gives up after some rounds. W7, which wakes more than is

@@ -26,8 +26,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicI32};
 
 use crate::cycles::Post;
-use crate::fork::thread_exists;
-use crate::pool::{FIRST, Links, Pool, Pooled};
+use crate::threads::fork::thread_exists;
+use crate::threads::pool::{FIRST, Links, Pool, Pooled};
 // The others order nothing, and are no part of the models.
 use crate::sync::{AtomicPtr, AtomicU64, Ordering, const_fn, fence};
 use core::sync::atomic::{AtomicPtr as CorePtr, AtomicU64 as CoreU64};

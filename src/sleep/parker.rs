@@ -9,7 +9,7 @@ cfg_event_fd! {
     use std::os::fd::OwnedFd;
 
     use super::event_fd::EventFd;
-    use crate::fork;
+    use crate::threads::fork;
 }
 
 /// The consumer's eventcount, and its event descriptor.

@@ -41,8 +41,8 @@
 
 use core::cell::Cell;
 
-use crate::fork::{process, system_id};
-use crate::records::{self, Record};
+use crate::threads::fork::{process, system_id};
+use crate::threads::records::{self, Record};
 
 #[cfg(not(bywash_loom))]
 std::thread_local! {
@@ -208,7 +208,7 @@ mod handler {
     use core::ptr;
     use core::sync::atomic::{AtomicUsize, Ordering};
 
-    use crate::records::Record;
+    use crate::threads::records::Record;
 
     /// The thread-specific key, plus one; 0 until there is one. Whoever reads the key with Acquire
     /// sees that it was created.
@@ -330,7 +330,7 @@ mod handler;
 /// Where it is not known what a handler may read, it reads the thread-local.
 #[cfg(any(not(any(unix, windows)), bywash_loom, bywash_portable))]
 mod handler {
-    use crate::records::{self, Record};
+    use crate::threads::records::{self, Record};
 
     pub(crate) fn record() -> Option<&'static Record> {
         records::of(super::own_number())

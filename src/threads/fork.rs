@@ -33,14 +33,14 @@
 //! * **F6** *What was begun* stays as it was: a claim that was not published stays claimed, and its
 //!   slot in use, until the consumer [recovers](crate::Consumer::recover), R7.
 //! * **F7** *A push that signals an event loop* may make no other system call. So the descriptor is
-//!   kept with the count of forks alone (`wait/event_fd.rs`), and a fork without handlers is not
+//!   kept with the count of forks alone (`sleep/event_fd.rs`), and a fork without handlers is not
 //!   noticed there.
 //!
 //! All accesses here are Relaxed but those of the flag that says that forks are counted: the
 //! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
 //! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `domain.rs`).
 
-use crate::records;
+use crate::threads::records;
 
 pub(crate) use system::{process, system_id, thread_exists, watch};
 
@@ -70,7 +70,7 @@ pub(crate) fn is_gone(number: impl Fn() -> u64) -> bool {
 mod system {
     use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-    use crate::identity;
+    use crate::threads::identity;
 
     static FORKS: AtomicU32 = AtomicU32::new(0);
 

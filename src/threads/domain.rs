@@ -21,10 +21,10 @@ use core::ptr;
 // But for the post, not those of `sync`: they order nothing else, and are no part of loom's models.
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::{fork, identity};
 use crate::cycles::{Post, new_number};
-use crate::records::{self, Record};
 use crate::sync::{AtomicPtr, const_fn};
-use crate::{fork, identity};
+use crate::threads::records::{self, Record};
 
 /// A number that no thread has. A thread that has none has 0.
 pub(crate) const NO_THREAD: u64 = u64::MAX;

@@ -70,7 +70,7 @@
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
-//!   now, which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
+//!   now, which a signal handler has forked, and where nobody would wake it (F4 in `threads/fork.rs`).
 //!
 //! Closing wakes all without looking: it changes the word, and then makes the system call, which is
 //! a full fence. A producer that announced before finds the word changed, or is woken. One that

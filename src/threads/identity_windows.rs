@@ -6,7 +6,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::records::Record;
+use crate::threads::records::Record;
 use crate::windows::{
     GetCurrentThreadId, TLS_OUT_OF_INDEXES, TlsAlloc, TlsFree, TlsGetValue, TlsSetValue,
     keep_last_error,

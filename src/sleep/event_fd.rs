@@ -2,7 +2,7 @@
 //!
 //! It belongs to the process that made it. A forked child has a copy of its number, behind which is
 //! the descriptor that its parent polls, or whatever the child has opened since under that number.
-//! So the number is kept together with the count of forks (`fork.rs`, F7) in one word, and where
+//! So the number is kept together with the count of forks (`threads/fork.rs`, F7) in one word, and where
 //! that is not this process's, no system call is made on it: the child has none until it asks.
 //!
 //! A signal handler may fork between that look and the system call, and return in the child, where
@@ -18,7 +18,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use crate::fork;
+use crate::threads::fork;
 use crate::sync::{AtomicU64, Ordering};
 
 /// An `eventfd`, once the consumer has asked for it. It lives as long as its queue, so that no push
