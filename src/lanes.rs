@@ -77,12 +77,9 @@
 //! closes the bypass, and then looks at the bypass once more. Once both lanes are closed and empty,
 //! nothing can come any more. A consumer of a static queue opens the bypass first.
 
-use core::hint;
-
 use crate::TryPopError;
 use crate::ring::{RingConsumer, Slots};
 use crate::shared::{Places, Shared};
-use crate::sync::IS_ONE_CORE;
 
 #[cfg(feature = "alloc")]
 use alloc::vec::Vec;
@@ -138,30 +135,10 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
         unsafe { RingConsumer::new(self.shared.bypass()) }
     }
 
-    /// As `take_next`, but looks first whether both lanes are plainly empty, B3; and pauses close
-    /// behind a push, once.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn poll(&mut self) -> Result<T, TryPopError> {
-        /// Fewer items since the last poll are no stream: a thread may wait for an answer to each.
-        const SEVERAL: u64 = 2;
-        /// 0.1 to 0.3 µs, in which producers finish several items; less if there is not as much
-        /// room.
-        const MOST_PAUSES: u64 = 6;
-
-        let (mut ring, bypass) = (self.ring(), self.shared.bypass());
-        let popped = ring.popped_since_poll();
-        if ring.is_plainly_empty(|| bypass.tail_word()) {
-            return Err(TryPopError::Empty);
-        }
-        if popped >= SEVERAL && !IS_ONE_CORE && !cfg!(any(bywash_loom, bywash_steps)) {
-            let pauses = MOST_PAUSES.min(self.shared.ring().capacity() / 2);
-            (0..pauses).for_each(|_| hint::spin_loop());
-            if let Some(ready) = ring.ready_slot(|| bypass.tail_word()) {
-                return ready.take();
-            }
-        }
-        self.take_next()
+    /// Whether both lanes are plainly empty, B3. May say no where they are.
+    pub(crate) fn is_plainly_empty(&mut self) -> bool {
+        let bypass = self.shared.bypass();
+        self.ring().is_plainly_empty(|| bypass.tail_word())
     }
 
     /// Takes the next item in order, of those whose push has finished.
