@@ -27,17 +27,18 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 self.publish_in_ring(claimed.start, item);
                 Ok(())
             }
-            Err(refused) if self.members.may_be_member() => self.push_beside(refused, item),
+            Err(Refused::Full { tail }) if self.members.may_be_member() => {
+                self.push_beside(tail, item)
+            }
             Err(refused) => Err(Refusal::from(refused).try_push(item)),
         }
     }
 
-    /// Pushes into the bypass where the ring has refused because it is full, and the thread is a
-    /// member.
+    /// Pushes into the bypass where the thread is a member, after the ring was seen full at `tail`.
     #[cold]
     #[inline(never)]
-    fn push_beside(&self, refused: Refused, item: T) -> Result<(), TryPushError<T>> {
-        match self.core().reserve_beside(refused, 1) {
+    fn push_beside(&self, tail: u64, item: T) -> Result<(), TryPushError<T>> {
+        match self.core().reserve_beside(tail, 1) {
             Ok(claim) => self.publish_one(claim, item),
             Err(refusal) => return Err(refusal.try_push(item)),
         }
@@ -126,20 +127,21 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 self.publish_in_ring(claimed.start, item);
                 Ok(())
             }
-            Err(refused) => self.push_slow(refused, item, patience(), error),
+            Err(Refused::Full { tail }) => self.push_slow(tail, item, patience(), error),
+            Err(Refused::Closed) => Err(error(Refusal::Closed, item)),
         }
     }
 
     #[cold]
     fn push_slow<E>(
         &self,
-        refused: Refused,
+        tail: u64,
         item: T,
         patience: Patience,
         error: fn(Refusal, T) -> E,
     ) -> Result<(), E> {
         let core = self.core();
-        match core.or_wait(core.reserve_beside(refused, 1), 1, patience, None) {
+        match core.or_wait(core.reserve_beside(tail, 1), 1, patience, None) {
             Ok(claim) => self.publish_one(claim, item),
             Err(refusal) => return Err(error(refusal, item)),
         }

@@ -68,17 +68,14 @@ impl Core<'_> {
         let ring = self.lane();
         match ring.claim(most.min(ring.capacity())) {
             Ok(indices) => Ok(Claim { indices, after: None }),
-            Err(refused) => self.reserve_beside(refused, most),
+            Err(Refused::Full { tail }) => self.reserve_beside(tail, most),
+            Err(Refused::Closed) => Err(Refusal::Closed),
         }
     }
 
-    /// Claims in the bypass where the ring has refused because it is full, and the thread is a
-    /// member.
-    pub(super) fn reserve_beside(&self, refused: Refused, most: u64) -> Result<Claim, Refusal> {
-        match refused {
-            Refused::Full { tail } if self.members.is_member() => self.reserve_bypass(tail, most),
-            refused => Err(refused.into()),
-        }
+    /// Claims in the bypass where the thread is a member, after the ring was seen full at `tail`.
+    pub(super) fn reserve_beside(&self, tail: u64, most: u64) -> Result<Claim, Refusal> {
+        if self.members.is_member() { self.reserve_bypass(tail, most) } else { Err(Refusal::Full) }
     }
 
     /// Claims in the bypass, after the ring was seen full at the tail index `after`: B1, B2.
