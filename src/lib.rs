@@ -563,11 +563,7 @@ mod static_queue;
 #[cfg(bywash_steps)]
 #[doc(hidden)]
 pub mod steps;
-#[cfg(all(feature = "std", not(bywash_loom)))]
-mod stop_token;
 mod sync;
-#[cfg(all(feature = "std", not(bywash_loom)))]
-mod thread_signals;
 #[cfg(feature = "std")]
 mod threads;
 #[cfg(all(windows, feature = "std", not(any(bywash_loom, bywash_portable))))]
@@ -593,7 +589,9 @@ pub use iter::TryIter;
 #[cfg(feature = "std")]
 pub use iter::{IntoIter, Iter};
 #[cfg(all(feature = "std", not(bywash_loom)))]
-pub use listener::{Handler, Listener, ListenerBuilder, ListenerError, ListenerErrorKind};
+pub use listener::{
+    Handler, Listener, ListenerBuilder, ListenerError, ListenerErrorKind, StopToken,
+};
 #[cfg(feature = "std")]
 pub use long_wait::{LongWait, set_long_wait_hook};
 #[cfg(feature = "alloc")]
@@ -601,7 +599,5 @@ pub use producer::Producer;
 pub use queue::{Heap, Queue};
 #[cfg(not(bywash_loom))]
 pub use static_queue::{Claimed, StaticConsumer, StaticQueue};
-#[cfg(all(feature = "std", not(bywash_loom)))]
-pub use stop_token::StopToken;
 #[cfg(feature = "std")]
 pub use threads::{Domain, DomainGuard};

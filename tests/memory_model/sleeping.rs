@@ -299,7 +299,7 @@ fn a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor() {
     unseen(WEAK, "[notify:A] Relaxed", Release, Relaxed);
 }
 
-/// L1 of `src/listener.rs`.
+/// L1 of `src/listener/mod.rs`.
 #[test]
 fn a_flush_wakes_a_listener() {
     let model = |ticket, orders| {
