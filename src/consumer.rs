@@ -241,8 +241,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// A call that finds the next item not ready, although the queue does not seem empty, pauses
     /// for a fraction of a microsecond, if at least two items have been popped since another call
     /// found the next item not ready. The pause is six calls of
-    /// [`spin_loop`](core::hint::spin_loop) at most. Mostly a push is under way, and ends meanwhile,
-    /// and so do others. To look again at once would only delay them.
+    /// [`spin_loop`](core::hint::spin_loop) at most. Mostly a push is under way, and ends
+    /// meanwhile, and so do others. To look again at once would only delay them.
     ///
     /// # Errors
     ///
@@ -596,8 +596,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
 /// For listeners.
 #[cfg(feature = "std")]
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
-    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after a notification of its parker. It
-    /// is told whether the consumer is about to sleep.
+    /// As [`pop`](Self::pop), and `None` as soon as `has_news`, after a notification of its parker.
+    /// It is told whether the consumer is about to sleep.
     pub(crate) fn pop_unless(
         &mut self,
         has_news: impl FnMut(bool) -> bool,

@@ -10,8 +10,8 @@
 //! # The graph
 //!
 //! The *members* of a queue are the threads that must not wait for its consumer: the consumer's
-//! thread and the threads in its domain (`threads/domain.rs`). An *edge* leads from a thread to a queue:
-//! the thread waits
+//! thread and the threads in its domain (`threads/domain.rs`). An *edge* leads from a thread to a
+//! queue: the thread waits
 //!
 //! * in a push without a deadline, for room. The edge *counts* while the ring is full and open. Or
 //! * for the queue's listener, in a `flush` or `stop`, or when it drops a `Listener`. The edge
@@ -28,9 +28,9 @@
 //! # What is read
 //!
 //! Nobody follows a pointer to a queue: its owner may move or free it at any time. An edge lies in
-//! the *record* of its thread (`threads/records.rs`), and leads to the *post* of a queue, a place that
-//! stands for the queue here. Records and posts are never freed (`threads/pool.rs`). A post says who the
-//! consumer is, which domain it has, and whether the ring is full:
+//! the *record* of its thread (`threads/records.rs`), and leads to the *post* of a queue, a place
+//! that stands for the queue here. Records and posts are never freed (`threads/pool.rs`). A post
+//! says who the consumer is, which domain it has, and whether the ring is full:
 //!
 //! * `full_at` is one more than the head index at which some thread has seen the ring full. (Full
 //!   at a head index, it remains full until the head moves.) A thread notes it before it
@@ -97,9 +97,9 @@
 //!
 //! # Naps
 //!
-//! A wait whose look said `AskAgain` naps: for 0.1 ms, then for a quarter longer each time, to
-//! 16 ms. It is woken as from any other sleep. (With a first nap of 1 ms, two services with a ring
-//! of one item each took more than twice as long.) A thread that was passed over when room was made,
+//! A wait whose look said `AskAgain` naps: for 0.1 ms, then a quarter longer each time, to 16 ms.
+//! It is woken as from any other sleep. (With a first nap of 1 ms, two services with a ring of
+//! one item each took more than twice as long.) A thread that was passed over when room was made,
 //! and whose edge nobody has noted to be good again, wakes up after `LONGEST_SLEEP` (W8).
 //!
 //! # Orderings
@@ -117,8 +117,8 @@
 //! `full_at` is Relaxed: that a ring was full at a head is true whenever it is read. The number in
 //! a record and the consumer in a post are published with Release, and each publishes that the edge
 //! of an earlier thread was withdrawn; one of the two would do (`memory_model`:
-//! `a_record_is_used_again`). The number with which a closing is noted is Relaxed: it is read before
-//! `[close:C]`, and a new one is written after `[reopen:A]` (`memory_model`:
+//! `a_record_is_used_again`). The number with which a closing is noted is Relaxed: it is read
+//! before `[close:C]`, and a new one is written after `[reopen:A]` (`memory_model`:
 //! `an_open_queue_is_not_noted_as_closed`).
 
 use core::mem;

@@ -1,9 +1,9 @@
 //! The two lanes of a queue, ring and bypass, and the one order over both.
 //!
 //! While the ring is full, a push on the consumer's thread or in its domain goes into the bypass.
-//! `threads/domain.rs` says which threads these are. A consumer may move to another thread while its old
-//! thread is inside such a push, so several threads may push into the bypass at once. So the bypass
-//! is a ring of the same kind.
+//! `threads/domain.rs` says which threads these are. A consumer may move to another thread while
+//! its old thread is inside such a push, so several threads may push into the bypass at once. So
+//! the bypass is a ring of the same kind.
 //!
 //! # Order
 //!

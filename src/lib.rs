@@ -44,8 +44,9 @@
 //! waits for that waits for long.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own. Its `flush` and `stop` wait no longer
-//! than the time that you give them, and its drop leaves a handler that is stuck. Its [`Handler`] hears of panics, of what was lost, and of when
-//! to flush, and by a [`StopToken`] that it is being stopped.
+//! than the time that you give them, and its drop leaves a handler that is stuck. Its [`Handler`]
+//! hears of panics, of what was lost, and of when to flush, and by a [`StopToken`] that it is being
+//! stopped.
 //!
 //! # What may be called from where
 //!
@@ -149,10 +150,11 @@
 //! it sleeps. The push that would close the cycle takes the bypass of its queue. If that bypass is
 //! full, it returns [`WouldDeadlock`](PushError::WouldDeadlock). The other pushes continue to wait,
 //! and get their room. Mostly the push is told at once. While other threads wait for the same room,
-//! it may take some milliseconds, and if one of them is stopped, about a second. A wait with a deadline ends by itself, so it is not counted as part of a cycle. (Of two handlers
-//! that [`flush`](Listener::flush) or [`stop`](Listener::stop) each other's listeners, one is told,
-//! although both have a timeout.) A queue cannot see other kinds of waits, such as a `join`: use a [`Domain`] for those.
-//! The example `two_services` shows a cycle.
+//! it may take some milliseconds, and if one of them is stopped, about a second. A wait with a
+//! deadline ends by itself, so it is not counted as part of a cycle. (Of two handlers that
+//! [`flush`](Listener::flush) or [`stop`](Listener::stop) each other's listeners, one is told,
+//! although both have a timeout.) A queue cannot see other kinds of waits, such as a `join`: use a
+//! [`Domain`] for those. The example `two_services` shows a cycle.
 //!
 //! ```
 //! use std::thread;
@@ -272,16 +274,16 @@
 //! operation of the queue out of ordinary ones, with interrupts masked for their few instructions.
 //! A push then still waits for nothing, and an interrupt of higher priority may push in the middle
 //! of it. It is that feature of the crate `portable-atomic`. Without it the crate does not compile
-//! there: the atomics that `portable-atomic` offers otherwise take a spinning lock, and an interrupt
-//! on top of the code that holds the lock would spin forever. As in that crate, the feature is
-//! **unsound** unless all of this holds:
+//! there: the atomics that `portable-atomic` offers otherwise take a spinning lock, and an
+//! interrupt on top of the code that holds the lock would spin forever. As in that crate, the
+//! feature is **unsound** unless all of this holds:
 //!
 //! * The processor has one core, and nothing else, such as DMA, writes the queue.
 //! * All code that uses the queue may mask interrupts. On Cortex-M it runs privileged: otherwise
 //!   the instruction that masks does nothing, and reports nothing.
 //! * What masking does not mask uses no queue at all, neither to push nor to look: on Cortex-M, the
-//!   handlers of NMI and of HardFault, and other faults that become a HardFault while interrupts are
-//!   masked.
+//!   handlers of NMI and of HardFault, and other faults that become a HardFault while interrupts
+//!   are masked.
 //!
 //! A `StaticQueue<u32, 8, 0>` has 296 bytes on Cortex-M3. Optimised for size, a push takes about
 //! 200 bytes of code and a pop 1300. Nothing is padded to cache lines there, and nothing spins.
@@ -292,19 +294,19 @@
 //!
 //! Windows has no signals. What runs on top of other code there, or in its place:
 //!
-//! * **Exception handlers**, vectored ones and the filter of unhandled exceptions, run on the thread
-//!   that failed, at the instruction that failed. They may do what signal handlers may: `try_push…`
-//!   and the other calls that may be made anywhere. These leave the thread's last error alone. The
-//!   example `crash_reporter` has such a filter. A program that aborts, also by a panic that cannot
-//!   unwind, ends on Windows without asking any handler.
+//! * **Exception handlers**, vectored ones and the filter of unhandled exceptions, run on the
+//!   thread that failed, at the instruction that failed. They may do what signal handlers may:
+//!   `try_push…` and the other calls that may be made anywhere. These leave the thread's last error
+//!   alone. The example `crash_reporter` has such a filter. A program that aborts, also by a panic
+//!   that cannot unwind, ends on Windows without asking any handler.
 //! * **Console control handlers** run on a thread that Windows starts for them. There, everything
 //!   may be called. But when a console is closed, Windows ends the process after some seconds,
 //!   whatever the handler waits for: give [`Listener::stop`] less time.
 //! * **`DllMain`**, and all that runs under the loader's lock, may push with `try_push…`.
-//!   [`Listener::spawn`] hangs there: it waits for its thread, which cannot begin without that lock.
-//!   [`Listener::flush`], [`Listener::stop`] and dropping a listener wait for a handler that may
-//!   need the lock. When the process ends, the listener's thread is gone before `DllMain` is called,
-//!   so a stop there waits in vain, and a drop for ten seconds. Stop listeners before.
+//!   [`Listener::spawn`] hangs there: it waits for its thread, which cannot begin without that
+//!   lock. [`Listener::flush`], [`Listener::stop`] and dropping a listener wait for a handler that
+//!   may need the lock. When the process ends, the listener's thread is gone before `DllMain` is
+//!   called, so a stop there waits in vain, and a drop for ten seconds. Stop listeners before.
 //!
 //! To wake a thread that sleeps, a push calls `WakeByAddressSingle`, and Windows promises nothing
 //! about calling that in a handler. None of its calls raises an exception, so no handler runs in
@@ -316,8 +318,8 @@
 //! thread: the one that called `fork`. If the consumer's thread stayed in the parent, a `push` in
 //! the child that would sleep returns [`WouldDeadlock`](PushError::WouldDeadlock) instead.
 //! [`Listener::flush`], [`Listener::stop`] and dropping a [`Listener`] end at once, with
-//! [`Forked`](ListenerErrorKind::Forked), and nothing is handled twice. If the consumer's thread is the
-//! one that forked, its copy in the child goes on as the consumer there. If the consumer had no
+//! [`Forked`](ListenerErrorKind::Forked), and nothing is handled twice. If the consumer's thread is
+//! the one that forked, its copy in the child goes on as the consumer there. If the consumer had no
 //! thread, because it was never bound or was [unbound](Consumer::unbind), a thread of the child may
 //! yet become its thread. So a `push` waits for that: use `try_push` or a timeout there. An [event
 //! descriptor](#event-loops) stays with the parent: the child asks for another one.
@@ -337,10 +339,10 @@
 //! A thread that ends in the ordinary way leaves its consumer without a thread, for the next one
 //! that binds it. A thread that the system ends without unwinding, by `SYS_exit` or a filter, drops
 //! nothing. On Linux, what waits for it is told as in a child whose parent has the thread: a `push`
-//! is refused, the [`Listener`]'s waits end, and `reclaim_consumer` is the way back. (The system may
-//! give the id of a thread that has ended to another one. Then nobody can tell.) If such a thread
-//! was in a [`Domain`] and waited in a push, it counts as waiting for good: a push that would wait
-//! for it is refused.
+//! is refused, the [`Listener`]'s waits end, and `reclaim_consumer` is the way back. (The system
+//! may give the id of a thread that has ended to another one. Then nobody can tell.) If such a
+//! thread was in a [`Domain`] and waited in a push, it counts as waiting for good: a push that
+//! would wait for it is refused.
 //!
 //! At most 16,320 threads of a process can be bound or in a domain at the same time. On a thread
 //! that comes when there are as many, `push` never waits: where it would have to, it is refused.
@@ -391,8 +393,8 @@
 //!
 //! A thread that must wait spins or yields for a moment, and then sleeps. It learns for how long
 //! that pays. A wake-up costs something only if a thread sleeps. On Linux, the thread sleeps on a
-//! futex, on Windows with `WaitOnAddress`. On other systems it polls: it naps, and looks again. In a
-//! clone of the repository, `cargo bench` measures the queue on your machine, next to others.
+//! futex, on Windows with `WaitOnAddress`. On other systems it polls: it naps, and looks again. In
+//! a clone of the repository, `cargo bench` measures the queue on your machine, next to others.
 //!
 //! How late a thread wakes that has waited:
 //!

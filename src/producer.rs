@@ -127,10 +127,10 @@ impl<T> Producer<T> {
     ///
     /// On the consumer's thread, or inside its [`Domain`](crate::Domain), it never waits: if ring
     /// and bypass are full, it hands the item back at once. Elsewhere it sleeps until the consumer
-    /// makes room or the queue is closed. In a forked child it does not sleep for a
-    /// consumer whose thread stayed in the parent: it hands the item back at once. The same goes, on
-    /// Linux, for a consumer whose thread was ended by the system without unwinding. (A thread that
-    /// ends in the ordinary way leaves its consumer to the next that binds it.)
+    /// makes room or the queue is closed. In a forked child it does not sleep for a consumer whose
+    /// thread stayed in the parent: it hands the item back at once. The same goes, on Linux, for a
+    /// consumer whose thread was ended by the system without unwinding. (A thread that ends in the
+    /// ordinary way leaves its consumer to the next that binds it.)
     ///
     /// It also never closes a cycle of waits across queues. If the consumer of this queue, or a
     /// thread in its domain, waits itself in a push without a deadline into another full queue,
@@ -265,8 +265,8 @@ impl<T> Producer<T> {
     /// runtime's global lock; afterwards, it takes that again. Whatever else this call does, the
     /// pushes themselves included, it does outside of `sleep`, and without spinning or yielding.
     ///
-    /// The function returns when there may be room, when the queue is closed, at the deadline, after
-    /// a second at most, and, on Linux, when a signal handler has run on this thread. So
+    /// The function returns when there may be room, when the queue is closed, at the deadline,
+    /// after a second at most, and, on Linux, when a signal handler has run on this thread. So
     /// [`Timeout`](PushTimeoutError::Timeout) says only that there is no room now: look whether
     /// something has happened that ends the wait, and call this again.
     ///

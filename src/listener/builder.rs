@@ -72,13 +72,13 @@ impl ListenerBuilder {
     /// Sets how long the listener's thread may get no further before a
     /// [drop](Listener#dropping-it) of the listener waits no more. Without this it is ten seconds.
     ///
-    /// It counts anew whenever a call of the handler has returned, of [`handle`](Handler::handle) as
-    /// well as of [`on_lost`](Handler::on_lost) and [`on_flush`](Handler::on_flush). So it is a limit
-    /// for the longest call, and not for all that is left: a sink that takes a second for each of a
-    /// thousand items is waited for, and one that is stuck does not keep the program from ending.
-    /// Ten seconds are more than a slow disk takes for a write or a server for an answer, and less
-    /// than service managers give a program to end. A handler whose calls may take longer needs
-    /// more. With [`Duration::MAX`] the drop waits for ever.
+    /// It counts anew whenever a call of the handler has returned, of [`handle`](Handler::handle)
+    /// as well as of [`on_lost`](Handler::on_lost) and [`on_flush`](Handler::on_flush). So it is a
+    /// limit for the longest call, and not for all that is left: a sink that takes a second for
+    /// each of a thousand items is waited for, and one that is stuck does not keep the program from
+    /// ending. Ten seconds are more than a slow disk takes for a write or a server for an answer,
+    /// and less than service managers give a program to end. A handler whose calls may take longer
+    /// needs more. With [`Duration::MAX`] the drop waits for ever.
     ///
     /// The drop takes up to a tenth longer.
     ///

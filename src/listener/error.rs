@@ -6,8 +6,8 @@ use std::io;
 
 use ListenerErrorKind as Kind;
 
-/// Why [`Listener::flush`](crate::Listener::flush) or [`Listener::stop`](crate::Listener::stop) did not see everything handled, and how many items
-/// were left.
+/// Why [`Listener::flush`](crate::Listener::flush) or [`Listener::stop`](crate::Listener::stop) did
+/// not see everything handled, and how many items were left.
 ///
 /// ```
 /// use std::time::Duration;
@@ -39,14 +39,15 @@ pub enum ListenerErrorKind {
     WouldDeadlock,
     /// The listener has given up after a panic, and dropped what is left unhandled.
     Closed,
-    /// Everything was handled, and then the handler could not [flush](crate::Handler::on_flush) it, for
-    /// this reason. The error itself is [`Listener::flush_error`](crate::Listener::flush_error).
+    /// Everything was handled, and then the handler could not [flush](crate::Handler::on_flush) it,
+    /// for this reason. The error itself is
+    /// [`Listener::flush_error`](crate::Listener::flush_error).
     Unflushed(io::ErrorKind),
     /// The listener's thread is not in this process. Mostly this is a forked child, and the thread
-    /// stayed in its parent. What is left is this process' copy, which nobody handles here; what was
-    /// pushed before the fork is handled in the parent. Or the system has ended the thread without
-    /// unwinding (a filter, `SYS_exit`): [`reclaim_consumer`](crate::Producer::reclaim_consumer)
-    /// takes its consumer over.
+    /// stayed in its parent. What is left is this process' copy, which nobody handles here; what
+    /// was pushed before the fork is handled in the parent. Or the system has ended the thread
+    /// without unwinding (a filter, `SYS_exit`):
+    /// [`reclaim_consumer`](crate::Producer::reclaim_consumer) takes its consumer over.
     Forked,
 }
 

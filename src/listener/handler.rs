@@ -6,7 +6,8 @@ use std::io;
 
 use super::thread::quietly;
 
-/// What a [`Listener`](crate::Listener) does with the items of its queue. A closure that takes an item is one.
+/// What a [`Listener`](crate::Listener) does with the items of its queue. A closure that takes an
+/// item is one.
 ///
 /// The listener calls all methods on its own thread, one at a time. So they can share a writer
 /// without a lock, and they may push into the queue.
@@ -53,8 +54,8 @@ pub trait Handler<T> {
     /// them, and in front of those that were pushed later. As
     /// [`Consumer::take_lost`](crate::Consumer::take_lost), it tells of a run of refusals at the
     /// place of the first, and under contention the place is exact to a lap of the ring. The sum is
-    /// exact: a [`flush`](crate::Listener::flush) ends after what was lost before it was reported, and the
-    /// thread ends after all was.
+    /// exact: a [`flush`](crate::Listener::flush) ends after what was lost before it was reported,
+    /// and the thread ends after all was.
     ///
     /// If this panics, the count was reported all the same, and [`on_panic`](Self::on_panic) is
     /// called as after a panic in [`handle`](Self::handle).
@@ -67,10 +68,11 @@ pub trait Handler<T> {
     ///
     /// It is called
     ///
-    /// * for each [`flush`](crate::Listener::flush), before that returns, and after all that was pushed
-    ///   before was handled. One call may serve several flushes;
-    /// * when nothing is left to handle, before the thread sleeps. So a handler need not flush after
-    ///   each item: in a stream of them it is called now and then, and soon after the last one;
+    /// * for each [`flush`](crate::Listener::flush), before that returns, and after all that was
+    ///   pushed before was handled. One call may serve several flushes;
+    /// * when nothing is left to handle, before the thread sleeps. So a handler need not flush
+    ///   after each item: in a stream of them it is called now and then, and soon after the last
+    ///   one;
     /// * at the end, before the handler is dropped, but not after the listener has given up.
     ///
     /// If it pushes into its own queue each time, the thread never rests.
@@ -78,9 +80,9 @@ pub trait Handler<T> {
     /// # Errors
     ///
     /// An error goes to the flushes that the call was for; if there were none, to the next
-    /// [`flush`](crate::Listener::flush) or [`stop`](crate::Listener::stop), even if later calls succeed.
-    /// The listener goes on. After a panic it asks [`on_panic`](Self::on_panic), and those who
-    /// flush get an error that says so.
+    /// [`flush`](crate::Listener::flush) or [`stop`](crate::Listener::stop), even if later calls
+    /// succeed. The listener goes on. After a panic it asks [`on_panic`](Self::on_panic), and those
+    /// who flush get an error that says so.
     ///
     /// # Examples
     ///

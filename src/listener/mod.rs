@@ -6,9 +6,9 @@
 //!   it wakes the listener, which reads `tickets` between two items. If the listener reads what the
 //!   flush wrote (Release, Acquire), then it sees all that was pushed before the flush. If it falls
 //!   asleep instead, it had announced that before it read `tickets`. Then the flush must see the
-//!   announcement. That is W1 of `sleep/mod.rs`: the addition takes the place of the claim, so it is
-//!   sequentially consistent like `[claim:C]`. The read takes the place of the consumer's last look
-//!   before it sleeps. The fence `[sleep:F]` is in front of it, so Acquire is enough.
+//!   announcement. That is W1 of `sleep/mod.rs`: the addition takes the place of the claim, so it
+//!   is sequentially consistent like `[claim:C]`. The read takes the place of the consumer's last
+//!   look before it sleeps. The fence `[sleep:F]` is in front of it, so Acquire is enough.
 //! * **L2** When the listener reads the ticket, it notes the tail indices of ring and bypass. All
 //!   that was pushed before the flush lies below them. The flush is served when nothing that is
 //!   published lies below them any more. The listener counts no pops, so it makes no difference if
@@ -18,19 +18,19 @@
 //!   An item from above them is popped before one of those only if it is in the bypass, and its
 //!   push saw the ring full before the tails were noted. Each thread has at most one such push.
 //!
-//! * **L8** *What is flushed.* The handler's `on_flush` is called between L2 and the moment at which
-//!   the ticket counts as served, so all that was pushed before the flush is handled by then. It is
-//!   also called when the thread is about to sleep and has handled something since the last call,
-//!   and at the end. If it fails, the error is kept with the last ticket that it concerns: of those
-//!   being served; or, where nobody waits for a flush, the next one. Who waits for a ticket gets
-//!   the error of that or a later one. So no failure goes untold, unless a later one takes its
+//! * **L8** *What is flushed.* The handler's `on_flush` is called between L2 and the moment at
+//!   which the ticket counts as served, so all that was pushed before the flush is handled by then.
+//!   It is also called when the thread is about to sleep and has handled something since the last
+//!   call, and at the end. If it fails, the error is kept with the last ticket that it concerns: of
+//!   those being served; or, where nobody waits for a flush, the next one. Who waits for a ticket
+//!   gets the error of that or a later one. So no failure goes untold, unless a later one takes its
 //!   place first.
 //!
 //! # Without a lock
 //!
 //! What the thread and the others share has no lock, as a fork could leave a lock locked forever
-//! (`threads/fork.rs`, F5). The one exception is that of the last failure, which is held for a moment, and
-//! for which nobody waits in a child.
+//! (`threads/fork.rs`, F5). The one exception is that of the last failure, which is held for a
+//! moment, and for which nobody waits in a child.
 //!
 //! * **L4** `has_ended`, `has_left` and `flushed` are stored with Release after what they tell of,
 //!   and read with Acquire before what depends on them. A thread that waits takes a key, reads, and
@@ -61,9 +61,9 @@
 //!   them. It gives up after ten parts in a row without a step. So the thread reads no clock, and a
 //!   process that was stopped for long has lost one part.
 //!
-//! `panics`, `steps` and `is_handling` are Relaxed: while the thread runs they are estimates, and once a
-//! flush or a stop has seen that it was served they are exact. No model has a listener, so these
-//! orderings are argued.
+//! `panics`, `steps` and `is_handling` are Relaxed: while the thread runs they are estimates, and
+//! once a flush or a stop has seen that it was served they are exact. No model has a listener, so
+//! these orderings are argued.
 
 mod builder;
 mod error;
@@ -207,8 +207,8 @@ impl Listener {
         ListenerBuilder::new()
     }
 
-    /// Waits until everything that was pushed before has been handled, what was lost before has been
-    /// [reported](Handler::on_lost), and the handler has [flushed](Handler::on_flush) what it
+    /// Waits until everything that was pushed before has been handled, what was lost before has
+    /// been [reported](Handler::on_lost), and the handler has [flushed](Handler::on_flush) what it
     /// keeps, but not much longer than `timeout`.
     ///
     /// It does not wait for what others push meanwhile, nor for a push that has not returned.
@@ -217,11 +217,11 @@ impl Listener {
     /// # Errors
     ///
     /// [`Timeout`](ListenerErrorKind::Timeout) if the time was over first.
-    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`]. [`Closed`](ListenerErrorKind::Closed) if the listener has
-    /// given up after a panic, and dropped items. [`Unflushed`](ListenerErrorKind::Unflushed) with the
-    /// handler's error, if it could not flush. [`Forked`](ListenerErrorKind::Forked), at once, in a
-    /// child of the process that started the listener.
+    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread
+    /// and inside the consumer's [`Domain`]. [`Closed`](ListenerErrorKind::Closed) if the listener
+    /// has given up after a panic, and dropped items. [`Unflushed`](ListenerErrorKind::Unflushed)
+    /// with the handler's error, if it could not flush. [`Forked`](ListenerErrorKind::Forked), at
+    /// once, in a child of the process that started the listener.
     ///
     /// # Examples
     ///
@@ -264,12 +264,13 @@ impl Listener {
     ///
     /// [`Timeout`](ListenerErrorKind::Timeout) if the handler was stuck or too slow, or a push was
     /// stopped in the middle. The thread goes on, and dropping the listener does not wait for it.
-    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread and
-    /// inside the consumer's [`Domain`]: what is left is handled after the handler has returned.
-    /// [`Closed`](ListenerErrorKind::Closed) if the listener has given up after a panic, and dropped
-    /// items. [`Unflushed`](ListenerErrorKind::Unflushed) with the handler's error, if it could not
-    /// flush at the end, or earlier and no flush has told. [`Forked`](ListenerErrorKind::Forked), at
-    /// once, in a child of the process that started the listener.
+    /// [`WouldDeadlock`](ListenerErrorKind::WouldDeadlock), at once, on the listener's own thread
+    /// and inside the consumer's [`Domain`]: what is left is handled after the handler has
+    /// returned. [`Closed`](ListenerErrorKind::Closed) if the listener has given up after a panic,
+    /// and dropped items. [`Unflushed`](ListenerErrorKind::Unflushed) with the handler's error, if
+    /// it could not flush at the end, or earlier and no flush has told.
+    /// [`Forked`](ListenerErrorKind::Forked), at once, in a child of the process that started the
+    /// listener.
     ///
     /// # Examples
     ///

@@ -64,8 +64,8 @@ impl State {
         fork::process() != self.process
     }
 
-    /// Whether nobody here is to wait for the thread. It may be in this process all the same, if its
-    /// handler has forked.
+    /// Whether nobody here is to wait for the thread. It may be in this process all the same, if
+    /// its handler has forked.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.is_forked() || fork::is_gone(|| self.thread())
     }

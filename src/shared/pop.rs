@@ -1,8 +1,8 @@
 //! Takes items out of places: `lanes.rs` says which is the next.
 //!
 //! A pop that waits tries, spends some time awake (`Backoff`), announces that it sleeps, tries once
-//! more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of that,
-//! for those who have something to do around each sleep: it spends no time awake.
+//! more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of
+//! that, for those who have something to do around each sleep: it spends no time awake.
 
 use core::hint;
 
@@ -46,8 +46,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         Some(popped)
     }
 
-    /// Pops the next item off the fast path, of a queue of which so many items were popped since the
-    /// last poll: close behind a push, it pauses first, once.
+    /// Pops the next item off the fast path, of a queue of which so many items were popped since
+    /// the last poll: close behind a push, it pauses first, once.
     #[cold]
     fn try_pop_slow(&mut self, popped: u64) -> Result<T, TryPopError> {
         /// Fewer items since the last poll are no stream: a thread may wait for an answer to each.

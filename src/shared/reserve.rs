@@ -1,19 +1,19 @@
 //! How a push gets its place, from top to bottom.
 //!
 //! 1. It claims in the ring (`ring.rs`). If there is room, that is all.
-//! 2. The ring is full. A thread that must not wait for the consumer (`threads/domain.rs`) claims in the
-//!    bypass, or is refused.
+//! 2. The ring is full. A thread that must not wait for the consumer (`threads/domain.rs`) claims
+//!    in the bypass, or is refused.
 //! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`Backoff`).
-//! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the sleep,
-//!    looks once more whether there is room (`sleep/mod.rs` says why no wake is lost), whether the
-//!    consumer is in this process (`threads/fork.rs`), and whether its wait would close a cycle of waits
-//!    (`cycles.rs`): then it takes what a member may take, or is refused.
+//! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the
+//!    sleep, looks once more whether there is room (`sleep/mod.rs` says why no wake is lost),
+//!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
+//!    a cycle of waits (`cycles.rs`): then it takes what a member may take, or is refused.
 //!
 //! A caller with something to do around each sleep (`push_or_sleep`) gets one turn of that. It
 //! spends no time awake, because others may need what the caller holds, and takes no nap before the
-//! sleep (W2), because that would be the turn. Between two turns the thread has no edge in the graph
-//! of waits. G3 holds all the same: it speaks of threads that sleep, and each has published its edge
-//! and looked before that very sleep.
+//! sleep (W2), because that would be the turn. Between two turns the thread has no edge in the
+//! graph of waits. G3 holds all the same: it speaks of threads that sleep, and each has published
+//! its edge and looked before that very sleep.
 
 use core::ops::Range;
 

@@ -304,8 +304,8 @@ struct Entries {
     more: CorePtr<Entries>,
 }
 
-/// A domain, and how often the thread has entered it; free with a count of 0. Where the domain is 0,
-/// the thread has used neither this one nor those behind it.
+/// A domain, and how often the thread has entered it; free with a count of 0. Where the domain is
+/// 0, the thread has used neither this one nor those behind it.
 struct Entry {
     domain: CoreU64,
     count: CoreU64,
