@@ -6,7 +6,7 @@
 //! chooses: `cargo bench -- blocking/2_to_1`. In the group `paced` the time is processor time.
 
 mod rivals;
-#[allow(dead_code, reason = "the comparison uses the rest")]
+#[allow(dead_code, unused_imports, reason = "the comparison uses the rest")]
 mod workloads;
 
 fn main() {

@@ -440,6 +440,7 @@ mod stopped {
 
     use super::*;
     use bywash::steps::hooked;
+    use bywash::{Consumer, Producer};
 
     const STEPS: u32 = 120;
 

@@ -1,7 +1,7 @@
 //! What is known about the workloads on which a peer is faster.
 
-use crate::ratios::{Comparison, Figure};
-use crate::rounds::Results;
+use crate::ratios::Comparison;
+use crate::results::{Figure, Results};
 use crate::workloads::{Kind, Payload};
 
 const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds \

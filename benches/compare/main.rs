@@ -5,6 +5,8 @@
 //! queue hangs. It writes `benches/RESULTS.md`, the charts in `benches/charts/`, and
 //! `benches/verdicts.txt`, which the next run compares its verdicts with.
 
+#[path = "../markdown.rs"]
+mod markdown;
 #[path = "../rivals/mod.rs"]
 mod rivals;
 #[path = "../workloads/mod.rs"]
@@ -13,12 +15,15 @@ mod workloads;
 mod charts;
 mod counts;
 mod explanations;
+mod idle;
 mod machine;
 mod options;
 mod plan;
 mod ratios;
 mod report;
+mod results;
 mod rounds;
+mod units;
 mod upkeep;
 mod worker;
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::workloads::paced::{self, Pace};
-use crate::workloads::{Kind, Payload, Workload};
+use crate::workloads::{Kind, Pace, Payload, Workload, paced};
 
 pub(crate) struct Plan {
     /// Whether there is time enough to tell a difference from noise.

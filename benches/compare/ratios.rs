@@ -1,45 +1,7 @@
 //! bywash and the best peer of each workload: how many times as long, and whether that is noise.
 
 use crate::plan;
-use crate::rounds::{Line, Results, Round};
-
-/// What is compared. Less is better.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Figure {
-    /// Per item; of processor time where the threads rest.
-    Time,
-    /// At the 50th and 99th percentile of a round, of a call that pushes.
-    Call50,
-    Call99,
-    /// Per item.
-    Switches,
-}
-
-impl Figure {
-    pub(crate) fn of(self, round: &Round) -> f64 {
-        match self {
-            Self::Time => round.time,
-            Self::Call50 => round.call_50,
-            Self::Call99 => round.call_99,
-            Self::Switches => round.switches,
-        }
-    }
-
-    /// What a workload is judged by.
-    fn judged(results: &Results) -> &'static [Self] {
-        match results.workload.kind.pace() {
-            Some(_) => &[Self::Time, Self::Call50, Self::Call99],
-            None => &[Self::Time],
-        }
-    }
-}
-
-/// Of the sorted values, the one at this place from 0 to 1.
-pub(crate) fn quantile(values: &[f64], quantile: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * quantile).round() as usize]
-}
+use crate::results::{Figure, Line, Results, quantile};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {

@@ -5,106 +5,11 @@ use std::io::{self, IsTerminal, stderr};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-
 use crate::plan::{Plan, workloads};
-use crate::ratios::{Figure, quantile};
-use crate::rivals::Role;
+use crate::results::{Line, Results};
 use crate::worker::{Failure, Worker};
 use crate::workloads::threads::round_trip_between_cores;
-use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
-
-/// What came out for one workload, bywash first.
-pub(crate) struct Results {
-    pub(crate) workload: Workload,
-    pub(crate) lines: Vec<Line>,
-    /// Queues that are left out because they failed twice in a row.
-    pub(crate) failures: Vec<(&'static str, Failure)>,
-    /// Queues that failed, and did not when they were measured again.
-    pub(crate) repeated: Vec<(&'static str, Failure)>,
-}
-
-/// What came out for one queue on one workload.
-pub(crate) struct Line {
-    contestant: Contestant,
-    items: u64,
-    pub(crate) rounds: Vec<Round>,
-    /// Over all rounds.
-    pub(crate) call: Histogram<u64>,
-    pub(crate) delivery: Histogram<u64>,
-}
-
-/// What came out in one round, in nanoseconds.
-pub(crate) struct Round {
-    pub(crate) time: f64,
-    pub(crate) call_50: f64,
-    pub(crate) call_99: f64,
-    pub(crate) switches: f64,
-}
-
-impl Line {
-    fn new(contestant: Contestant) -> Self {
-        let (call, delivery) = (new_histogram(), new_histogram());
-        Self { contestant, items: 0, rounds: Vec::new(), call, delivery }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        self.contestant.name
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.contestant.role
-    }
-
-    pub(crate) fn values(&self, figure: Figure) -> Vec<f64> {
-        self.rounds.iter().map(|round| figure.of(round)).collect()
-    }
-
-    pub(crate) fn median(&self, figure: Figure) -> f64 {
-        quantile(&self.values(figure), 0.5)
-    }
-
-    fn add(&mut self, sample: Sample) {
-        let call = |quantile| sample.call.value_at_quantile(quantile).max(1) as f64;
-        self.rounds.push(Round {
-            time: sample.nanos_per_item,
-            call_50: call(0.5),
-            call_99: call(0.99),
-            switches: sample.switches_per_item,
-        });
-        self.call += sample.call;
-        self.delivery += sample.delivery;
-    }
-}
-
-impl Results {
-    /// The queues that take part and whose names match.
-    fn new(workload: Workload, pattern: &str) -> Self {
-        let mut entrants = contestants();
-        entrants.retain(|contestant| {
-            contestant.fits(&workload)
-                && format!("{workload}/{}", contestant.name).contains(pattern)
-        });
-        let lines = entrants.into_iter().map(Line::new).collect();
-        Self { workload, lines, failures: Vec::new(), repeated: Vec::new() }
-    }
-
-    pub(crate) fn line(&self, name: &str) -> Option<&Line> {
-        self.lines.iter().find(|line| line.name() == name)
-    }
-
-    pub(crate) fn ours(&self) -> Option<&Line> {
-        self.lines.iter().find(|line| line.role() == Role::Ours)
-    }
-
-    /// The best first.
-    pub(crate) fn peers(&self, figure: Figure) -> Vec<&Line> {
-        let mut peers: Vec<_> =
-            self.lines.iter().filter(|line| line.role() == Role::Peer).collect();
-        peers.sort_by(|a, b| a.median(figure).total_cmp(&b.median(figure)));
-        peers
-    }
-}
+use crate::workloads::{Sample, Workload};
 
 /// Measures what `pattern` is part of the name of.
 pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {

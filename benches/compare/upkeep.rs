@@ -5,13 +5,12 @@ use std::fs;
 use std::io;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
+use crate::idle::{self, Idle};
 use crate::plan::{Plan, blocking};
-use crate::rivals::{Queue, Receiver, Sender, for_each_queue};
+use crate::rivals::{Queue, Sender, for_each_queue};
 use crate::worker::Worker;
-use crate::workloads::threads::thread_time;
 use crate::workloads::{Workload, contestants};
 
 /// With so many producers system calls are counted.
@@ -33,7 +32,7 @@ pub(crate) struct Line {
 
 impl Upkeep {
     pub(crate) fn measure(plan: &Plan) -> io::Result<Self> {
-        let names = for_each_queue!(name).map(|name| name());
+        let names = idle::names();
         let memory = for_each_queue!(memory).map(|memory| memory());
         let idle = watch_all(&names, plan)?;
         let mut lines = Vec::new();
@@ -45,10 +44,6 @@ impl Upkeep {
         }
         Ok(Self { lines, watched: plan.watch })
     }
-}
-
-fn name<Q: Queue>() -> &'static str {
-    Q::NAME
 }
 
 fn fits(queue: &str, workload: &Workload) -> bool {
@@ -99,48 +94,6 @@ fn futex_calls(queue: &str, workload: &Workload, plan: &Plan) -> Option<f64> {
     let futex = table.lines().find(|line| line.ends_with(" futex"));
     let calls = futex.map_or(Some("0"), |line| line.split_whitespace().nth(3))?;
     Some(calls.parse::<f64>().ok()? * 1000.0 / plan.counted_items as f64)
-}
-
-/// Processor time of threads that wait.
-pub(crate) struct Idle {
-    /// A consumer of an empty queue.
-    pub(crate) consumer: Duration,
-    /// A producer before a full queue.
-    pub(crate) producer: Duration,
-}
-
-/// Watches the queue of this name.
-pub(crate) fn idle(queue: &str, watch: Duration) -> Option<Idle> {
-    let names = for_each_queue!(name).map(|name| name());
-    let position = names.iter().position(|name| *name == queue)?;
-    for_each_queue!(idle_queue)[position](watch)
-}
-
-fn idle_queue<Q: Queue>(watch: Duration) -> Option<Idle> {
-    if !Q::SLEEPS {
-        return None;
-    }
-    let (mut empty_senders, mut empty) = Q::bounded::<u64>(2, 1);
-    let (mut full_senders, mut full) = Q::bounded::<u64>(2, 1);
-    thread::scope(|scope| {
-        let consumer = scope.spawn(move || {
-            let start = thread_time();
-            empty.take();
-            thread_time() - start
-        });
-        let producer = scope.spawn(move || {
-            while full_senders[0].try_put(0).is_ok() {}
-            let start = thread_time();
-            full_senders[0].put(0);
-            thread_time() - start
-        });
-        thread::sleep(watch);
-        empty_senders[0].put(0);
-        full.take();
-        let time =
-            |thread: thread::ScopedJoinHandle<'_, _>| thread.join().expect("no rival panics");
-        Some(Idle { consumer: time(consumer), producer: time(producer) })
-    })
 }
 
 /// Bytes on the heap for 1024 `u64`.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use crate::idle::{self, Idle};
 use crate::plan::workloads;
-use crate::upkeep::{self, Idle};
 use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
 
 /// Why there is no figure.
@@ -117,7 +117,7 @@ pub(crate) fn serve() -> Result<(), Box<dyn Error>> {
                 encode(&run_one(workload, queue, items.parse()?)?)
             }
             ["watch", queue, millis] => {
-                let idle = upkeep::idle(queue, Duration::from_millis(millis.parse()?));
+                let idle = idle::idle(queue, Duration::from_millis(millis.parse()?));
                 let Idle { consumer, producer } =
                     idle.ok_or("no such queue, or it never sleeps")?;
                 format!("{} {}", consumer.as_nanos(), producer.as_nanos())

@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::items::Item;
 use super::threads::{Seat, Starters};
 use super::waiting::Waiting;
-use super::{Sample, Workload};
+use super::workload::{Sample, Workload};
 use crate::rivals::{Queue, Receiver, Sender};
 
 /// The floor under a push: a locked instruction on a line that nobody else wants.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::items::Item;
 use super::threads::{Seat, Starters, sleep_exactly};
 use super::waiting::Waiting;
-use super::{Sample, Workload, new_histogram};
+use super::workload::{Sample, Workload, new_histogram};
 use crate::rivals::{Queue, Receiver, Sender};
 
 /// One part of the trips is timed as a whole, then a smaller part one by one, which adds the time

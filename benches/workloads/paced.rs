@@ -8,15 +8,8 @@ use hdrhistogram::Histogram;
 
 use super::items::Item;
 use super::threads::{Seat, Starters, Usage, sleep_exactly, thread_time};
-use super::{Kind, Payload, Sample, Workload, new_histogram};
+use super::workload::{Kind, Pace, Payload, Sample, Workload, new_histogram};
 use crate::rivals::{Queue, Receiver, Sender};
-
-/// Each producer pushes so many items at once, and so often. The producers take turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pace {
-    pub(crate) burst: u64,
-    pub(crate) period: Duration,
-}
 
 const fn pace(burst: u64, micros: u64) -> Pace {
     Pace { burst, period: Duration::from_micros(micros) }

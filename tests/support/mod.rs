@@ -97,7 +97,7 @@ pub(crate) fn full() -> (bywash::Producer<u32>, bywash::Consumer<u32>) {
 
 /// States why a call for a listener has failed, how many items were left, and all that the error
 /// says about it.
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", not(bywash_loom)))]
 #[track_caller]
 pub(crate) fn assert_left(
     result: Result<(), bywash::ListenerError>,

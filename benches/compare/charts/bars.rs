@@ -5,11 +5,10 @@ use std::path::Path;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, COLOURS, Drawn, INK, PALE, TITLE, WIDTH, anchored, find, page};
+use super::page::{Area, COLOURS, Drawn, INK, PALE, TITLE, WIDTH, anchored, find, page};
 use crate::plan::{HEADLINES, describe};
-use crate::ratios::Figure;
-use crate::report::duration;
-use crate::rounds::{Line, Results};
+use crate::results::{Figure, Line, Results};
+use crate::units::duration;
 use crate::workloads::paced;
 
 const LEFT: i32 = 225;

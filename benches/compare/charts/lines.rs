@@ -6,11 +6,10 @@ use plotters::coord::combinators::WithKeyPoints;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
-use super::{Area, Drawn, GRID, INK, PALE, TITLE, anchored, colour, find, page, text};
+use super::page::{Area, Drawn, GRID, INK, PALE, TITLE, anchored, colour, find, page, text};
 use crate::plan::{LATENCIES, PRODUCERS, blocking, describe};
-use crate::ratios::Figure;
+use crate::results::{Figure, Line, Results};
 use crate::rivals::Role;
-use crate::rounds::{Line, Results};
 
 /// A line in a chart.
 struct Series {

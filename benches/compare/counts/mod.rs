@@ -1,21 +1,12 @@
 //! How many instructions a call takes, and how many of them are locked: figures without noise.
 
+mod calls;
+
 use std::error::Error;
 
-/// What one call took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Count {
-    pub(crate) instructions: usize,
-    pub(crate) locked: usize,
-}
+pub(crate) use calls::{CALLS, Counts};
 
-/// What the calls of [`CALLS`] took.
-pub(crate) struct Counts {
-    pub(crate) name: &'static str,
-    pub(crate) calls: [Count; 4],
-}
-
-pub(crate) const CALLS: [&str; 4] = ["push", "pop", "push when full", "pop when empty"];
+use calls::Count;
 
 const fn at_most(instructions: usize, locked: usize) -> Count {
     Count { instructions, locked }
@@ -51,7 +42,7 @@ pub(crate) use stepped::count_all;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 mod stepped {
     /// Of all queues, bywash first. None here.
-    pub(crate) fn count_all() -> Vec<super::Counts> {
+    pub(crate) fn count_all() -> Vec<super::calls::Counts> {
         Vec::new()
     }
 }

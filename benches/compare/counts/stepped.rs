@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use super::{Count, Counts};
+use super::calls::{Count, Counts};
 use crate::rivals::{Queue, Receiver, Sender, for_each_queue};
 
 #[allow(dead_code, reason = "the tests use the rest")]

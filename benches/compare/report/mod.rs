@@ -8,8 +8,9 @@ use std::fmt::Write;
 use crate::counts::Counts;
 use crate::machine::Machine;
 use crate::plan::{HEADLINES, Plan, describe};
-use crate::ratios::{Comparison, Figure};
-use crate::rounds::Results;
+use crate::ratios::Comparison;
+use crate::results::{Figure, Results};
+use crate::units::nanos;
 use crate::upkeep::Upkeep;
 use crate::workloads::can_pin_apart;
 
@@ -123,19 +124,4 @@ fn headlines(results: &[Results]) -> String {
         }
     }
     text
-}
-
-/// With three significant digits or so.
-pub(crate) fn nanos(time: f64) -> String {
-    let decimals = usize::from(time < 99.95) + usize::from(time < 9.995);
-    format!("{time:.decimals$}")
-}
-
-/// In the unit that fits.
-pub(crate) fn duration(time: f64) -> String {
-    match time {
-        n if n < 1e3 => format!("{} ns", nanos(n)),
-        n if n < 1e6 => format!("{} µs", nanos(n / 1e3)),
-        n => format!("{} ms", nanos(n / 1e6)),
-    }
 }

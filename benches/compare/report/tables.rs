@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-use super::nanos;
 use crate::counts::{CALLS, Counts};
+use crate::markdown::{capitalised, folded, head, row};
 use crate::plan::describe;
-use crate::ratios::Figure;
+use crate::results::{Figure, Line, Results};
 use crate::rivals::Role;
-use crate::rounds::{Line, Results};
+use crate::units::nanos;
 use crate::upkeep::{COUNTED_PRODUCERS, Upkeep};
 use crate::workloads::Kind;
 
@@ -51,13 +51,12 @@ fn by_queue<'a>(group: impl IntoIterator<Item = &'a Results> + Clone) -> String 
             names.push(line.name());
         }
     }
-    let mut text = format!("| | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()));
+    let mut text = head("", &names);
     for results in group {
         let cells = names
             .iter()
             .map(|name| results.line(name).map_or(String::new(), |line| cell(results, line)));
-        let cells = cells.collect::<Vec<_>>().join(" | ");
-        let _ = writeln!(text, "| {} | {cells} |", results.workload);
+        text += &row(&results.workload.to_string(), cells);
     }
     text
 }
@@ -95,44 +94,33 @@ pub(crate) fn paced(results: &[Results]) -> String {
 fn paced_table(results: &Results) -> String {
     let mut text = format!(
         "\n{}: context switches per item, nanoseconds in the call that pushes, and nanoseconds \
-         from the push to the moment at which the consumer begins its work on the item.\n\n\
-         | `{}` | switches | {} |\n|---|{}\n",
+         from the push to the moment at which the consumer begins its work on the item.\n\n",
         capitalised(&describe(&results.workload)),
-        results.workload,
-        ["call", "to consumer"].map(columns).join(" | "),
-        "--:|".repeat(1 + 2 * PERCENTILES.len()),
     );
+    let columns: Vec<_> = ["call", "to consumer"].into_iter().flat_map(columns).collect();
+    let columns = [vec!["switches".into()], columns].concat();
+    text += &head(&format!("`{}`", results.workload), &columns);
     for line in &results.lines {
-        let switches = line.median(Figure::Switches);
-        let [call, delivery] = [&line.call, &line.delivery].map(percentiles);
-        let _ = writeln!(text, "| {} | {switches:.2} | {call} | {delivery} |", line.name());
+        let switches = format!("{:.2}", line.median(Figure::Switches));
+        let times = [&line.call, &line.delivery].into_iter().flat_map(percentiles);
+        text += &row(line.name(), [switches].into_iter().chain(times));
     }
     text
 }
 
 /// The heads of the columns with percentiles of this.
-fn columns(what: &str) -> String {
-    PERCENTILES.map(|(_, name)| format!("{what}, {name}")).join(" | ")
-}
-
-/// Something that the reader opens.
-pub(super) fn folded(title: &str, content: &str) -> String {
-    format!("\n<details><summary>{title}</summary>\n{content}\n</details>\n")
+fn columns(what: &str) -> [String; PERCENTILES.len()] {
+    PERCENTILES.map(|(_, name)| format!("{what}, {name}"))
 }
 
 /// As cells of a table. Empty where there were too few to tell.
-fn percentiles(histogram: &Histogram<u64>) -> String {
+fn percentiles(histogram: &Histogram<u64>) -> [String; PERCENTILES.len()] {
     let cell = |place: f64| {
         let rarer = histogram.len() as f64 * (1.0 - place);
         let enough = rarer > 0.99;
         if enough { nanos(histogram.value_at_quantile(place) as f64) } else { String::new() }
     };
-    PERCENTILES.map(|(place, _)| cell(place)).join(" | ")
-}
-
-fn capitalised(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map_or(String::new(), |first| first.to_uppercase().chain(chars).collect())
+    PERCENTILES.map(|(place, _)| cell(place))
 }
 
 /// How long something took.
@@ -153,17 +141,10 @@ pub(crate) fn latencies(results: &[Results]) -> String {
             Kind::WakeUp => &[("call", |line| &line.call), ("to consumer", |line| &line.delivery)],
             _ => &[("round trip", |line| &line.delivery)],
         };
-        let heads: Vec<_> = parts.iter().map(|(what, _)| columns(what)).collect();
-        let alignment = "--:|".repeat(parts.len() * PERCENTILES.len());
-        let _ = writeln!(
-            tables,
-            "\n| {} | {} |\n|---|{alignment}",
-            results.workload,
-            heads.join(" | ")
-        );
+        let columns: Vec<_> = parts.iter().flat_map(|(what, _)| columns(what)).collect();
+        tables = tables + "\n" + &head(&results.workload.to_string(), &columns);
         for line in &results.lines {
-            let cells: Vec<_> = parts.iter().map(|(_, of)| percentiles(of(line))).collect();
-            let _ = writeln!(tables, "| {} | {} |", line.name(), cells.join(" | "));
+            tables += &row(line.name(), parts.iter().flat_map(|(_, of)| percentiles(of(line))));
         }
     }
     String::from(
@@ -182,10 +163,10 @@ pub(crate) fn counts(counts: &[Counts]) -> String {
          locked ones after the slash. Some of them are the measuring itself, the same for all \
          queues. Noise does not touch these figures, but they are not times.\n\n",
     );
-    let _ = writeln!(text, "| | {} |\n|---|{}", CALLS.join(" | "), "--:|".repeat(CALLS.len()));
+    text += &head("", &CALLS);
     for Counts { name, calls } in counts {
         let cells = calls.map(|count| format!("{} / {}", count.instructions, count.locked));
-        let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        text += &row(name, cells);
     }
     text
 }
@@ -200,12 +181,8 @@ pub(crate) fn upkeep(upkeep: &Upkeep) -> String {
         upkeep.watched.as_secs(),
     );
     let counted = COUNTED_PRODUCERS.map(|producers| format!("futex, {producers} to 1"));
-    let _ = writeln!(
-        text,
-        "| | {} | consumer asleep, ms | producer asleep, ms | bytes, new | bytes, full |",
-        counted.join(" | ")
-    );
-    let _ = writeln!(text, "|---|{}", "--:|".repeat(COUNTED_PRODUCERS.len() + 4));
+    let others = ["consumer asleep, ms", "producer asleep, ms", "bytes, new", "bytes, full"];
+    text += &head("", &[&counted[..], &others.map(String::from)].concat());
     for line in &upkeep.lines {
         let calls = line
             .futex_calls
@@ -216,8 +193,7 @@ pub(crate) fn upkeep(upkeep: &Upkeep) -> String {
             times.map(|time| format!("{:.2}", time.as_secs_f64() * 1e3))
         });
         let memory = [line.memory.new, line.memory.full].map(|bytes| bytes.to_string());
-        let cells: Vec<_> = calls.chain(idle).chain(memory).collect();
-        let _ = writeln!(text, "| {} | {} |", line.name, cells.join(" | "));
+        text += &row(line.name, calls.chain(idle).chain(memory));
     }
     text
 }

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use super::duration;
-use super::tables::folded;
 use crate::explanations;
+use crate::markdown::{folded, head, row};
 use crate::plan::describe;
-use crate::ratios::{Comparison, Figure, Verdict, averaged, comparisons, geometric_mean};
-use crate::rounds::Results;
+use crate::ratios::{Comparison, Verdict, averaged, comparisons, geometric_mean};
+use crate::results::{Figure, Results};
+use crate::units::duration;
 use crate::workloads::{Kind, Workload};
 
 pub(crate) fn markdown(results: &[Results], before: Option<&str>) -> String {
@@ -66,13 +66,12 @@ pub(crate) fn summary(results: &[Results]) -> String {
     text += " The ratio is bywash's figure divided by that of the peer with the best median, in \
              the same round: bywash is *faster* where the upper quartile of the ratios is below 1, \
              and *slower* where the lower quartile is above 1.\n\n";
-    let _ = writeln!(text, "| | comparisons | faster | no difference | slower | ratio, mean |");
-    text += "|---|--:|--:|--:|--:|--:|\n";
+    text += &head("", &["comparisons", "faster", "no difference", "slower", "ratio, mean"]);
     for of_group in all.chunk_by(|a, b| group(a) == group(b)) {
-        let [faster, same, slower] = counts(of_group);
-        let mean = geometric_mean(of_group);
-        let cells = format!("{} | {faster} | {same} | {slower} | {mean:.2}", of_group.len());
-        let _ = writeln!(text, "| {} | {cells} |", group(&of_group[0]));
+        let numbers = [of_group.len()].into_iter().chain(counts(of_group));
+        let mean = format!("{:.2}", geometric_mean(of_group));
+        let cells = numbers.map(|number| number.to_string()).chain([mean]);
+        text += &row(group(&of_group[0]), cells);
     }
     let over = averaged(results);
     let list: Vec<_> = over

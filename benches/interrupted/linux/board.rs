@@ -4,8 +4,8 @@ use std::array;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
+use super::asleep::sleeps_unbounded;
 use super::child::shared;
-use super::watch::sleeps_unbounded;
 
 /// What became of a try. The later ones are told only if none of the earlier ones is true.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,22 @@ impl Tally {
 impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Self) {
         self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+}
+
+/// What came of a scene with a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The queue does not offer the call or the capacity.
+    NotOffered,
+    /// It does not end well with nothing interrupted.
+    Alone(Verdict),
+    Tried(Tally),
+}
+
+impl Outcome {
+    pub(crate) fn tally(&self) -> Option<Tally> {
+        if let Self::Tried(tally) = self { Some(*tally) } else { None }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::board::{Tally, Verdict};
+use super::board::{Outcome, Tally, Verdict};
 use super::costs::{self, Calls, Cost};
 use super::queues::{Bywash, CrossbeamChannel, Subject, for_each_subject};
 use super::reentered::{self, Filled, Nested, Outer, interrupt};
@@ -10,22 +10,6 @@ use super::threads::{Beside, beside_a_sleeper, beside_a_stopped};
 use super::waiting::{Waited, each_other, own_push};
 
 pub(crate) const CAPACITIES: [usize; 2] = [1, 4];
-
-/// What came of a scene with a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// The queue does not offer the call or the capacity.
-    NotOffered,
-    /// It does not end well with nothing interrupted.
-    Alone(Verdict),
-    Tried(Tally),
-}
-
-impl Outcome {
-    pub(crate) fn tally(&self) -> Option<Tally> {
-        if let Self::Tried(tally) = self { Some(*tally) } else { None }
-    }
-}
 
 /// A call that is interrupted at each of its instructions.
 #[derive(Clone, Copy)]

@@ -1,5 +1,6 @@
 //! All of it, as it works on x86-64 Linux.
 
+mod asleep;
 mod board;
 #[allow(dead_code, reason = "some is for the tests")]
 #[path = "../../../tests/support/stepping/child.rs"]
@@ -9,6 +10,9 @@ mod examination;
 #[allow(dead_code, reason = "some is for measuring")]
 #[path = "../../compare/machine.rs"]
 mod machine;
+#[allow(dead_code, reason = "some is for measuring")]
+#[path = "../../markdown.rs"]
+mod markdown;
 mod options;
 mod queues;
 mod record;

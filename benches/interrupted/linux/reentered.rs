@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use super::board::{Phase, Verdict, board};
+use super::board::{Outcome, Phase, Verdict, board};
 use super::child::{self, Ending};
-use super::examination::Outcome;
 use super::queues::{Queue, Receiver, Sender, Subject};
 use super::record::{OUTER, Record, aged};
 use super::signals::handle;

@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::board::{Tally, Verdict};
+use super::board::{Outcome, Tally, Verdict};
 use super::costs::{Calls, Cost};
 use super::examination::{
-    CAPACITIES, Examination, FORK, Findings, Outcome, REENTERED, SCENES, SLEEPING, STOPPED,
-    STOPPED_FOR_LONG,
+    CAPACITIES, Examination, FORK, Findings, REENTERED, SCENES, SLEEPING, STOPPED, STOPPED_FOR_LONG,
 };
 use super::machine::Machine;
+use super::markdown::{capitalised, head, row};
 use super::waiting::Waited;
 
 const LEGEND: &str = "\
@@ -76,7 +76,7 @@ pub(crate) fn markdown(examinations: &[Examination]) -> String {
 pub(crate) fn tables(examinations: &[Examination]) -> String {
     let mut text = String::from("\n## All scenes\n\nBoth capacities together.\n\n");
     let names = SCENES.map(|scene| scene.name);
-    text += &head(&[&names[..], &WAITING].concat());
+    text += &head("", &[&names[..], &WAITING].concat());
     for examination in examinations {
         let cells = (0..SCENES.len()).map(|scene| examination.cell(scene..scene + 1));
         let waited = [examination.own_push(), examination.each_other()];
@@ -84,7 +84,7 @@ pub(crate) fn tables(examinations: &[Examination]) -> String {
     }
     for (place, scene) in SCENES.iter().enumerate() {
         let _ = write!(text, "\n## {}\n\n{}\n\n", capitalised(scene.name), scene.description);
-        text += &head(&CAPACITIES.map(|capacity| format!("capacity {capacity}")));
+        text += &head("", &CAPACITIES.map(|capacity| format!("capacity {capacity}")));
         for examination in examinations {
             let cell = |asked| examination.with(asked).map(|found| found.outcomes[place]);
             let cells = CAPACITIES.map(|asked| cell(asked).map_or(String::new(), outcome));
@@ -104,7 +104,7 @@ pub(crate) fn tables(examinations: &[Examination]) -> String {
 /// The table for those who want one table.
 fn in_short(examinations: &[Examination]) -> String {
     let columns = ["re-entered", "receiver asleep", "producer stopped", "for long", "fork"];
-    let mut text = head(&[&columns[..], &WAITING].concat());
+    let mut text = head("", &[&columns[..], &WAITING].concat());
     for examination in examinations {
         let scenes = [
             REENTERED,
@@ -196,7 +196,7 @@ fn costs(examinations: &[Examination]) -> String {
         ("A push that wakes the receiver", |found| found.wake.map(|cost| (cost, cost))),
     ];
     for (title, look) in kinds {
-        let _ = write!(text, "\n{title}:\n\n{}", head(&columns));
+        let _ = write!(text, "\n{title}:\n\n{}", head("", &columns));
         for examination in examinations {
             let found = examination.findings.last().and_then(look);
             let cells = found.map_or_else(Vec::new, |(median, longest)| {
@@ -213,19 +213,4 @@ fn costs(examinations: &[Examination]) -> String {
 
 fn with_most(usual: u32, most: u32) -> String {
     if usual == most { usual.to_string() } else { format!("{usual} ({most})") }
-}
-
-fn head(columns: &[impl AsRef<str>]) -> String {
-    let names: Vec<_> = columns.iter().map(AsRef::as_ref).collect();
-    format!("| | {} |\n|---|{}\n", names.join(" | "), "--:|".repeat(names.len()))
-}
-
-fn row(name: &str, cells: impl IntoIterator<Item = String>) -> String {
-    let cells: Vec<_> = cells.into_iter().collect();
-    format!("| {name} | {} |\n", cells.join(" | "))
-}
-
-fn capitalised(text: &str) -> String {
-    let (first, rest) = text.split_at(1);
-    first.to_uppercase() + rest
 }

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use super::board::{Phase, Tally, Verdict, board};
+use super::board::{Outcome, Phase, Tally, Verdict, board};
 use super::child;
-use super::examination::Outcome;
 use super::queues::{Receiver, Sender, Subject};
 use super::record::{AFTER, NESTED, OUTER, Record, aged, push};
 use super::trap::{Step, step};
