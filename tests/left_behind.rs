@@ -9,9 +9,11 @@
 
 mod support;
 
+#[cfg(target_arch = "x86_64")]
+use std::io::{Read, Write};
 use std::mem::forget;
 #[cfg(target_arch = "x86_64")]
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::os::unix::net::UnixStream;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -359,41 +361,34 @@ fn who_gets_a_record_says_nothing_of_the_thread_that_had_it() {
     let consumer = Mutex::new(consumer);
     let bind = || consumer.lock().unwrap().bind();
     thread::scope(|scope| scope.spawn(bind).join().unwrap());
-    let [asked, answered, refused] = [const { AtomicUsize::new(0) }; 3];
-    let ask = |number| {
-        asked.store(number, Ordering::SeqCst);
-        while answered.load(Ordering::SeqCst) != number {
-            thread::yield_now();
-        }
-    };
-    const END: usize = usize::MAX;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while asked.load(Ordering::SeqCst) != END {
-                let number = asked.load(Ordering::SeqCst);
-                if number != answered.load(Ordering::SeqCst) {
-                    let error = producer.push_timeout(1, Duration::from_millis(1)).unwrap_err();
-                    refused.fetch_add(usize::from(!error.is_timeout()), Ordering::SeqCst);
-                    answered.store(number, Ordering::SeqCst);
-                }
+    // Each waits for the other in a system call, so that they take little time of a busy processor.
+    let (asks, asked) = UnixStream::pair().unwrap();
+    let refused = thread::scope(|scope| {
+        let refused = scope.spawn(move || {
+            let mut refused = 0;
+            while (&asked).read(&mut [0]).unwrap() != 0 {
+                let error = producer.push_timeout(1, Duration::from_millis(1)).unwrap_err();
+                refused += usize::from(!error.is_timeout());
+                (&asked).write_all(&[0]).unwrap();
             }
-            answered.store(END, Ordering::SeqCst);
+            refused
         });
-        scope.spawn(|| {
+        scope.spawn(move || {
             let (_other, mut own) = bounded::<u8>(1);
             let _alone = STEPPING.lock();
             // Without optimisation there are more instructions.
             let stride = if cfg!(debug_assertions) { 10 } else { 1 };
             let mut each = |step: &mut trap::Step<'_>| {
                 if step.number % stride == 0 {
-                    ask(step.number + 1);
+                    (&asks).write_all(&[0]).unwrap();
+                    (&asks).read_exact(&mut [0]).unwrap();
                 }
             };
             trap::step(&mut each, || own.bind());
-            ask(END);
         });
+        refused.join().unwrap()
     });
-    assert_eq!(refused.into_inner(), 0);
+    assert_eq!(refused, 0);
 }
 
 /// One call at a time may be stepped.
