@@ -22,7 +22,7 @@ pub struct LongWait<'a> {
     /// well be the one that should have bound it.
     pub is_bound: bool,
     /// Whether that thread still exists. `None` if there is none, or if the system does not tell:
-    /// Linux does.
+    /// Linux does. That a thread has returned is known everywhere.
     pub is_alive: Option<bool>,
     /// How many items are in the queue.
     pub len: usize,

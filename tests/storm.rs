@@ -190,7 +190,8 @@ mod storm {
             if self.pinned {
                 pin(number);
             }
-            use_small_stack(2, 2048);
+            // One handler may interrupt the other.
+            use_small_stack(2, 4096);
             ledger::enter(number);
             // SAFETY: it has no preconditions.
             TARGETS[number].store(unsafe { libc::gettid() }, Ordering::SeqCst);

@@ -32,8 +32,9 @@ fn run_to_its_end(consumer: &mut Consumer<u32>) {
     // SAFETY: the address is valid.
     assert_eq!(unsafe { libc::pthread_attr_init(&mut attributes) }, 0);
     // SAFETY: it was initialised.
-    assert_eq!(unsafe { libc::pthread_attr_setstacksize(&mut attributes, 64 << 10) }, 0);
-    let mut thread = 0;
+    assert_eq!(unsafe { libc::pthread_attr_setstacksize(&mut attributes, 128 << 10) }, 0);
+    // SAFETY: a number or a pointer, which may be zero.
+    let mut thread = unsafe { std::mem::zeroed::<libc::pthread_t>() };
     let consumer = std::ptr::from_mut(consumer).cast();
     // SAFETY: the addresses are valid, the last one until the thread is gone.
     let error = unsafe { libc::pthread_create(&mut thread, &attributes, bind_and_end, consumer) };
