@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use {
     crate::lanes::Tails,
     crate::sleep::Patience,
-    crate::threads::domain::NO_THREAD,
+    crate::threads::members::NO_THREAD,
     crate::threads::identity,
     crate::{Domain, Iter, PopError, PopTimeoutError},
     std::time::{Duration, Instant},
@@ -54,7 +54,7 @@ pub struct Consumer<T, Q: Queue<Item = T> = Heap<T>> {
     /// The number of the thread that it is bound to, or `NO_THREAD`.
     #[cfg(feature = "std")]
     bound_to: u64,
-    _not_sync: PhantomData<dyn OneThreadPopsAtATime + Send>,
+    _not_sync: PhantomData<dyn OneThreadPopsAtATime + Send + Unpin>,
 }
 
 /// The name that the compiler gives as the reason why a consumer cannot be shared.

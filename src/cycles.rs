@@ -10,7 +10,7 @@
 //! # The graph
 //!
 //! The *members* of a queue are the threads that must not wait for its consumer: the consumer's
-//! thread and the threads in its domain (`threads/domain.rs`). An *edge* leads from a thread to a
+//! thread and the threads in its domain (`threads/members.rs`). An *edge* leads from a thread to a
 //! queue: the thread waits
 //!
 //! * in a push without a deadline, for room. The edge *counts* while the ring is full and open. Or
@@ -125,7 +125,7 @@ use core::mem;
 use core::sync::atomic::AtomicU64 as CoreU64;
 
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
-use crate::threads::domain::Members;
+use crate::threads::members::Members;
 use crate::threads::fork::process;
 use crate::threads::identity;
 use crate::threads::pool::{FIRST, Links, Pool, Pooled};

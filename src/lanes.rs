@@ -1,7 +1,7 @@
 //! The two lanes of a queue, ring and bypass, and the one order over both.
 //!
 //! While the ring is full, a push on the consumer's thread or in its domain goes into the bypass.
-//! `threads/domain.rs` says which threads these are. A consumer may move to another thread while
+//! `threads/members.rs` says which threads these are. A consumer may move to another thread while
 //! its old thread is inside such a push, so several threads may push into the bypass at once. So
 //! the bypass is a ring of the same kind.
 //!
@@ -27,9 +27,9 @@
 //!   published, and the consumer only has to look whether the bypass is empty, after it has read
 //!   the stamp: the tail word of the bypass must still be `bypass_tail_when_empty`, the word at
 //!   which the slow path last left the bypass empty. A consumer that polls, and mostly finds
-//!   nothing, looks at the two tails first: if the ring is open and its tail is at the head, and
-//!   the tail word of the bypass is `bypass_tail_when_empty`, then both were empty when the first
-//!   of the two tails was read, whichever that was, as tail indices only grow.
+//!   nothing, looks at the two tails first: is the ring open and its tail at the head, and is the
+//!   tail word of the bypass `bypass_tail_when_empty`? Tail indices only grow, so then both lanes
+//!   were empty at the first of the two reads.
 //!
 //! # How large a bypass is never full
 //!
@@ -75,7 +75,9 @@
 //! close half a queue that the next consumer has opened again. A push into the bypass that saw the
 //! ring full and open may still succeed. When the consumer finds the ring closed and empty, it
 //! closes the bypass, and then looks at the bypass once more. Once both lanes are closed and empty,
-//! nothing can come any more. A consumer of a static queue opens the bypass first.
+//! nothing can come any more. The next consumer of a static queue opens the bypass before the ring,
+//! so that no push meets an open ring and a closed bypass. It leaves both as they are if a pusher
+//! has closed the ring for it (STAYS_CLOSED in `ring.rs`).
 
 use crate::TryPopError;
 use crate::ring::{RingConsumer, Slots};
@@ -111,7 +113,7 @@ pub(crate) struct Tails {
 ///
 /// It is one word, so that a pop on the fast path keeps it in a register.
 pub(crate) struct Reader<'a, S, B> {
-    pub(crate) shared: &'a Shared<Places<S, B>>,
+    shared: &'a Shared<Places<S, B>>,
 }
 
 impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
@@ -123,15 +125,26 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
         Self { shared }
     }
 
+    /// The same, for as long as it is borrowed.
     #[inline]
-    pub(crate) fn ring(&mut self) -> RingConsumer<'a, S> {
-        // SAFETY: this is the consumer, which is borrowed.
+    pub(crate) fn reborrow(&mut self) -> Reader<'_, S, B> {
+        Reader { shared: self.shared }
+    }
+
+    #[inline]
+    pub(crate) fn shared(&self) -> &'a Shared<Places<S, B>> {
+        self.shared
+    }
+
+    #[inline]
+    pub(crate) fn ring(&mut self) -> RingConsumer<'_, S> {
+        // SAFETY: this is the consumer, which is borrowed. The bypass is another ring.
         unsafe { RingConsumer::new(self.shared.ring()) }
     }
 
     #[inline]
-    fn bypass(&mut self) -> RingConsumer<'a, B> {
-        // SAFETY: this is the consumer, which is borrowed.
+    fn bypass(&mut self) -> RingConsumer<'_, B> {
+        // SAFETY: as above.
         unsafe { RingConsumer::new(self.shared.bypass()) }
     }
 
@@ -145,21 +158,20 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
     #[cold]
     #[inline(never)]
     pub(crate) fn take_next(&mut self) -> Result<T, TryPopError> {
-        let (mut ring, mut bypass) = (self.ring(), self.bypass());
         let item = match self.settled_position() {
-            Some(Position::Ring(index)) => ring.take(index),
-            Some(Position::Bypass(index)) => bypass.take(index).map(|entry| entry.item),
+            Some(Position::Ring(index)) => self.ring().take(index),
+            Some(Position::Bypass(index)) => self.bypass().take(index).map(|entry| entry.item),
             None => None,
         };
         if item.is_none() && !cfg!(bywash_loom) {
-            ring.popped_since_poll();
+            self.ring().note_poll();
         }
         let result = match item {
             Some(item) => Ok(item),
             None if self.is_finished() => Err(TryPopError::Closed),
             None => Err(TryPopError::Empty),
         };
-        ring.update_fast_path(bypass.tail_word_if_empty());
+        self.update_fast_path();
         result
     }
 
@@ -250,10 +262,14 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
     /// Gives up what is claimed and not published, in both lanes, R7. Returns how many claims there
     /// were.
     pub(crate) fn give_up_claims(&mut self) -> u64 {
-        let (mut ring, mut bypass) = (self.ring(), self.bypass());
-        let count = ring.give_up_claims() + bypass.give_up_claims();
-        ring.update_fast_path(bypass.tail_word_if_empty());
+        let count = self.ring().give_up_claims() + self.bypass().give_up_claims();
+        self.update_fast_path();
         count
+    }
+
+    fn update_fast_path(&mut self) {
+        let tail_word = self.bypass().tail_word_if_empty();
+        self.ring().update_fast_path(tail_word);
     }
 
     /// Whether both lanes are closed and empty, and so for good.

@@ -10,18 +10,15 @@
 //! # Data
 //!
 //! ```text
-//!  tail line (producers)           head line (consumer)             slots: `capacity` or more
-//!  tail:  the next index to claim, head: the first index whose      +-------+------+-------+---
-//!         top bit CLOSED                 slot is not free           | stamp | item | stamp | ...
-//!  limit: head + capacity,         polled_at: the head at the last  +-------+------+-------+---
-//!         as last seen                   poll off the fast path
-//!                                  cursor, the consumer's own:
-//!                                    taken_ahead: how many items
-//!                                        were taken above `head`
-//!                                    scan_start: the items between
-//!                                        `head` and this are taken
-//!                                    bypass_tail_when_empty: whether
-//!                                        a pop may take the fast path
+//!  tail line (producers)           head line (consumer)              slots: `capacity` or more
+//!  tail:  the next index to claim; head: the first index whose       +-------+------+-------+---
+//!         top bits CLOSED and            slot is not free            | stamp | item | stamp | ...
+//!         STAYS_CLOSED             polled_at: the head at the last   +-------+------+-------+---
+//!  limit: head + capacity,               poll off the fast path
+//!         as last seen             cursor, the consumer's own:
+//!                                    taken_ahead: how many items were taken above `head`
+//!                                    scan_start: each item above `head` and below this is taken
+//!                                    bypass_tail_when_empty: whether a pop may take the fast path
 //! ```
 //!
 //! Indices count pushes from 0 and never wrap: 2^62 pushes, one each nanosecond, take 146 years.
@@ -73,6 +70,9 @@
 //!   slots. If the stopped pop had read an item, but had neither moved the head nor marked the
 //!   slot, the item is popped again, because it was never handed out. The caller guarantees that
 //!   nothing else runs at the same time.
+//!
+//! STAYS_CLOSED, which is never set without CLOSED, keeps a static queue closed for its next consumer:
+//! a pusher has closed it while there was none. The consumer clears it when it is given back.
 //!
 //! One comparison detects both full and closed, because CLOSED makes the tail larger than any
 //! limit. It reads no slot, and the head moves only when a slot is empty. That is why a push on top
@@ -154,6 +154,8 @@
 //!   read before it with Acquire, so each push into the bypass that returned before the push of
 //!   that stamp began is visible. `tail_word_if_empty` compares it with a head that is the
 //!   consumer's own.
+//! * `let_reopen`: an exchange of the tail breaks no release sequence, and the next consumer comes
+//!   after it, as it claims what was given back.
 //! * `is_taken`: no data is read because of its answer. Once a slot holds the stamp of `index`, it
 //!   only ever gets TAKEN or the stamp of a later lap, and the head only grows. So the answer
 //!   `true` is always correct.
@@ -299,7 +301,7 @@ pub(crate) struct Head {
 struct Cursor {
     /// How many items were taken above the head.
     taken_ahead: u64,
-    /// The items between the head and this index are taken.
+    /// Each item above the head and below this index is taken.
     scan_start: u64,
     /// The tail word of the bypass at which a pop may take the fast path.
     bypass_tail_when_empty: u64,
@@ -413,8 +415,7 @@ impl<S: Capacity> Ring<'_, S> {
         Ok(limit)
     }
 
-    /// Refuses every claim from now on. With `stays_closed`, the next consumer is refused to open
-    /// it.
+    /// Refuses every claim from now on. With `stays_closed`, the next consumer may not reopen it.
     pub(crate) fn close(self, stays_closed: bool) {
         let flags = if stays_closed { FLAGS } else { CLOSED };
         // [close:C] SeqCst; pairs with [closed:L], [tail:L], [reopen:A], [sleep:F]
@@ -588,15 +589,15 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }
 
-    /// How far the head has come since the last call.
+    /// Notes that the next item is not ready. Returns how far the head has come since the last time.
     #[inline(always)]
-    pub(crate) fn popped_since_poll(&self) -> u64 {
-        let head = self.head();
-        let popped = head.wrapping_sub(self.ring.head.polled_at.load(Ordering::Relaxed));
+    pub(crate) fn note_poll(&self) -> u64 {
+        let (head, polled_at) = (self.head(), self.ring.head.polled_at.load(Ordering::Relaxed));
+        let popped = head.wrapping_sub(polled_at);
         if popped != 0 {
             // No model asks for it, and it would have to look at more orders.
             if !cfg!(bywash_loom) {
-                let used = popped.wrapping_add(self.ring.claimed().wrapping_sub(head));
+                let used = self.ring.claimed().wrapping_sub(polled_at);
                 let high_water = &self.ring.head.high_water;
                 high_water.store(used.max(high_water.load(Ordering::Relaxed)), Ordering::Relaxed);
             }

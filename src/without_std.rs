@@ -37,7 +37,7 @@ pub(crate) mod sleep {
 }
 
 pub(crate) mod threads {
-    pub(crate) mod domain {
+    pub(crate) mod members {
         #[derive(Debug)]
         pub(crate) struct Members;
 

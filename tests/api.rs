@@ -24,7 +24,7 @@ assert_impl_all!(Producer<Rc<u8>>: Clone, Debug, UnwindSafe, RefUnwindSafe);
 assert_not_impl_any!(Producer<Rc<u8>>: Send, Sync);
 assert_not_impl_any!(Producer<MutexGuard<'static, u8>>: Send, Sync);
 
-assert_impl_all!(Consumer<Cell<u8>>: Send, Debug, UnwindSafe, RefUnwindSafe);
+assert_impl_all!(Consumer<Cell<u8>>: Send, Unpin, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Consumer<&'static mut Plain>: Send, Debug, UnwindSafe, RefUnwindSafe);
 assert_impl_all!(Consumer<Rc<u8>>: Debug, UnwindSafe, RefUnwindSafe);
 assert_not_impl_any!(Consumer<u8>: Sync, Clone);

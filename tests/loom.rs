@@ -795,3 +795,51 @@ fn what_the_consumer_has_dropped_is_not_dropped_again_by_a_producer() {
         assert_eq!(drops.load(std::sync::atomic::Ordering::Relaxed), 1);
     });
 }
+
+/// B5: the consumer closes the bypass, and nothing gets into it afterwards.
+#[test]
+fn a_push_into_the_bypass_beside_close_is_popped_or_refused() {
+    model(PREEMPTIONS, || {
+        let (producer, mut consumer) = queue(1, 2);
+        let domain = consumer.domain();
+        let inside = producer.clone();
+        let thread = thread::spawn(move || {
+            let _guard = domain.enter();
+            (1..=2).filter(|&i| inside.try_push(item(i)).is_ok()).count()
+        });
+        producer.close();
+        let mut popped = Vec::new();
+        loop {
+            match consumer.try_pop() {
+                Ok(item) => popped.push(number(item)),
+                Err(TryPopError::Closed) => break,
+                Err(TryPopError::Empty) => thread::yield_now(),
+            }
+        }
+        let accepted = thread.join().unwrap();
+        assert_eq!(popped.len(), accepted);
+        assert!(popped.is_sorted());
+        assert!(matches!(consumer.try_pop(), Err(TryPopError::Closed)));
+    });
+}
+
+/// Late items in the bypass are dropped once, by whoever comes last.
+#[test]
+fn a_late_item_in_the_bypass_is_dropped_once() {
+    model(2, || {
+        let (producer, mut consumer) = Builder::new(1).bypass(1).build();
+        let domain = consumer.domain();
+        let alive = Arc::new(());
+        let theirs = alive.clone();
+        producer.try_push(alive.clone()).unwrap();
+        let thread = thread::spawn(move || {
+            let _guard = domain.enter();
+            let weak = producer.downgrade();
+            drop(producer);
+            drop(weak.try_push(theirs));
+        });
+        drop(consumer);
+        thread.join().unwrap();
+        assert_eq!(Arc::strong_count(&alive), 1);
+    });
+}

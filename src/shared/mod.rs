@@ -27,7 +27,7 @@ use crate::lanes::{Entry, Reader};
 use crate::ring::{Head, Ring, Slots, Tail};
 use crate::sleep::{Parker, Waiters};
 use crate::sync::{AtomicU64, CachePadded, const_fn};
-use crate::threads::domain::Members;
+use crate::threads::members::Members;
 
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
@@ -91,7 +91,7 @@ impl<S: Slots, B: Slots> Capacities for Places<S, B> {
     }
 }
 
-/// A queue as those see it who do not know its items.
+/// A queue without its items: enough to claim, close, wait and count.
 pub(crate) type Core<'a> = Shared<dyn Capacities + 'a>;
 
 impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
@@ -222,14 +222,15 @@ impl Core<'_> {
         self.rare.waiters.notify_all();
     }
 
-    /// Takes `close` back, for the next consumer, but not `close_for_next`: B5.
+    /// Takes `close` back, for the next consumer, but not `close_for_next`. The bypass first, B5.
     pub(crate) fn reopen(&self) {
         self.bypass_lane().reopen();
         self.lane().reopen();
         self.members.renew();
     }
 
-    /// Before the consumer is given back: `close_for_next` was for it.
+    /// Before the consumer is given back: a `close_for_next` until now was meant for it, so the next
+    /// one may reopen.
     pub(crate) fn let_reopen(&self) {
         self.lane().let_reopen();
     }

@@ -38,9 +38,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
     #[cold]
     #[inline(never)]
     fn popped_unless_empty(&mut self) -> Option<u64> {
-        let popped = self.ring().popped_since_poll();
+        let popped = self.ring().note_poll();
         if self.is_plainly_empty() {
-            self.shared.pass_wake_on();
+            self.shared().pass_wake_on();
             return None;
         }
         Some(popped)
@@ -57,12 +57,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         const MOST_PAUSES: u64 = 6;
 
         if popped >= SEVERAL && !IS_ONE_CORE && !cfg!(any(bywash_loom, bywash_steps)) {
-            let pauses = MOST_PAUSES.min(self.shared.ring().capacity() / 2);
+            let pauses = MOST_PAUSES.min(self.shared().ring().capacity() / 2);
             (0..pauses).for_each(|_| hint::spin_loop());
         }
         let result = self.try_pop_again();
         if let Err(TryPopError::Empty) = result {
-            self.shared.pass_wake_on();
+            self.shared().pass_wake_on();
         }
         result
     }
@@ -70,27 +70,28 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
     /// Pops the next item on the fast path, or returns what `slow` returns.
     #[inline]
     fn pop_or<E>(mut self, slow: impl FnOnce(Self) -> Result<T, E>) -> Result<T, E> {
-        let (mut ring, bypass) = (self.ring(), self.shared.bypass());
+        let bypass = self.shared().bypass();
+        let mut ring = self.ring();
         // B3, for the fast path.
         let Some(ready) = ring.ready_slot(|| bypass.tail_word()) else {
             return slow(self);
         };
         let item = ready.take();
-        self.shared.room_was_made();
+        self.shared().room_was_made();
         item
     }
 
-    /// Pops the next item, for a consumer that comes back when nothing is left.
+    /// Pops the next item, without what `try_pop` does for a poll that finds nothing.
     #[inline]
     fn try_pop_again(&mut self) -> Result<T, TryPopError> {
-        Reader { shared: self.shared }.pop_or(|mut reader| reader.pop_next())
+        self.reborrow().pop_or(|mut reader| reader.pop_next())
     }
 
     /// Pops the next item off the fast path.
     fn pop_next(&mut self) -> Result<T, TryPopError> {
         let result = self.take_next();
         if result.is_ok() {
-            self.shared.room_was_made();
+            self.shared().room_was_made();
         }
         result
     }
@@ -107,8 +108,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         }
         let count = self.take_many(buffer, limit);
         match count {
-            Ok(_) => self.shared.room_was_made(),
-            Err(TryPopError::Empty) => self.shared.pass_wake_on(),
+            Ok(_) => self.shared().room_was_made(),
+            Err(TryPopError::Empty) => self.shared().pass_wake_on(),
             Err(TryPopError::Closed) => {}
         }
         count
@@ -116,28 +117,28 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
 
     /// See [`Consumer::take_lost`](crate::Consumer::take_lost).
     pub(crate) fn take_lost(mut self) -> u64 {
-        self.shared.rare.lost.take(|tail| self.all_before_popped(tail))
+        self.shared().rare.lost.take(|tail| self.all_before_popped(tail))
     }
 
     /// See [`Consumer::recover`](crate::Consumer::recover).
     pub(crate) fn recover(mut self) -> usize {
         let count = self.give_up_claims();
-        self.shared.parker.reset();
-        self.shared.rare.waiters.reset();
-        self.shared.members.renew();
+        self.shared().parker.reset();
+        self.shared().rare.waiters.reset();
+        self.shared().members.renew();
         count as usize
     }
 
     /// How many are lost and not taken yet, wherever their place is.
     #[cfg(feature = "std")]
     pub(crate) fn lost(&self) -> u64 {
-        self.shared.rare.lost.counts().1
+        self.shared().rare.lost.counts().1
     }
 
     /// As `take_lost`, wherever their place is.
     #[cfg(feature = "std")]
     pub(crate) fn take_all_lost(self) -> u64 {
-        self.shared.rare.lost.take(|_| true)
+        self.shared().rare.lost.take(|_| true)
     }
 
     /// Pops and drops what is left, all of it, until `is_done`, whatever the destructors do. The
@@ -199,8 +200,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
 #[cfg(feature = "std")]
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
     /// Pops, and waits for an item as long as the patience lasts, or, with `Timeout`, until
-    /// `has_news`, which is told whether the consumer is about to sleep, and may then run what it
-    /// likes: a push wakes the consumer already.
+    /// `has_news`. Before each sleep that is called with `true`, after the announcement, and may run
+    /// anything then: a push already wakes the consumer.
     #[inline]
     pub(crate) fn pop<E>(
         self,
@@ -221,7 +222,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         let Patience::Until(deadline) = patience() else {
             return tried.map_err(|error| self.found_nothing(error));
         };
-        let (core, learned) = (self.shared.core(), &self.shared.learned);
+        let (core, learned) = (self.shared().core(), &self.shared().learned);
         let (capacity, len) = (core.capacity(), || core.len_of_both());
         let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
         let mut has_slept = false;
@@ -268,7 +269,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         match error {
             TryPopError::Closed => PopTimeoutError::Closed,
             TryPopError::Empty => {
-                self.shared.pass_wake_on();
+                self.shared().pass_wake_on();
                 PopTimeoutError::Timeout
             }
         }
@@ -282,7 +283,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         has_slept: bool,
         around: Option<AroundSleep<'_>>,
     ) -> Result<T, TryPopError> {
-        let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
+        let (parker, waiters) = (&self.shared().parker, &self.shared().rare.waiters);
         let key = parker.prepare_wait();
         let mut may_sleep_unbounded = self.sees_each_push();
         let mut result = self.try_pop_again();
@@ -292,7 +293,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news(true) {
-                let learned = &self.shared.learned;
+                let learned = &self.shared().learned;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
                 let mut sleep = || learned.time_consumer(sleep);
                 match around {
@@ -313,7 +314,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
     /// announcement, W1. A push that claims from now on sees it. For those that have claimed and
     /// not published, it takes the barrier.
     fn sees_each_push(&self) -> bool {
-        self.shared.core().is_empty() || heavy_barrier()
+        self.shared().core().is_empty() || heavy_barrier()
     }
 }
 
@@ -321,14 +322,14 @@ cfg_event_fd! {
     impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         /// See [`Consumer::arm`](crate::Consumer::arm).
         pub(crate) fn arm(mut self) -> bool {
-            let parker = &self.shared.parker;
+            let parker = &self.shared().parker;
             let key = parker.arm();
             let is_armed = self.sees_each_push()
                 && parker.has_event_fd()
                 && !self.has_news();
             if is_armed {
                 // W7: as before a long sleep.
-                self.shared.rare.waiters.notify_many(i32::MAX);
+                self.shared().rare.waiters.notify_many(i32::MAX);
             } else {
                 parker.cancel_wait(key);
             }

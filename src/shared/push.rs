@@ -28,7 +28,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 Ok(())
             }
             Err(Refused::Full { tail }) if self.members.may_be_member() => {
-                self.push_beside(tail, item)
+                self.push_bypass(tail, item)
             }
             Err(refused) => Err(Refusal::from(refused).try_push(item)),
         }
@@ -37,8 +37,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
     /// Pushes into the bypass where the thread is a member, after the ring was seen full at `tail`.
     #[cold]
     #[inline(never)]
-    fn push_beside(&self, tail: u64, item: T) -> Result<(), TryPushError<T>> {
-        match self.core().reserve_beside(tail, 1) {
+    fn push_bypass(&self, tail: u64, item: T) -> Result<(), TryPushError<T>> {
+        match self.core().reserve_bypass_if_member(tail, 1) {
             Ok(claim) => self.publish_one(claim, item),
             Err(refusal) => return Err(refusal.try_push(item)),
         }
@@ -141,8 +141,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
         error: fn(Refusal, T) -> E,
     ) -> Result<(), E> {
         let core = self.core();
-        match core.or_wait(core.reserve_beside(tail, 1), 1, patience, None) {
-            Ok(claim) => self.publish_one(claim, item),
+        match core.wait_if_full(core.reserve_bypass_if_member(tail, 1), 1, patience, None) {
+            Ok((claim, _registered)) => self.publish_one(claim, item),
             Err(refusal) => return Err(error(refusal, item)),
         }
         Ok(())
@@ -169,8 +169,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
         around: AroundSleep<'_>,
     ) -> Result<(), PushTimeoutError<T>> {
         let core = self.core();
-        match core.or_wait(core.reserve(1), 1, Patience::Until(deadline), Some(around)) {
-            Ok(claim) => self.publish_one(claim, item),
+        match core.wait_if_full(core.reserve(1), 1, Patience::Until(deadline), Some(around)) {
+            Ok((claim, _registered)) => self.publish_one(claim, item),
             Err(refusal) => return Err(refusal.push_timeout(item)),
         }
         Ok(())
@@ -180,8 +180,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
     pub(crate) fn push_many(&self, items: &mut VecDeque<T>) -> Result<(), PushError<()>> {
         while !items.is_empty() {
             let (core, most) = (self.core(), items.len() as u64);
-            match core.or_wait(core.reserve(most), most, Patience::Until(None), None) {
-                Ok(claim) => self.publish_first(claim, items),
+            match core.wait_if_full(core.reserve(most), most, Patience::Until(None), None) {
+                Ok((claim, _registered)) => self.publish_first(claim, items),
                 Err(refusal) => return Err(refusal.push(())),
             }
         }

@@ -1,7 +1,7 @@
 //! How a push gets its place, from top to bottom.
 //!
-//! 1. It claims in the ring (`ring.rs`). If there is room, that is all.
-//! 2. The ring is full. A thread that must not wait for the consumer (`threads/domain.rs`) claims
+//! 1. It claims in the ring (`push.rs`, `ring.rs`). If there is room, nothing of this file runs.
+//! 2. The ring is full. A thread that must not wait for the consumer (`threads/members.rs`) claims
 //!    in the bypass, or is refused.
 //! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`Backoff`).
 //! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the
@@ -9,11 +9,10 @@
 //!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
 //!    a cycle of waits (`cycles.rs`): then it takes what a member may take, or is refused.
 //!
-//! A caller with something to do around each sleep (`push_or_sleep`) gets one turn of that. It
-//! spends no time awake, because others may need what the caller holds, and takes no nap before the
-//! sleep (W2), because that would be the turn. Between two turns the thread has no edge in the
-//! graph of waits. G3 holds all the same: it speaks of threads that sleep, and each has published
-//! its edge and looked before that very sleep.
+//! `push_or_sleep` sleeps at most once a call. It spends no time awake, because others may need what
+//! its caller holds, and takes no nap first (W2), because the nap would be its one sleep. Between two
+//! calls the thread has no edge in the graph of waits. G3 holds all the same: it speaks of threads
+//! that sleep, and each has published its edge and looked before that very sleep.
 
 use core::ops::Range;
 
@@ -68,13 +67,13 @@ impl Core<'_> {
         let ring = self.lane();
         match ring.claim(most.min(ring.capacity())) {
             Ok(indices) => Ok(Claim { indices, after: None }),
-            Err(Refused::Full { tail }) => self.reserve_beside(tail, most),
+            Err(Refused::Full { tail }) => self.reserve_bypass_if_member(tail, most),
             Err(Refused::Closed) => Err(Refusal::Closed),
         }
     }
 
     /// Claims in the bypass where the thread is a member, after the ring was seen full at `tail`.
-    pub(super) fn reserve_beside(&self, tail: u64, most: u64) -> Result<Claim, Refusal> {
+    pub(super) fn reserve_bypass_if_member(&self, tail: u64, most: u64) -> Result<Claim, Refusal> {
         if self.members.is_member() { self.reserve_bypass(tail, most) } else { Err(Refusal::Full) }
     }
 
@@ -90,18 +89,18 @@ impl Core<'_> {
 
 #[cfg(feature = "std")]
 impl Core<'_> {
-    /// What was `tried`, and if it found no place, waits for one as long as the patience lasts, but
-    /// not where that could never end.
+    /// Hands back what was `tried`, or, if the ring was full, waits for a place as long as the
+    /// patience lasts, but not where that could never end. Publish before the second is dropped.
     #[cold]
-    pub(super) fn or_wait(
+    pub(super) fn wait_if_full(
         &self,
         tried: Result<Claim, Refusal>,
         most: u64,
         patience: Patience,
         around: Option<AroundSleep<'_>>,
-    ) -> Result<Claim, Refusal> {
+    ) -> Result<(Claim, Option<Registered<'_>>), Refusal> {
         if tried != Err(Refusal::Full) {
-            return tried;
+            return Ok((tried?, None));
         }
         if self.members.is_member_or_joining() {
             return Err(Refusal::WouldDeadlock);
@@ -113,18 +112,18 @@ impl Core<'_> {
             let backoff = Backoff::before_sleep(self.capacity(), &self.learned.producers);
             let tried = self.reserve_awake(most, deadline, backoff);
             if tried != Err(Refusal::Full) {
-                return tried;
+                return Ok((tried?, None));
             }
         }
         if is_over(deadline) {
             return Err(Refusal::Full);
         }
-        let waiters = &self.rare.waiters;
-        waiters.register();
+        self.rare.waiters.register();
         // Also if `around` panics; and after the edge was withdrawn, G2.
-        let _deregister = OnDrop(|| waiters.deregister(|| !self.must_wait()));
+        let registered = Registered { core: self };
         let mut wait = Wait::for_room(&self.members, deadline.is_some());
-        self.reserve_asleep(most, deadline, &mut wait, around)
+        let claim = self.reserve_asleep(most, deadline, &mut wait, around)?;
+        Ok((claim, Some(registered)))
     }
 
     /// Tries until it is time to sleep, and returns `Full` then.
@@ -152,11 +151,12 @@ impl Core<'_> {
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<Claim, Refusal> {
         let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
-        // Who sleeps once does not nap first; nor a thread that may be on a cycle, which the next
-        // one that looks would not find before the nap is over. In a model naps do not end.
+        // No nap first for a thread that sleeps only once. None for a thread that may be on a cycle
+        // either: until the nap is over, the next one that looks would not find its edge. In a
+        // model naps do not end.
         let naps_first = around.is_none() && !wait.may_be_on_cycle() && !cfg!(bywash_loom);
-        let mut was_notified = naps_first;
-        let mut has_napped = false;
+        let mut is_nap = naps_first;
+        let (mut was_notified, mut has_napped) = (false, false);
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
         let mut watch = Watch::begin();
@@ -169,7 +169,7 @@ impl Core<'_> {
             let key = waiters.prepare_wait();
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
-            let may_sleep_unbounded = (!was_notified || !naps_first) && heavy_barrier();
+            let may_sleep_unbounded = !is_nap && heavy_barrier();
             // G1: while there is no room, there is nothing to try.
             if !self.must_wait() {
                 wait.withdraw();
@@ -212,6 +212,7 @@ impl Core<'_> {
                 return self.reserve(most);
             }
             sleep();
+            is_nap = naps_first && was_notified;
             has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
             // cost less than to sleep again.
@@ -269,13 +270,17 @@ impl Core<'_> {
     }
 }
 
-/// Calls it when dropped.
+/// A producer that is registered: pops look for it. When dropped, it passes the wake on if there is
+/// room. What it has claimed is published before, as another that runs at once would stand before a
+/// slot that is not.
 #[cfg(feature = "std")]
-struct OnDrop<F: Fn()>(F);
+pub(super) struct Registered<'a> {
+    core: &'a Core<'a>,
+}
 
 #[cfg(feature = "std")]
-impl<F: Fn()> Drop for OnDrop<F> {
+impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        (self.0)();
+        self.core.rare.waiters.deregister(|| !self.core.must_wait());
     }
 }
