@@ -38,7 +38,7 @@
 //!
 //! All accesses here are Relaxed but those of the flag that says that forks are counted: the
 //! handler runs in the only thread, and the child starts others afterwards. A consumer that binds
-//! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `domain.rs`).
+//! while another thread asks is seen unbound, or bound in its process (`[bind:R]` in `members.rs`).
 
 use crate::threads::records;
 
