@@ -32,7 +32,7 @@ use crate::sync::{AtomicU64, CachePadded, const_fn};
 #[cfg(feature = "std")]
 use crate::long_wait::LongWait;
 #[cfg(feature = "std")]
-use crate::wait::Learned;
+use crate::wait::LastWaits;
 use crate::wait::{Parker, Waiters};
 
 #[cfg(feature = "alloc")]
@@ -44,7 +44,7 @@ const CONSUMER_GONE: u64 = 1 << 63;
 
 /// The state of a queue with its ring in `S` and its bypass in `B`. In memory: a cache line that
 /// producers write, one that the consumer writes, two that both mostly read, one for what is off
-/// the fast path, and one for what each side has learned from its waits.
+/// the fast path, and two for how each side has waited last.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
@@ -54,7 +54,7 @@ pub struct Shared<S: Slots, B: Slots<Item = Entry<S::Item>>> {
     producers: AtomicU64,
     rare: CachePadded<Rare<B>>,
     #[cfg(feature = "std")]
-    learned: Learned,
+    last_waits: LastWaits,
 }
 
 /// What the fast path of a push does not touch.
@@ -92,7 +92,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<S, B> {
                     looks: AtomicU64::new(0),
                 }),
                 #[cfg(feature = "std")]
-                learned: Learned::new(),
+                last_waits: LastWaits::new(),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::lanes::Entry;
 use crate::long_wait::Watch;
 use crate::ring::{Refused, Slots};
 use crate::wait::{
-    Backoff, Deadline, LONGEST_SLEEP, Naps, deadline_after, heavy_barrier, is_over, sleep_briefly,
+    Deadline, LONGEST_SLEEP, Naps, deadline_after, heavy_barrier, is_over, sleep_briefly,
 };
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 use alloc::collections::VecDeque;
@@ -116,8 +116,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
         if around.is_none() {
-            let backoff = Backoff::before_sleep(self.lanes().capacity(), &self.learned.producers);
-            match self.push_awake(item, deadline, backoff) {
+            match self.push_awake(item, deadline) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
             }
@@ -144,13 +143,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
     }
 
     /// Tries until it is time to sleep, and returns `Timeout` then.
-    fn push_awake(
-        &self,
-        mut item: T,
-        deadline: Deadline,
-        mut backoff: Backoff<'_>,
-    ) -> Result<(), PushTimeoutError<T>> {
-        while !backoff.is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
+    fn push_awake(&self, mut item: T, deadline: Deadline) -> Result<(), PushTimeoutError<T>> {
+        let mut backoff = self.last_waits.producers.before_push();
+        while !is_over(deadline) && backoff.pause() {
             match self.push_now(item) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
@@ -167,7 +162,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         wait: &mut Wait<'_>,
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<(), PushTimeoutError<T>> {
-        let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
+        let (waiters, last_wait) = (&self.rare.waiters, &*self.last_waits.producers);
         // Who sleeps once does not nap first; nor a thread that may be on a cycle, which the next
         // one that looks would not find before the nap is over. In a model naps do not end.
         let naps_first = around.is_none() && !wait.may_be_on_cycle() && !cfg!(bywash_loom);
@@ -220,7 +215,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
                 Answer::Ends => deadline,
             };
             let mut sleep = || {
-                was_notified = learned.time(|| waiters.wait(key, end, may_sleep_unbounded));
+                let sleep = || waiters.wait(key, end, may_sleep_unbounded);
+                was_notified = last_wait.time(sleep);
             };
             if let Some(around) = &mut around {
                 around(&mut sleep);
@@ -233,8 +229,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             // cost less than to sleep again.
             if was_notified {
                 wait.withdraw();
-                let backoff = Backoff::after_sleep(learned);
-                match self.push_awake(item, deadline, backoff) {
+                match self.push_awake(item, deadline) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
                     result => return result,
                 }
@@ -301,26 +296,21 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
     ) -> Result<T, PopTimeoutError> {
         let mut tried = self.try_pop_slow();
         let deadline = deadline();
-        let (lanes, learned) = (self.shared.lanes(), &self.shared.learned);
-        let (capacity, len) = (lanes.capacity(), || lanes.len());
-        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
+        let lanes = self.shared.lanes();
+        let last_wait = &self.shared.last_waits.consumer;
+        let mut backoff = last_wait.before_pop(lanes.popped(), lanes.capacity());
         let mut has_slept = false;
         loop {
             match tried {
                 Ok(item) => return Ok(item),
                 Err(TryPopError::Closed) => return Err(PopTimeoutError::Closed),
-                Err(TryPopError::Empty) if backoff.is_over(deadline) || has_news(false) => {
+                Err(TryPopError::Empty) if is_over(deadline) || has_news(false) => {
                     self.pass_wake_on();
                     return Err(PopTimeoutError::Timeout);
                 }
                 Err(TryPopError::Empty) => {}
             }
-            let has_spent_time = !has_slept
-                && (backoff.pause()
-                    || backoff.rest(&learned.stream, deadline, capacity, len)
-                    || backoff.pause_patiently());
-            tried = if has_spent_time {
-                backoff.gather(&learned.stream, capacity, lanes.popped(), len);
+            tried = if !has_slept && backoff.pause() {
                 self.try_pop_again()
             } else {
                 let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept, None);
@@ -367,6 +357,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
         around: Option<AroundSleep<'_>>,
     ) -> Result<T, TryPopError> {
         let (parker, waiters) = (&self.shared.parker, &self.shared.rare.waiters);
+        let last_wait = &self.shared.last_waits.consumer;
         let key = parker.prepare_wait();
         let mut may_sleep_unbounded = self.sees_each_push();
         let mut result = self.try_pop_again();
@@ -376,9 +367,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> SharedConsumer<'_, S, B> 
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news(true) {
-                let learned = &self.shared.learned;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                let mut sleep = || learned.time_consumer(sleep);
+                let mut sleep = || last_wait.time(sleep);
                 match around {
                     Some(around) => around(&mut sleep),
                     None => sleep(),
