@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 use {
     crate::lanes::Tails,
     crate::sleep::Patience,
-    crate::threads::members::NO_THREAD,
     crate::threads::identity,
+    crate::threads::members::NO_THREAD,
     crate::{Domain, Iter, PopError, PopTimeoutError},
     std::time::{Duration, Instant},
 };
@@ -267,8 +267,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     }
 
     /// Pops the next item, and sleeps until there is one. Any push wakes it, even one from a signal
-    /// handler on the sleeping thread itself. While items come one by one in quick succession, it
-    /// may rest for some tens of microseconds instead, which no push ends.
+    /// handler on the sleeping thread itself.
     ///
     /// # Errors
     ///

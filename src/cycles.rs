@@ -125,9 +125,9 @@ use core::mem;
 use core::sync::atomic::AtomicU64 as CoreU64;
 
 use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
-use crate::threads::members::Members;
 use crate::threads::fork::process;
 use crate::threads::identity;
+use crate::threads::members::Members;
 use crate::threads::pool::{FIRST, Links, Pool, Pooled};
 use crate::threads::records::{self, Edge, Kind, LIMIT, Record};
 

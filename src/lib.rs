@@ -409,13 +409,12 @@
 //! second. (That was measured on Linux, with `--cfg bywash_portable`. What other systems add was
 //! not.)
 //!
-//! While items come one by one in quick succession, the consumer takes short rests, of 20 µs plus
-//! what the system adds to a sleep (on Linux 50 µs, the thread's timer slack), instead of being
-//! woken for each item. So pushes cost no wake-up, and an item waits for the end of the rest. In a
-//! fast stream, of more than ten million items a second, a consumer that has taken all may not look
-//! for up to 4 µs, so that a batch builds up: to look more often delays the producers. It does so
-//! if it has measured that more items pass. A consumer that must have each item sooner calls
-//! [`try_pop`](Consumer::try_pop) in a loop.
+//! A thread that waits pauses and looks, each time for twice as long, until that has cost about as
+//! much as a wake-up, some ten microseconds; then it sleeps. A consumer that has popped fewer than
+//! two items since its last wait looks at once, because somebody may wait for an answer. In a
+//! stream, its first look comes after one or two microseconds, so that a batch builds up: to look
+//! more often delays the producers. If the last sleep was long, a thread sleeps again almost at
+//! once.
 //!
 //! # Guarantees and their checks
 //!

@@ -36,7 +36,7 @@ mod faults {
     use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering::SeqCst};
     use std::sync::{Arc, Barrier};
     use std::time::{Duration, Instant};
-    use std::{env, hint, mem, panic, ptr, thread};
+    use std::{env, mem, panic, ptr, thread};
 
     use bywash::{Builder, Consumer, Handler, Listener, Producer, PushError, bounded};
 
@@ -58,7 +58,6 @@ mod faults {
         ("without_membarrier_nothing_is_lost_and_each_wait_ends", || sandbox(MEMBARRIER)),
         ("without_futex_nothing_is_lost_and_waits_are_naps", || sandbox(FUTEX)),
         ("without_both_nothing_is_lost_and_waits_are_naps", || sandbox(FUTEX_AND_MEMBARRIER)),
-        ("without_clock_nanosleep_a_consumer_does_not_rest", no_rests),
         ("a_long_wait_naps_for_some_time_and_then_sleeps", registration),
         // With 32 bits the standard library has another clock.
         #[cfg(target_pointer_width = "64")]
@@ -594,30 +593,6 @@ mod faults {
         // SAFETY: the address is valid.
         assert_eq!(unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) }, 0);
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-    }
-
-    /// Items come so fast that the consumer would rest, which its sandbox forbids.
-    fn no_rests() {
-        const ITEMS: u32 = 10_000;
-        const NANOSLEEP: &[Rule] = &[Rule { call: libc::SYS_clock_nanosleep, when: When::Always }];
-        let (producer, mut consumer) = bounded(1024);
-        let popping = thread::spawn(move || {
-            filter(
-                NANOSLEEP,
-                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-                libc::SECCOMP_RET_ALLOW,
-                0,
-            );
-            (0..ITEMS).for_each(|number| assert_eq!(consumer.pop(), Ok(number)));
-        });
-        for number in 0..ITEMS {
-            let pushed = Instant::now();
-            producer.push(number).unwrap();
-            while pushed.elapsed() < Duration::from_micros(20) {
-                hint::spin_loop();
-            }
-        }
-        popping.join().unwrap();
     }
 
     /// A process does not register for the barrier at its first wait, which would hold that up, and

@@ -21,8 +21,8 @@ const PREEMPTS: &str = "`crossfire`'s consumer runs on the core of the thread th
     the push returns. So the item is there a little sooner, and the push takes more than twice as \
     long: see the calls under latencies.";
 
-const YIELDS: &str = "Before a consumer of bywash sleeps it yields once. With `was_futile: true` \
-    in `Backoff::new` (`src/sleep/backoff.rs`) it does not, and is level with its peers here. But \
+const YIELDS: &str = "Before a consumer of bywash sleeps it yields once. Without the yields \
+    of `Backoff::new` (`src/sleep/backoff.rs`) it does not, and is level with its peers here. But \
     then it preempts the thread whose push wakes it, and the push takes 2.5 times as long (as with \
     `flume`, `thingbuf` and `tokio`: see the calls under latencies). And bursts of 20 items take \
     half as much processor time again.";

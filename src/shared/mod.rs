@@ -32,14 +32,14 @@ use crate::threads::members::Members;
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 #[cfg(feature = "std")]
-use {crate::long_wait::LongWait, crate::sleep::Learned};
+use {crate::long_wait::LongWait, crate::sleep::LastWaits};
 
 use lost::Lost;
 pub(crate) use reserve::Refusal;
 
 /// The state of a queue that keeps its items in `P`. In memory: a cache line that producers write,
-/// one that the consumer writes, one for what is off the fast path, those for what each side has
-/// learned from its waits, and one that all mostly read.
+/// one that the consumer writes, one for what is off the fast path, two for how each side has waited
+/// last, and one that all mostly read.
 #[repr(C)]
 #[allow(missing_debug_implementations, reason = "no user can name it")]
 pub struct Shared<P: ?Sized> {
@@ -47,7 +47,7 @@ pub struct Shared<P: ?Sized> {
     head: CachePadded<Head>,
     rare: CachePadded<Rare>,
     #[cfg(feature = "std")]
-    learned: Learned,
+    last_waits: LastWaits,
     pub(crate) members: Members,
     pub(crate) parker: Parker,
     /// How many producers count; and whether the consumer was dropped.
@@ -112,7 +112,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
                     sweeps: AtomicU64::new(0),
                 }),
                 #[cfg(feature = "std")]
-                learned: Learned::new(),
+                last_waits: LastWaits::new(),
                 members: Members::new(),
                 parker: Parker::new(),
                 producers: AtomicU64::new(0),

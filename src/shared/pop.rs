@@ -1,6 +1,6 @@
 //! Takes items out of places: `lanes.rs` says which is the next.
 //!
-//! A pop that waits tries, spends some time awake (`Backoff`), announces that it sleeps, tries once
+//! A pop that waits tries, spends some time awake (`sleep/backoff.rs`), announces that it sleeps, tries once
 //! more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of
 //! that, for those who have something to do around each sleep: it spends no time awake.
 
@@ -17,8 +17,7 @@ use alloc::vec::Vec;
 use {
     crate::PopTimeoutError,
     crate::sleep::{
-        AroundSleep, Backoff, Deadline, LONGEST_SLEEP, Patience, deadline_after, heavy_barrier,
-        is_over,
+        AroundSleep, Deadline, LONGEST_SLEEP, Patience, deadline_after, heavy_barrier, is_over,
     },
 };
 
@@ -222,22 +221,16 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         let Patience::Until(deadline) = patience() else {
             return tried.map_err(|error| self.found_nothing(error));
         };
-        let (core, learned) = (self.shared().core(), &self.shared().learned);
-        let (capacity, len) = (core.capacity(), || core.len_of_both());
-        let mut backoff = Backoff::before_sleep(capacity, &learned.consumer);
+        let (core, last_wait) = (self.shared().core(), &self.shared().last_waits.consumer);
+        let mut backoff = last_wait.before_pop(core.popped(), core.capacity());
         let mut has_slept = false;
         loop {
             match tried {
                 Ok(item) => return Ok(item),
-                Err(TryPopError::Empty) if !backoff.is_over(deadline) && !has_news(false) => {}
+                Err(TryPopError::Empty) if !is_over(deadline) && !has_news(false) => {}
                 Err(error) => return Err(self.found_nothing(error)),
             }
-            let has_spent_time = !has_slept
-                && (backoff.pause()
-                    || backoff.rest(&learned.stream, deadline, capacity, len)
-                    || backoff.pause_patiently());
-            tried = if has_spent_time {
-                backoff.gather(&learned.stream, capacity, core.popped(), len);
+            tried = if !has_slept && backoff.pause() {
                 self.try_pop_again()
             } else {
                 let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept, None);
@@ -293,9 +286,9 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
             if !has_news(true) {
-                let learned = &self.shared().learned;
+                let last_wait = &self.shared().last_waits.consumer;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                let mut sleep = || learned.time_consumer(sleep);
+                let mut sleep = || last_wait.time(sleep);
                 match around {
                     Some(around) => around(&mut sleep),
                     None => sleep(),

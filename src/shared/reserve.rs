@@ -3,7 +3,7 @@
 //! 1. It claims in the ring (`push.rs`, `ring.rs`). If there is room, nothing of this file runs.
 //! 2. The ring is full. A thread that must not wait for the consumer (`threads/members.rs`) claims
 //!    in the bypass, or is refused.
-//! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`Backoff`).
+//! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`sleep/backoff.rs`).
 //! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the
 //!    sleep, looks once more whether there is room (`sleep/mod.rs` says why no wake is lost),
 //!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
@@ -23,9 +23,7 @@ use crate::ring::Refused;
 use {
     crate::cycles::{Answer, Wait},
     crate::long_wait::Watch,
-    crate::sleep::{
-        AroundSleep, Backoff, Deadline, Naps, Patience, heavy_barrier, is_over, sleep_briefly,
-    },
+    crate::sleep::{AroundSleep, Deadline, Naps, Patience, heavy_barrier, is_over, sleep_briefly},
 };
 
 /// Indices that were claimed, each with the right to publish an item there, once (R1).
@@ -109,8 +107,7 @@ impl Core<'_> {
             return Err(Refusal::Full);
         };
         if around.is_none() {
-            let backoff = Backoff::before_sleep(self.capacity(), &self.learned.producers);
-            let tried = self.reserve_awake(most, deadline, backoff);
+            let tried = self.reserve_awake(most, deadline);
             if tried != Err(Refusal::Full) {
                 return Ok((tried?, None));
             }
@@ -127,13 +124,9 @@ impl Core<'_> {
     }
 
     /// Tries until it is time to sleep, and returns `Full` then.
-    fn reserve_awake(
-        &self,
-        most: u64,
-        deadline: Deadline,
-        mut backoff: Backoff<'_>,
-    ) -> Result<Claim, Refusal> {
-        while !backoff.is_over(deadline) && (backoff.pause() || backoff.pause_patiently()) {
+    fn reserve_awake(&self, most: u64, deadline: Deadline) -> Result<Claim, Refusal> {
+        let mut backoff = self.last_waits.producers.before_push();
+        while !is_over(deadline) && backoff.pause() {
             let tried = self.reserve(most);
             if tried != Err(Refusal::Full) {
                 return tried;
@@ -150,7 +143,7 @@ impl Core<'_> {
         wait: &mut Wait<'_>,
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<Claim, Refusal> {
-        let (waiters, learned) = (&self.rare.waiters, &*self.learned.producers);
+        let (waiters, last_wait) = (&self.rare.waiters, &*self.last_waits.producers);
         // No nap first for a thread that sleeps only once. None for a thread that may be on a cycle
         // either: until the nap is over, the next one that looks would not find its edge. In a
         // model naps do not end.
@@ -204,7 +197,8 @@ impl Core<'_> {
                 Answer::Ends => deadline,
             };
             let mut sleep = || {
-                was_notified = learned.time(|| waiters.wait(key, end, may_sleep_unbounded));
+                let sleep = || waiters.wait(key, end, may_sleep_unbounded);
+                was_notified = last_wait.time(sleep);
             };
             if let Some(around) = &mut around {
                 around(&mut sleep);
@@ -218,7 +212,7 @@ impl Core<'_> {
             // cost less than to sleep again.
             if was_notified {
                 wait.withdraw();
-                let tried = self.reserve_awake(most, deadline, Backoff::after_sleep(learned));
+                let tried = self.reserve_awake(most, deadline);
                 if tried != Err(Refusal::Full) {
                     return tried;
                 }

@@ -1,215 +1,131 @@
-//! What to do before sleeping, and what is learned from the waits before.
+//! What a thread does before it sleeps.
 //!
-//! A thread that comes back at once finds one item, or room for one. Then both sides fetch the same
-//! cache lines from each other for every item. So where the queue has room for a batch, time for a
-//! batch passes first: there is no spinning. Then the thread yields. Whether more than a few yields
-//! pay depends on the load, and each side of a queue learns it, as glibc's adaptive mutex learns
-//! for how long to spin:
+//! It pauses and looks, each time for twice as long, until the pauses have cost about as much as
+//! a wake-up; then it sleeps.
 //!
-//! * *More threads than cores.* A yield lets others run, and a batch builds up. A yield that has
-//!   let nobody run is *futile*, and it is time for the next step.
-//! * *Little to do.* The last sleep was long, and so will be the next. The thread sleeps after one
-//!   futile yield: a burst may have begun. And on Linux, consumers that went to sleep without a
-//!   yield were seen to preempt the thread whose push woke them: the push took 2.5 times as long.
-//! * *A stream.* Items come although none is popped: the consumer gathers a batch, or rests
-//!   (`stream.rs`).
-//! * *Question and answer.* The last sleep was short. If both threads sleep for each message, each
-//!   is woken for each message. So a thread is *patient*: it yields for longer than it takes to
-//!   wake the other, and then for `SHORT_WAIT` each time, so that the other finds it awake. It
-//!   stays patient as long as its waits are that short.
+//! * *An answer.* If fewer than two items were popped since the consumer's last wait, somebody may
+//!   wait for an answer to each. So the consumer looks at once, and spins between its looks.
+//! * *A stream.* Otherwise its first pause is long enough for a batch, because each look delays the
+//!   producers. As soon as a pause takes as long as a yield, it begins with one: that lets others
+//!   run where there are more threads than cores. While it does, the thread goes on yielding. A
+//!   producer that waits for room yields likewise, but looks at once.
+//! * *Little to do.* If its last sleep was long, a thread looks at once, and yields once before it
+//!   sleeps: on Linux, consumers that went to sleep without a yield were seen to preempt the thread
+//!   whose push woke them, and the push took 2.5 times as long.
 //!
-//! What does not pay is tried again less and less often (`trials.rs`).
+//! Where other work keeps the cores busy, a yield may take a time slice of some milliseconds, while
+//! a thread that sleeps is woken soon. So answers have no yields, and one that has taken so long is
+//! the last.
 
 use core::hint;
-use core::mem;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use std::thread;
 use std::time::Instant;
 
-use super::stream::Stream;
-use super::trials::Trials;
-use super::{Deadline, assert_can_wait, is_over};
+use super::assert_can_wait;
 
-/// The time before a thread sleeps, or sleeps again: it spins, then it yields.
-pub(crate) struct Backoff<'a> {
-    pauses: u32,
-    /// How long to yield, although that is futile.
-    patience: Duration,
-    yields_start: Option<Instant>,
-    was_futile: bool,
-    may_rest: bool,
-    experience: &'a Experience,
-    /// Whether the experience is told at the end of the wait what patience has brought.
-    is_trial: bool,
-    gave_up: bool,
+/// The time before a thread sleeps, or sleeps again.
+pub(crate) struct Backoff {
+    /// How many spin hints the next pause takes: tens of nanoseconds each.
+    hints: u32,
+    longest: u32,
+    yields: bool,
+    /// When a yield has let others run for the first time.
+    yields_since: Option<Instant>,
 }
 
-impl<'a> Backoff<'a> {
-    /// A queue of this capacity has room for a batch.
-    const BATCH: usize = 256;
-    const PAUSES: u32 = 16;
+impl Backoff {
+    /// All pauses up to this one take about as long as to sleep and be woken.
+    const LONGEST: u32 = 128;
+    /// The items that are pushed meanwhile are a batch.
+    const BATCH: u32 = 64;
+    /// About as long as a yield.
+    const YIELD: u32 = 16;
     /// A yield that takes less has let nobody run.
     const FUTILE: Duration = Duration::from_micros(2);
-    /// Yielding never goes on for longer: on a core that other work keeps busy, one yield lasts a
-    /// time slice, while a sleeper is woken soon.
-    const LONGEST: Duration = Duration::from_micros(100);
-    /// To yield for so long costs about as much as to sleep and be woken, for both threads
-    /// together.
-    const SHORT_WAIT: Duration = Duration::from_micros(15);
+    /// Others have had their turn by then.
+    const LONGEST_YIELDS: Duration = Duration::from_micros(100);
 
-    /// Before a producer or consumer sleeps.
-    pub(crate) fn before_sleep(capacity: usize, experience: &'a Experience) -> Self {
-        let trials = &experience.patience;
-        let is_patient = experience.slept_briefly() && trials.is_due();
-        let patience = match is_patient {
-            true if trials.is_first() => Self::LONGEST,
-            true => Self::SHORT_WAIT,
-            false => Duration::ZERO,
-        };
-        let pauses = if capacity < Self::BATCH { 1 } else { Self::PAUSES + 1 };
-        Self { is_trial: is_patient, ..Self::new(pauses, patience, experience) }
-    }
-
-    /// For a producer that was woken, and may get what it waits for at once.
-    pub(crate) fn after_sleep(experience: &'a Experience) -> Self {
-        let patience = if experience.slept_briefly() { Self::LONGEST } else { Duration::ZERO };
-        Self::new(1, patience, experience)
-    }
-
-    fn new(pauses: u32, patience: Duration, experience: &'a Experience) -> Self {
+    fn new(first: u32, yields: bool, slept_long: bool) -> Self {
         assert_can_wait();
-        Self {
-            pauses,
-            patience,
-            yields_start: None,
-            was_futile: false,
-            may_rest: true,
-            experience,
-            is_trial: false,
-            gave_up: false,
-        }
+        let (hints, longest, yields) =
+            if slept_long { (1, Self::YIELD, true) } else { (first, Self::LONGEST, yields) };
+        Self { hints, longest, yields, yields_since: None }
     }
 
-    /// Whether it is time to give up. Then patience has brought nothing.
-    pub(crate) fn is_over(&mut self, deadline: Deadline) -> bool {
-        self.gave_up = is_over(deadline);
-        self.gave_up
-    }
-
-    /// Spends a moment, or returns `false` once it is time for something else. In a model there is
-    /// no time to spend.
+    /// Spends a moment before the next look, or returns `false` if it is time to sleep. In a model
+    /// there is no time to spend.
     pub(crate) fn pause(&mut self) -> bool {
-        self.spin() || self.pause_until(Duration::ZERO)
-    }
-
-    /// The same, for the patient.
-    pub(crate) fn pause_patiently(&mut self) -> bool {
-        self.pause_until(self.patience)
-    }
-
-    fn spin(&mut self) -> bool {
-        if cfg!(any(bywash_loom, bywash_steps)) || self.pauses > Self::PAUSES {
+        if cfg!(any(bywash_loom, bywash_steps)) || self.hints > self.longest {
             return false;
         }
-        (0..self.pauses).for_each(|_| hint::spin_loop());
-        self.pauses *= 2;
+        if !self.yields || self.hints < Self::YIELD || !self.lets_others_run() {
+            (0..self.hints).for_each(|_| hint::spin_loop());
+            self.hints *= 2;
+        }
         true
     }
 
-    fn pause_until(&mut self, patience: Duration) -> bool {
-        if cfg!(any(bywash_loom, bywash_steps)) || self.was_futile && patience.is_zero() {
-            return false;
-        }
-        let now = Instant::now();
-        let passed = now - *self.yields_start.get_or_insert(now);
-        if passed >= Self::LONGEST || self.was_futile && passed >= patience {
-            return false;
-        }
+    /// Yields. Returns whether others have run meanwhile.
+    fn lets_others_run(&mut self) -> bool {
+        let start = Instant::now();
         thread::yield_now();
-        self.was_futile |= now.elapsed() < Self::FUTILE;
+        let end = Instant::now();
+        if end - start < Self::FUTILE {
+            return false;
+        }
+        if end - *self.yields_since.get_or_insert(start) >= Self::LONGEST_YIELDS {
+            self.longest = 0;
+        }
         true
     }
-
-    /// For a consumer: rests, once, if the last sleep was short. `len` is how many items there are.
-    /// Returns whether it has.
-    pub(crate) fn rest(
-        &mut self,
-        stream: &Stream,
-        deadline: Deadline,
-        capacity: usize,
-        len: impl Fn() -> usize,
-    ) -> bool {
-        let may_rest = !cfg!(any(bywash_loom, bywash_steps))
-            && mem::take(&mut self.may_rest)
-            && self.experience.slept_briefly();
-        let rests = may_rest && stream.rest(deadline, capacity, len);
-        // What comes of patience after a rest says nothing.
-        self.is_trial &= !rests;
-        rests
-    }
-
-    /// For a consumer that has spent a moment: waits for a batch, if items come in quick succession
-    /// since the first yield.
-    /// `popped` is how many have left the ring.
-    pub(crate) fn gather(
-        &self,
-        stream: &Stream,
-        capacity: usize,
-        popped: u64,
-        len: impl FnOnce() -> usize,
-    ) {
-        if let Some(start) = self.yields_start {
-            stream.gather(start, capacity, popped, len);
-        }
-    }
 }
 
-impl Drop for Backoff<'_> {
-    fn drop(&mut self) {
-        if let (true, Some(start)) = (self.is_trial, self.yields_start) {
-            let passed = start.elapsed();
-            let has_paid = passed < Self::SHORT_WAIT && !self.gave_up;
-            self.experience.patience.ended(has_paid, passed.subsec_nanos());
-        }
-    }
-}
-
-/// What one side of a queue has learned from its waits.
+/// What one side of a queue remembers of its last wait. Nothing but time depends on it, so of
+/// several threads one may overwrite what another has stored. The atomic is `core`'s in the models,
+/// too.
 #[derive(Debug)]
-pub(crate) struct Experience {
-    /// The last sleep was long, or there was none yet.
-    slept_long: AtomicBool,
-    /// Pays only if the other thread is patient, too. So it is tried several times in a row.
-    patience: Trials<8, 4>,
+pub(crate) struct LastWait {
+    /// How many items had been popped when the consumer's began, and in the lowest bit whether the
+    /// last sleep was long.
+    word: AtomicU64,
 }
 
-impl Experience {
+impl LastWait {
     /// Longer than two threads sleep that answer each other.
     const LONG_SLEEP: Duration = Duration::from_micros(60);
 
     pub(crate) const fn new() -> Self {
-        Self { slept_long: AtomicBool::new(true), patience: Trials::new() }
+        Self { word: AtomicU64::new(0) }
     }
 
-    /// Calls `sleep`, and learns how long it takes.
+    /// For the consumer of a ring that so many items have left. A quarter of a small ring is a
+    /// batch.
+    pub(crate) fn before_pop(&self, popped: u64, capacity: usize) -> Backoff {
+        let word = self.word.load(Ordering::Relaxed);
+        let (popped_before, slept_long) = (word >> 1, word & 1);
+        self.word.store(popped << 1 | slept_long, Ordering::Relaxed);
+        let is_stream = popped.saturating_sub(popped_before) >= 2;
+        let batch = (capacity / 4).clamp(1, Backoff::BATCH as usize) as u32;
+        Backoff::new(if is_stream { batch } else { 1 }, is_stream, slept_long != 0)
+    }
+
+    /// For a producer, also for one that was woken.
+    pub(crate) fn before_push(&self) -> Backoff {
+        Backoff::new(1, true, self.word.load(Ordering::Relaxed) & 1 != 0)
+    }
+
+    /// Calls `sleep`, and remembers whether it takes long.
     pub(crate) fn time<R>(&self, sleep: impl FnOnce() -> R) -> R {
         let start = Instant::now();
         let result = sleep();
-        self.slept_for(start.elapsed());
-        result
-    }
-
-    pub(super) fn slept_for(&self, duration: Duration) {
-        let is_long = duration >= Self::LONG_SLEEP;
-        if is_long == self.slept_briefly() {
-            self.slept_long.store(is_long, Ordering::Relaxed);
+        let slept_long = u64::from(start.elapsed() >= Self::LONG_SLEEP);
+        let word = self.word.load(Ordering::Relaxed);
+        if word & 1 != slept_long {
+            self.word.store(word ^ 1, Ordering::Relaxed);
         }
-    }
-
-    /// Whether the last sleep was short, so that there may be something better.
-    pub(super) fn slept_briefly(&self) -> bool {
-        !self.slept_long.load(Ordering::Relaxed)
+        result
     }
 }
 
@@ -217,93 +133,66 @@ impl Experience {
 mod tests {
     use super::*;
 
-    fn after_a_sleep_of(duration: Duration) -> Experience {
-        let experience = Experience::new();
-        experience.slept_for(duration);
-        experience
+    /// How many hints its pauses take, and whether it may yield.
+    fn pauses(backoff: &Backoff) -> (u32, u32, bool) {
+        (backoff.hints, backoff.longest, backoff.yields)
+    }
+
+    const ANSWER: (u32, u32, bool) = (1, 128, false);
+    const LITTLE_TO_DO: (u32, u32, bool) = (1, 16, true);
+
+    #[test]
+    fn a_consumer_that_popped_fewer_than_two_items_since_its_last_wait_expects_an_answer() {
+        let last = LastWait::new();
+        let before_pop = |popped| pauses(&last.before_pop(popped, 1024));
+        assert_eq!([0, 1, 2, 4, 4, 5].map(before_pop), {
+            let stream = (64, 128, true);
+            [ANSWER, ANSWER, ANSWER, stream, ANSWER, ANSWER]
+        });
     }
 
     #[test]
-    fn after_a_long_sleep_nobody_is_patient() {
-        for experience in [Experience::new(), after_a_sleep_of(Experience::LONG_SLEEP)] {
-            let backoff = Backoff::before_sleep(1024, &experience);
-            assert_eq!((backoff.patience, backoff.is_trial), (Duration::ZERO, false));
-            assert_eq!(Backoff::after_sleep(&experience).patience, Duration::ZERO);
-        }
+    fn the_first_pause_in_a_stream_is_no_longer_than_a_quarter_of_the_ring_takes() {
+        let first = |capacity| LastWait::new().before_pop(2, capacity).hints;
+        assert_eq!([1, 3, 8, 255, 256, usize::MAX].map(first), [1, 1, 2, 63, 64, 64]);
     }
 
     #[test]
-    fn after_a_short_sleep_a_thread_is_patient_until_that_has_failed() {
-        let experience = after_a_sleep_of(Duration::ZERO);
-        let wait = |_| {
-            let mut backoff = Backoff::before_sleep(1024, &experience);
-            while backoff.pause() || backoff.pause_patiently() {}
-            backoff.patience
+    fn a_producer_looks_at_once_and_yields() {
+        assert_eq!(pauses(&LastWait::new().before_push()), (1, 128, true));
+    }
+
+    #[test]
+    fn after_a_long_sleep_a_thread_sleeps_again_soon() {
+        let last = LastWait::new();
+        last.time(|| thread::sleep(LastWait::LONG_SLEEP));
+        assert_eq!(pauses(&last.before_push()), LITTLE_TO_DO);
+        assert_eq!([0, 10].map(|popped| pauses(&last.before_pop(popped, 8))), [LITTLE_TO_DO; 2]);
+        // A machine with much to do may make a brief sleep long.
+        let is_brief = |_| {
+            last.time(|| ());
+            pauses(&last.before_pop(10, 8)) == ANSWER
         };
-        let [first, then, never] = [Backoff::LONGEST, Backoff::SHORT_WAIT, Duration::ZERO];
-        let row = [first, then, then, then, then, then, then, then];
-        assert_eq!([0; 8].map(wait), row);
-        assert_eq!([0; 3].map(wait), [never; 3]);
-        assert_eq!(Backoff::after_sleep(&experience).patience, first);
+        assert!((0..1000).any(is_brief));
     }
 
     #[test]
-    fn a_thread_that_found_something_at_once_has_learned_nothing() {
-        let experience = after_a_sleep_of(Duration::ZERO);
-        for _ in 0..10 {
-            let mut backoff = Backoff::before_sleep(8, &experience);
-            assert!(backoff.pause(), "it spins");
-            assert!(backoff.is_trial && experience.patience.is_first());
-        }
+    fn pauses_get_longer_and_end() {
+        let mut backoff = Backoff::new(1, false, false);
+        assert_eq!((0..100).take_while(|_| backoff.pause()).count(), 8);
+        assert!(!backoff.pause());
     }
 
     #[test]
-    fn a_yield_that_was_futile_is_the_last_without_patience() {
-        let experience = Experience::new();
-        let mut backoff = Backoff::before_sleep(1024, &experience);
+    fn yields_end_whether_others_run_or_not() {
+        let mut backoff = Backoff::new(64, true, false);
         while backoff.pause() {}
-        let took_long = backoff.yields_start.unwrap().elapsed() >= Backoff::LONGEST;
-        assert!(backoff.was_futile || took_long);
-        assert!(!backoff.pause_patiently());
-    }
-
-    #[test]
-    fn patience_until_the_deadline_has_brought_nothing() {
-        let experience = after_a_sleep_of(Duration::ZERO);
-        let is_patient = |_| {
-            let mut backoff = Backoff::before_sleep(1024, &experience);
-            assert!(!backoff.is_over(None));
-            let is_patient = backoff.pause() && backoff.is_trial;
-            assert!(backoff.is_over(Some(Instant::now())));
-            is_patient
-        };
-        assert_eq!((0..100).position(|wait| !is_patient(wait)), Some(8));
-    }
-
-    #[test]
-    fn a_consumer_rests_once_and_only_after_a_short_sleep_and_if_there_is_time_for_it() {
-        let later = Instant::now().checked_add(Duration::from_secs(60));
-        let rest =
-            |backoff: &mut Backoff<'_>, deadline| backoff.rest(&Stream::new(), deadline, 8, || 3);
-        for experience in [Experience::new(), after_a_sleep_of(Experience::LONG_SLEEP)] {
-            let mut backoff = Backoff::before_sleep(1024, &experience);
-            assert!(!rest(&mut backoff, None), "the next sleep will be long");
+        let others_ran = backoff.yields_since.is_some();
+        assert!(others_ran || backoff.hints > Backoff::LONGEST);
+        backoff.yields_since = Instant::now().checked_sub(Backoff::LONGEST_YIELDS);
+        backoff.longest = Backoff::LONGEST;
+        if backoff.lets_others_run() {
+            assert!(!backoff.pause());
         }
-        let experience = after_a_sleep_of(Duration::ZERO);
-        let mut backoff = Backoff::before_sleep(1024, &experience);
-        assert!(!rest(&mut backoff, Some(Instant::now())));
-        let mut backoff = Backoff::before_sleep(1024, &experience);
-        assert!(rest(&mut backoff, later));
-        assert!(!rest(&mut backoff, later));
-        assert!(!backoff.is_trial, "what comes after a rest is no trial of patience");
-    }
-
-    #[test]
-    fn a_sleep_is_timed() {
-        let experience = Experience::new();
-        let long = Experience::LONG_SLEEP;
-        experience.slept_for(Duration::ZERO);
-        experience.time(|| thread::sleep(long));
-        assert!(!experience.slept_briefly());
     }
 }

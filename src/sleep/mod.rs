@@ -3,9 +3,9 @@
 //! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
 //! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
-//! of the producers. [`Backoff`] says how long to try before sleeping, and [`Learned`] is what it
-//! has learned. `Changes` is for those who wait for a listener. Each system has a file: `linux.rs`
-//! (futex and membarrier), `windows.rs` (`WaitOnAddress`), `portable.rs` (naps), `model.rs` (loom).
+//! of the producers. `backoff.rs` says how long to try before sleeping, by the [`LastWait`].
+//! `Changes` is for those who wait for a listener. Each system has a file: `linux.rs` (futex and
+//! membarrier), `windows.rs` (`WaitOnAddress`), `portable.rs` (naps), `model.rs` (loom).
 //!
 //! # Who must see whom
 //!
@@ -107,8 +107,6 @@ mod backoff;
 mod changes;
 mod event_count;
 mod parker;
-mod stream;
-mod trials;
 mod waiters;
 
 #[cfg_attr(bywash_loom, path = "model.rs")]
@@ -124,44 +122,27 @@ cfg_event_fd! {
     mod event_fd;
 }
 
-pub(crate) use backoff::Backoff;
-use backoff::Experience;
+pub(crate) use backoff::LastWait;
 #[cfg(not(bywash_loom))]
 pub(crate) use changes::Changes;
 use event_count::EventCount;
 pub(crate) use parker::Parker;
-use stream::Stream;
-pub(crate) use system::{heavy_barrier, sleep_briefly, sleep_for};
+pub(crate) use system::{heavy_barrier, sleep_briefly};
 pub(crate) use waiters::Waiters;
 
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
-/// What each side of a queue has learned from its waits. It is written while others push and pop,
-/// so it has lines of its own.
+/// Of both sides of a queue. It is written while others push and pop, so it has lines of its own.
 #[derive(Debug)]
-pub(crate) struct Learned {
-    pub(crate) producers: CachePadded<Experience>,
-    pub(crate) consumer: Experience,
-    pub(crate) stream: Stream,
+pub(crate) struct LastWaits {
+    pub(crate) producers: CachePadded<LastWait>,
+    pub(crate) consumer: LastWait,
 }
 
-impl Learned {
+impl LastWaits {
     pub(crate) const fn new() -> Self {
-        Self {
-            producers: CachePadded::new(Experience::new()),
-            consumer: Experience::new(),
-            stream: Stream::new(),
-        }
-    }
-
-    /// Calls `sleep`, for the consumer, and learns how long it takes.
-    pub(crate) fn time_consumer(&self, sleep: impl FnOnce()) {
-        let start = Instant::now();
-        sleep();
-        let time = start.elapsed();
-        self.consumer.slept_for(time);
-        self.stream.slept_for(time);
+        Self { producers: CachePadded::new(LastWait::new()), consumer: LastWait::new() }
     }
 }
 
@@ -229,24 +210,4 @@ fn assert_can_wait() {
 
 pub(crate) fn is_over(deadline: Deadline) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
-}
-
-#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
-mod tests {
-    use std::thread;
-
-    use super::*;
-
-    #[test]
-    fn a_consumer_learns_how_long_it_sleeps() {
-        let learned = Learned::new();
-        // A machine with much to do may make a brief sleep long.
-        let is_brief = |_| {
-            learned.time_consumer(|| ());
-            learned.consumer.slept_briefly()
-        };
-        assert!((0..1000).any(is_brief));
-        learned.time_consumer(|| thread::sleep(Duration::from_millis(1)));
-        assert!(!learned.consumer.slept_briefly());
-    }
 }

@@ -57,7 +57,3 @@ pub(crate) fn heavy_barrier() -> bool {
 pub(crate) fn sleep_briefly() {
     loom::thread::yield_now();
 }
-
-pub(crate) fn sleep_for(_duration: Duration) {
-    loom::thread::yield_now();
-}

@@ -85,8 +85,3 @@ pub(crate) fn heavy_barrier() -> bool {
 pub(crate) fn sleep_briefly() {
     std::thread::yield_now();
 }
-
-/// Sleeps for so long, and what the system adds.
-pub(crate) fn sleep_for(duration: Duration) {
-    thread::sleep(duration);
-}

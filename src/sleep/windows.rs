@@ -8,7 +8,6 @@
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
-use std::thread;
 
 use crate::sync::AtomicU64;
 use crate::windows::{
@@ -85,11 +84,6 @@ pub(crate) fn heavy_barrier() -> bool {
         unsafe { FlushProcessWriteBuffers() };
     }
     true
-}
-
-/// Sleeps for so long, and what the system adds. Not for handlers: it makes a timer.
-pub(crate) fn sleep_for(duration: Duration) {
-    thread::sleep(duration);
 }
 
 /// Sleeps for a moment. For handlers too: it is one system call, and sets no error.

@@ -8,9 +8,9 @@
 //! | `fork.rs` | which threads are in this process |
 //! | `pool.rs` | memory that keeps its type, for records and what stands for queues |
 
-pub(crate) mod members;
 pub(crate) mod fork;
 pub(crate) mod identity;
+pub(crate) mod members;
 pub(crate) mod pool;
 pub(crate) mod records;
 
