@@ -684,6 +684,7 @@ mod at_every_step {
         fn try_push(&self, item: Item) -> Result<(), TryPushError<Item>>;
         fn try_push_many(&self, items: &mut VecDeque<Item>) -> Result<usize, TryPushError<()>>;
         fn len(&self) -> usize;
+        fn bypass_len(&self) -> usize;
     }
 
     macro_rules! as_the_queue_does {
@@ -706,6 +707,9 @@ mod at_every_step {
             }
             fn len(&self) -> usize {
                 <$queue>::len(self)
+            }
+            fn bypass_len(&self) -> usize {
+                <$queue>::bypass_len(self)
             }
         };
     }

@@ -827,7 +827,7 @@ fn a_push_into_the_bypass_beside_close_is_popped_or_refused() {
 #[test]
 fn a_late_item_in_the_bypass_is_dropped_once() {
     model(2, || {
-        let (producer, mut consumer) = Builder::new(1).bypass(1).build();
+        let (producer, consumer) = Builder::new(1).bypass(1).build();
         let domain = consumer.domain();
         let alive = Arc::new(());
         let theirs = alive.clone();

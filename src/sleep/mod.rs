@@ -105,9 +105,9 @@ use crossbeam_utils::CachePadded;
 mod backoff;
 #[cfg(not(bywash_loom))]
 mod changes;
+mod consumer;
 mod event_count;
-mod parker;
-mod waiters;
+mod producers;
 
 #[cfg_attr(bywash_loom, path = "model.rs")]
 #[cfg_attr(all(not(bywash_loom), target_os = "linux", not(bywash_portable)), path = "linux.rs")]
@@ -125,10 +125,10 @@ cfg_event_fd! {
 pub(crate) use backoff::LastWait;
 #[cfg(not(bywash_loom))]
 pub(crate) use changes::Changes;
+pub(crate) use consumer::Parker;
 use event_count::EventCount;
-pub(crate) use parker::Parker;
+pub(crate) use producers::Waiters;
 pub(crate) use system::{heavy_barrier, sleep_briefly};
-pub(crate) use waiters::Waiters;
 
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
