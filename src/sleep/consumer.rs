@@ -20,7 +20,7 @@ pub(crate) struct Parker {
 }
 
 cfg_no_event_fd! {
-    /// There is no descriptor to signal.
+    /// There is no descriptor.
     #[derive(Debug)]
     struct EventFd;
 
@@ -29,7 +29,7 @@ cfg_no_event_fd! {
             Self
         }
 
-        fn signal(&self) {}
+        fn make_readable(&self) {}
     }
 }
 
@@ -66,7 +66,7 @@ impl Parker {
     #[inline]
     pub(crate) fn notify(&self) {
         light_barrier();
-        self.events.notify(|| self.event_fd.signal());
+        self.events.notify(|| self.event_fd.make_readable());
     }
 }
 
@@ -76,7 +76,7 @@ cfg_event_fd! {
         /// makes the descriptor readable.
         pub(crate) fn arm(&self) -> u64 {
             self.event_fd.clear();
-            self.events.prepare_signal()
+            self.events.prepare_descriptor()
         }
 
         pub(crate) fn has_event_fd(&self) -> bool {

@@ -21,8 +21,8 @@ const WANTED: u64 = 1;
 /// A thread is being woken. The word has changed, so that nobody falls asleep on the old value; the
 /// system call may be missing.
 const WAKING: u64 = 2;
-/// With WANTED or WAKING: wake by the notifier's signal, and not through the word.
-const SIGNAL: u64 = 4;
+/// With WANTED or WAKING: wake through the event descriptor, and not through the word.
+const DESCRIPTOR: u64 = 4;
 const NEXT: u64 = 8;
 
 impl EventCount {
@@ -79,18 +79,18 @@ impl EventCount {
         self.word.value().load(Ordering::Relaxed) != key
     }
 
-    /// Wakes one thread, if any wants to be woken; with `signal` if that is how.
+    /// Wakes one thread, if any wants to be woken; by `make_readable` if that is how.
     #[inline]
-    pub(super) fn notify(&self, signal: impl FnOnce()) {
+    pub(super) fn notify(&self, make_readable: impl FnOnce()) {
         // [notify:L] SeqCst; pairs with [sleep:F], [announce:R]
         let now = self.word.value().load(Ordering::SeqCst);
         if now & STATE != IDLE {
-            self.notify_slow(now, signal);
+            self.notify_slow(now, make_readable);
         }
     }
 
     #[cold]
-    fn notify_slow(&self, mut now: u64, signal: impl FnOnce()) {
+    fn notify_slow(&self, mut now: u64, make_readable: impl FnOnce()) {
         let word = self.word.value();
         while now & STATE == WANTED {
             // WANTED => WAKING
@@ -103,10 +103,10 @@ impl EventCount {
         // W4: also where another thread did the exchange, as it may have been stopped before the
         // system call.
         if now & STATE == WAKING {
-            if now & SIGNAL == 0 {
+            if now & DESCRIPTOR == 0 {
                 self.word.wake(1);
             } else {
-                signal();
+                make_readable();
             }
             // WAKING => IDLE
             let idle = now - now % NEXT + NEXT;
@@ -125,10 +125,10 @@ impl EventCount {
 
 cfg_event_fd! {
     impl EventCount {
-        /// Announces that the caller wants the notifier's signal.
-        pub(super) fn prepare_signal(&self) -> u64 {
+        /// Announces that the caller waits for the event descriptor.
+        pub(super) fn prepare_descriptor(&self) -> u64 {
             // [announce:R] Release; pairs with [notify:L] and [notify:A]
-            self.announce(WANTED + SIGNAL, Ordering::Release)
+            self.announce(WANTED + DESCRIPTOR, Ordering::Release)
         }
     }
 }
@@ -148,13 +148,13 @@ mod tests {
             assert!(last < now && now % NEXT == state, "from {last} to {now}");
             last = now;
         };
-        for how in [0, SIGNAL, 0] {
-            let mut was_signalled = false;
+        for how in [0, DESCRIPTOR, 0] {
+            let mut is_readable = false;
             events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
-            events.notify(|| was_signalled = true);
+            events.notify(|| is_readable = true);
             has_grown_to(IDLE);
-            assert_eq!(was_signalled, how == SIGNAL);
+            assert_eq!(is_readable, how == DESCRIPTOR);
 
             events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
@@ -163,7 +163,8 @@ mod tests {
             let key = events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
             // In the other way.
-            let key = if how == SIGNAL { events.announce(WANTED, Ordering::Relaxed) } else { key };
+            let key =
+                if how == DESCRIPTOR { events.announce(WANTED, Ordering::Relaxed) } else { key };
             events.cancel_wait(key);
             has_grown_to(IDLE);
         }

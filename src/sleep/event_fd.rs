@@ -45,7 +45,7 @@ impl EventFd {
 
     /// Makes it readable. For signal handlers too: with room in its counter, which is cleared each
     /// time it is armed, the system call does not fail, so `errno` stays as it is.
-    pub(super) fn signal(&self) {
+    pub(super) fn make_readable(&self) {
         if let Some(fd) = self.own() {
             write(fd);
         }

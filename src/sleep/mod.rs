@@ -43,7 +43,7 @@
 //!   IDLE(n) ----------> WANTED(n) ---------------> WAKING(n) -----------------> IDLE(n+1)
 //! ```
 //!
-//! WANTED and WAKING also say how to wake: through the word, or by a signal to an event loop.
+//! WANTED and WAKING also say how to wake: through the word, or by the descriptor of an event loop.
 //!
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value
 //!   after the call was made for it. And it says WAKING, so that if the waker is stopped between
@@ -94,8 +94,8 @@
 //! forever without each of them, and that none does with all.
 //!
 //! All other accesses to a word are Relaxed: what a thread waits for is published elsewhere, and
-//! the exchanges only decide who makes the system call. A push that is to signal must see what to
-//! signal, which is published with the announcement.
+//! the exchanges only decide who makes the system call. A push that is to write into a descriptor
+//! must see which, and that is published with the announcement.
 
 use core::time::Duration;
 use std::time::Instant;
