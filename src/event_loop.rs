@@ -5,7 +5,7 @@
 //! descriptor instead of waking a sleeper. So a push makes one system call at most, and none while
 //! the consumer is busy.
 //!
-//! The signal of an earlier push may come late, and arming again may clear it. That is safe because
+//! The write of an earlier push may come late, and arming again may clear it. That is safe because
 //! `read` and `write` take the same lock in the kernel: if the consumer clears what a push has
 //! written, it reads the word as that push left it, and announces anew.
 

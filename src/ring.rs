@@ -134,13 +134,10 @@
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //! | [reopen:A] | `reopen` | exchange of the tail, Acquire | [close:C] | the number that the one who closed had read of the queue | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
-//! Loom treats sequentially consistent accesses as Acquire and Release. `[claim:C]` and
-//! `[notify:L]` are sequentially consistent so that a push and a consumer that falls asleep cannot
-//! miss each other, without a fence in push. These two accesses and the fence `[sleep:F]` have one
-//! total order. Either the claim comes before the fence, and the consumer sees the claim, or the
-//! announcement comes first, and the push sees the announcement. `tests/memory_model/` shows that
-//! neither may be weaker. (On ARMv8, the publication would keep even a weaker claim ordered before
-//! `[notify:L]`, but Rust does not promise that.)
+//! `[claim:C]` is sequentially consistent for W1 in `sleep/mod.rs`: a push and a consumer that falls
+//! asleep cannot miss each other. Loom treats such accesses as Acquire and Release, so
+//! `tests/memory_model/` shows that it may not be weaker. (On ARMv8, the publication would keep even a
+//! weaker claim ordered before `[notify:L]`, but Rust does not promise that.)
 //!
 //! Relaxed is enough for the rest:
 //!
