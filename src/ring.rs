@@ -71,8 +71,9 @@
 //!   slot, the item is popped again, because it was never handed out. The caller guarantees that
 //!   nothing else runs at the same time.
 //!
-//! STAYS_CLOSED, which is never set without CLOSED, keeps a static queue closed for its next consumer:
-//! a pusher has closed it while there was none. The consumer clears it when it is given back.
+//! STAYS_CLOSED, which is never set without CLOSED, keeps a static queue closed for its next
+//! consumer: a pusher has closed it while there was none. The consumer clears it when it is given
+//! back.
 //!
 //! One comparison detects both full and closed, because CLOSED makes the tail larger than any
 //! limit. It reads no slot, and the head moves only when a slot is empty. That is why a push on top
@@ -134,10 +135,10 @@
 //! | [closed:L] | `is_closed`, `is_finished` | load of the tail, Acquire | [close:C] | the same | `closed_tells_what_came_before` |
 //! | [reopen:A] | `reopen` | exchange of the tail, Acquire | [close:C] | the number that the one who closed had read of the queue | `memory_model`: `an_open_queue_is_not_noted_as_closed` |
 //!
-//! `[claim:C]` is sequentially consistent for W1 in `sleep/mod.rs`: a push and a consumer that falls
-//! asleep cannot miss each other. Loom treats such accesses as Acquire and Release, so
-//! `tests/memory_model/` shows that it may not be weaker. (On ARMv8, the publication would keep even a
-//! weaker claim ordered before `[notify:L]`, but Rust does not promise that.)
+//! `[claim:C]` is sequentially consistent for W1 in `sleep/mod.rs`: a push and a consumer that
+//! falls asleep cannot miss each other. Loom treats such accesses as Acquire and Release, so
+//! `tests/memory_model/` shows that it may not be weaker. (On ARMv8, the publication would keep
+//! even a weaker claim ordered before `[notify:L]`, but Rust does not promise that.)
 //!
 //! Relaxed is enough for the rest:
 //!
@@ -586,7 +587,8 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         self.ring.tail_word() == self.head() && self.is_on_fast_path(bypass_tail)
     }
 
-    /// Notes that the next item is not ready. Returns how far the head has come since the last time.
+    /// Notes that the next item is not ready. Returns how far the head has come since the last
+    /// time.
     #[inline(always)]
     pub(crate) fn note_poll(&self) -> u64 {
         let (head, polled_at) = (self.head(), self.ring.head.polled_at.load(Ordering::Relaxed));
