@@ -3,7 +3,8 @@
 //! 1. It claims in the ring (`push.rs`, `ring.rs`). If there is room, nothing of this file runs.
 //! 2. The ring is full. A thread that must not wait for the consumer (`threads/members.rs`) claims
 //!    in the bypass, or is refused.
-//! 3. Any other waits, if its caller has patience. First it tries for a while, awake (`sleep/backoff.rs`).
+//! 3. Any other waits, if its caller has patience. First it tries for a while, awake
+//!    (`sleep/backoff.rs`), unless it is another's turn (W9).
 //! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the
 //!    sleep, looks once more whether there is room (`sleep/mod.rs` says why no wake is lost),
 //!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
@@ -23,7 +24,11 @@ use crate::ring::Refused;
 use {
     crate::cycles::{Answer, Wait},
     crate::long_wait::Watch,
-    crate::sleep::{AroundSleep, Deadline, Naps, Patience, heavy_barrier, is_over, sleep_briefly},
+    crate::sleep::{
+        AroundSleep, Deadline, LONGEST_WAIT_FOR_TURN, Naps, Patience, heavy_barrier, is_over,
+        sleep_briefly,
+    },
+    std::time::Instant,
 };
 
 /// Indices that were claimed, each with the right to publish an item there, once (R1).
@@ -106,7 +111,8 @@ impl Core<'_> {
         let Patience::Until(deadline) = patience else {
             return Err(Refusal::Full);
         };
-        if around.is_none() {
+        // W9
+        if around.is_none() && !self.rare.waiters.has_overdue() {
             let tried = self.reserve_awake(most, deadline);
             if tried != Err(Refusal::Full) {
                 return Ok((tried?, None));
@@ -153,7 +159,11 @@ impl Core<'_> {
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
         let mut watch = Watch::begin();
+        let (since, mut overdue) = (Instant::now(), None);
         loop {
+            if overdue.is_none() && since.elapsed() >= LONGEST_WAIT_FOR_TURN {
+                overdue = Some(waiters.overdue());
+            }
             watch.look(|since| {
                 // The hook may push into another queue.
                 wait.withdraw();
@@ -209,8 +219,8 @@ impl Core<'_> {
             is_nap = naps_first && was_notified;
             has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
-            // cost less than to sleep again.
-            if was_notified {
+            // cost less than to sleep again. But it is an overdue push's turn, W9.
+            if was_notified && (overdue.is_some() || !waiters.has_overdue()) {
                 wait.withdraw();
                 let tried = self.reserve_awake(most, deadline);
                 if tried != Err(Refusal::Full) {
@@ -276,5 +286,40 @@ pub(super) struct Registered<'a> {
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
         self.core.rare.waiters.deregister(|| !self.core.must_wait());
+    }
+}
+
+#[cfg(all(test, feature = "std", not(any(bywash_loom, bywash_steps))))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::lanes::Entry;
+    use crate::shared::{Places, Shared};
+    use crate::slots::Inline;
+
+    type Queue = Shared<Places<Inline<u8, 1>, Inline<Entry<u8>, 0>>>;
+
+    fn push(queue: &Queue, patience: Patience) -> Result<(), Refusal> {
+        queue.push(2, || patience, |refusal, _| refusal)
+    }
+
+    #[test]
+    fn a_push_is_overdue_that_waits_for_long_until_it_is_in_or_has_given_up() {
+        let queue = Queue::new(Inline::new(), Inline::new());
+        let waiters = &queue.rare.waiters;
+        queue.try_push(1).unwrap();
+        assert_eq!(push(&queue, Patience::new(2 * LONGEST_WAIT_FOR_TURN)), Err(Refusal::Full));
+        assert!(!waiters.has_overdue());
+        thread::scope(|scope| {
+            let pushing = scope.spawn(|| push(&queue, Patience::Until(None)));
+            while !waiters.has_overdue() {
+                thread::yield_now();
+            }
+            // SAFETY: it is the only one.
+            let item = unsafe { queue.reader() }.try_pop();
+            assert_eq!((item, pushing.join().unwrap()), (Ok(1), Ok(())));
+        });
+        assert!(!waiters.has_overdue());
     }
 }
