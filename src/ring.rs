@@ -264,7 +264,7 @@ fn back_off() {
 
 /// Why nothing was claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(crate) enum NotClaimed {
     /// Every slot was in use when the tail index was this.
     Full {
         tail: u64,
@@ -349,7 +349,7 @@ pub(crate) struct Ring<'a, S> {
 impl<S: Capacity> Ring<'_, S> {
     /// Claims the next indices, `most` or as many as there is room for.
     #[inline]
-    pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, Refused> {
+    pub(crate) fn claim(self, most: u64) -> Result<Range<u64>, NotClaimed> {
         // [tail:L] Acquire; pairs with [claim:C], [close:C]
         let mut tail = self.tail.index.load(Ordering::Acquire);
         loop {
@@ -369,17 +369,17 @@ impl<S: Capacity> Ring<'_, S> {
     }
 
     /// Claims the next index if fewer than `limit` slots are in use.
-    pub(crate) fn claim_within(self, limit: u64) -> Result<Range<u64>, Refused> {
+    pub(crate) fn claim_within(self, limit: u64) -> Result<Range<u64>, NotClaimed> {
         // [tail:L] Acquire; pairs with [claim:C], [close:C]
         let mut tail = self.tail.index.load(Ordering::Acquire);
         loop {
             if tail & CLOSED != 0 {
-                return Err(Refused::Closed);
+                return Err(NotClaimed::Closed);
             }
             // [limit:H]
             let head = self.head.index();
             if tail >= head + limit.min(self.slots.capacity()) {
-                return Err(Refused::Full { tail });
+                return Err(NotClaimed::Full { tail });
             }
             match self.exchange_tail(tail, tail + 1) {
                 Ok(_) => return Ok(tail..tail + 1),
@@ -399,14 +399,14 @@ impl<S: Capacity> Ring<'_, S> {
 
     /// Computes the limit anew, and returns it, if the head has moved far enough for `tail`.
     #[inline]
-    fn raise_limit(self, tail: u64) -> Result<u64, Refused> {
+    fn raise_limit(self, tail: u64) -> Result<u64, NotClaimed> {
         if tail & CLOSED != 0 {
-            return Err(Refused::Closed);
+            return Err(NotClaimed::Closed);
         }
         // [limit:H]
         let limit = self.head.index() + self.slots.capacity();
         if tail >= limit {
-            return Err(Refused::Full { tail });
+            return Err(NotClaimed::Full { tail });
         }
         // [limit:S] Release; pairs with [claim:L]
         self.tail.limit.store(limit, Ordering::Release);

@@ -9,7 +9,7 @@ use super::reserve::Claim;
 use super::{Places, Refusal, Shared};
 use crate::TryPushError;
 use crate::lanes::Entry;
-use crate::ring::{Refused, Slots};
+use crate::ring::{NotClaimed, Slots};
 
 #[cfg(feature = "std")]
 use {
@@ -27,7 +27,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 self.publish_in_ring(claimed.start, item);
                 Ok(())
             }
-            Err(Refused::Full { tail }) if self.members.may_be_member() => {
+            Err(NotClaimed::Full { tail }) if self.members.may_be_member() => {
                 self.push_bypass(tail, item)
             }
             Err(refused) => Err(Refusal::from(refused).try_push(item)),
@@ -127,8 +127,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 self.publish_in_ring(claimed.start, item);
                 Ok(())
             }
-            Err(Refused::Full { tail }) => self.push_slow(tail, item, patience(), error),
-            Err(Refused::Closed) => Err(error(Refusal::Closed, item)),
+            Err(NotClaimed::Full { tail }) => self.push_slow(tail, item, patience(), error),
+            Err(NotClaimed::Closed) => Err(error(Refusal::Closed, item)),
         }
     }
 

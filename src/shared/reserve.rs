@@ -18,7 +18,7 @@
 use core::ops::Range;
 
 use super::Core;
-use crate::ring::Refused;
+use crate::ring::NotClaimed;
 
 #[cfg(feature = "std")]
 use {
@@ -52,12 +52,12 @@ pub(crate) enum Refusal {
     Closed,
 }
 
-impl From<Refused> for Refusal {
+impl From<NotClaimed> for Refusal {
     #[inline]
-    fn from(refused: Refused) -> Self {
+    fn from(refused: NotClaimed) -> Self {
         match refused {
-            Refused::Full { .. } => Self::Full,
-            Refused::Closed => Self::Closed,
+            NotClaimed::Full { .. } => Self::Full,
+            NotClaimed::Closed => Self::Closed,
         }
     }
 }
@@ -70,8 +70,8 @@ impl Core<'_> {
         let ring = self.lane();
         match ring.claim(most.min(ring.capacity())) {
             Ok(indices) => Ok(Claim { indices, after: None }),
-            Err(Refused::Full { tail }) => self.reserve_bypass_if_member(tail, most),
-            Err(Refused::Closed) => Err(Refusal::Closed),
+            Err(NotClaimed::Full { tail }) => self.reserve_bypass_if_member(tail, most),
+            Err(NotClaimed::Closed) => Err(Refusal::Closed),
         }
     }
 
@@ -235,8 +235,8 @@ impl Core<'_> {
         let ring = self.lane();
         let result = match ring.claim(most.min(ring.capacity())) {
             Ok(indices) => return Ok(Claim { indices, after: None }),
-            Err(Refused::Full { tail }) => self.reserve_bypass(tail, most),
-            Err(Refused::Closed) => Err(Refusal::Closed),
+            Err(NotClaimed::Full { tail }) => self.reserve_bypass(tail, most),
+            Err(NotClaimed::Closed) => Err(Refusal::Closed),
         };
         result.map_err(|refusal| match refusal {
             Refusal::Full => Refusal::WouldDeadlock,
