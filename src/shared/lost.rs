@@ -2,7 +2,7 @@
 
 use crate::sync::{AtomicU64, Ordering, const_fn};
 
-/// NotClaimed pushes that were not reported yet.
+/// Refused pushes that were not reported yet.
 ///
 /// Refusals in a row are reported together, where the first of them would have been: a refusal at
 /// the tail `t` comes after the item of index `t-1`. Refusals that follow before the consumer gets
