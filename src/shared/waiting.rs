@@ -16,11 +16,13 @@ use crate::lanes::Entry;
 use crate::long_wait::Watch;
 use crate::ring::{Refused, Slots};
 use crate::wait::{
-    Deadline, LONGEST_SLEEP, Naps, deadline_after, heavy_barrier, is_over, sleep_briefly,
+    Deadline, LONGEST_SLEEP, LONGEST_WAIT_FOR_TURN, Naps, deadline_after, heavy_barrier, is_over,
+    sleep_briefly,
 };
 use crate::{PopTimeoutError, PushError, PushTimeoutError, TryPopError, TryPushError};
 use alloc::collections::VecDeque;
 use core::time::Duration;
+use std::time::Instant;
 
 /// Calls its argument, which sleeps: see
 /// [`Producer::push_or_sleep`](crate::Producer::push_or_sleep).
@@ -115,7 +117,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         if self.node.members.must_not_wait() {
             return Err(PushTimeoutError::WouldDeadlock(item));
         }
-        if around.is_none() {
+        // W9
+        if around.is_none() && !self.rare.waiters.has_overdue() {
             match self.push_awake(item, deadline) {
                 Err(PushTimeoutError::Timeout(back)) => item = back,
                 result => return result,
@@ -171,7 +174,11 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
         let mut watch = Watch::begin();
+        let (since, mut overdue) = (Instant::now(), None);
         loop {
+            if overdue.is_none() && since.elapsed() >= LONGEST_WAIT_FOR_TURN {
+                overdue = Some(waiters.overdue());
+            }
             watch.look(|since| {
                 // The hook may push into another queue.
                 wait.withdraw();
@@ -226,8 +233,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<S, B> {
             sleep();
             has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
-            // cost less than to sleep again.
-            if was_notified {
+            // cost less than to sleep again. But it is an overdue push's turn, W9.
+            if was_notified && (overdue.is_some() || !waiters.has_overdue()) {
                 wait.withdraw();
                 match self.push_awake(item, deadline) {
                     Err(PushTimeoutError::Timeout(back)) => item = back,
@@ -408,5 +415,34 @@ cfg_event_fd! {
             }
             is_armed
         }
+    }
+}
+
+#[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::slots::Inline;
+
+    type Queue = Shared<Inline<u8, 1>, Inline<Entry<u8>, 0>>;
+
+    #[test]
+    fn a_push_is_overdue_that_waits_for_long_until_it_is_in_or_has_given_up() {
+        let queue = Queue::new(Inline::new(), Inline::new());
+        let waiters = &queue.rare.waiters;
+        queue.try_push(1).unwrap();
+        assert!(queue.push(2, || deadline_after(2 * LONGEST_WAIT_FOR_TURN)).is_err());
+        assert!(!waiters.has_overdue());
+        thread::scope(|scope| {
+            let pushing = scope.spawn(|| queue.push(2, || None));
+            while !waiters.has_overdue() {
+                thread::yield_now();
+            }
+            // SAFETY: it is the only one.
+            let item = unsafe { queue.consumer() }.try_pop();
+            assert_eq!((item, pushing.join().unwrap()), (Ok(1), Ok(())));
+        });
+        assert!(!waiters.has_overdue());
     }
 }

@@ -71,6 +71,13 @@
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
 //!   now, which a signal handler has forked, and where nobody would wake it (F4 in `fork.rs`).
+//! * **W9** *Turns.* A push that is awake is faster than one that must be woken first, and could
+//!   get in before it for ever. To wake one for each slot takes a switch of threads for each item.
+//!   So turns begin when a push is *overdue*: it has waited for 1 ms (as in Go's mutex). As long as
+//!   one is, no other push tries on: who finds the ring full sleeps at once, and who is woken looks
+//!   once. Linux wakes in the order in which threads fell asleep. `try_push`, and a push that finds
+//!   room at once, still get in first. Whether others get in depends on no overdue push: if its
+//!   thread is stopped or has ended, the others are woken as before, and sleep sooner than need be.
 //!
 //! Closing wakes all without looking: it changes the word, and then makes the system call, which is
 //! a full fence. A producer that announced before finds the word changed, or is woken. One that
@@ -133,6 +140,9 @@ pub(crate) use waiters::Waiters;
 
 /// How long a producer sleeps at most before it looks again whether its consumer is there: F4.
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// After so long a push that waits is overdue: W9.
+pub(crate) const LONGEST_WAIT_FOR_TURN: Duration = Duration::from_millis(1);
 
 /// Of both sides of a queue. It is written while others push and pop, so it has lines of its own.
 #[derive(Debug)]

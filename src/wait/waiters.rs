@@ -1,5 +1,6 @@
 //! Where producers sleep.
 
+use core::sync::atomic;
 use std::time::Instant;
 
 use super::system::light_barrier;
@@ -12,12 +13,28 @@ pub(crate) struct Waiters {
     /// How many producers sleep, are about to, or were woken and have not left yet.
     registered: AtomicU64,
     events: EventCount,
+    /// How many have waited for too long, W9. Nothing but time depends on it. The atomic is `core`'s
+    /// in the models, too.
+    overdue: atomic::AtomicU64,
+}
+
+/// A push that has waited for too long, and waits.
+pub(crate) struct Overdue<'a>(&'a Waiters);
+
+impl Drop for Overdue<'_> {
+    fn drop(&mut self) {
+        self.0.overdue.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Waiters {
     const_fn! {
         pub(crate) fn new() -> Self {
-            Self { registered: AtomicU64::new(0), events: EventCount::new() }
+            Self {
+                registered: AtomicU64::new(0),
+                events: EventCount::new(),
+                overdue: atomic::AtomicU64::new(0),
+            }
         }
     }
 
@@ -37,6 +54,17 @@ impl Waiters {
         if may_go_on() {
             self.events.notify(|| {});
         }
+    }
+
+    /// Whether a push has waited for too long, so that the others line up, W9.
+    pub(crate) fn has_overdue(&self) -> bool {
+        self.overdue.load(Ordering::Relaxed) != 0
+    }
+
+    /// Says that the caller has waited for too long, until the result is dropped.
+    pub(crate) fn overdue(&self) -> Overdue<'_> {
+        self.overdue.fetch_add(1, Ordering::Relaxed);
+        Overdue(self)
     }
 
     /// Announces that the caller is about to sleep. Returns the key to sleep on.
@@ -81,11 +109,37 @@ impl Waiters {
     /// Forgets who sleeps or wakes: nobody does.
     pub(crate) fn reset(&self) {
         self.registered.store(0, Ordering::Relaxed);
+        self.overdue.store(0, Ordering::Relaxed);
         self.events.reset();
     }
 
     /// Wakes all, after the queue was closed.
     pub(crate) fn notify_all(&self) {
         self.events.notify_many(i32::MAX);
+    }
+}
+
+#[cfg(all(test, not(bywash_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_line_up_until_the_last_overdue_push_has_left() {
+        let waiters = Waiters::new();
+        assert!(!waiters.has_overdue());
+        let overdue = [waiters.overdue(), waiters.overdue()];
+        for push in overdue {
+            assert!(waiters.has_overdue());
+            drop(push);
+        }
+        assert!(!waiters.has_overdue());
+    }
+
+    #[test]
+    fn a_thread_that_ended_while_overdue_is_forgotten() {
+        let waiters = Waiters::new();
+        core::mem::forget(waiters.overdue());
+        waiters.reset();
+        assert!(!waiters.has_overdue());
     }
 }
