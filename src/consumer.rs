@@ -629,6 +629,12 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.unbound().lost()
     }
 
+    /// For a closed queue: how many items are left, those included whose push has not finished.
+    #[cfg(not(bywash_loom))]
+    pub(crate) fn close_and_count(&mut self) -> u64 {
+        self.unbound().close_and_count()
+    }
+
     /// As [`take_lost`](Self::take_lost), wherever their place is.
     pub(crate) fn take_all_lost(&mut self) -> u64 {
         self.unbound().take_all_lost()

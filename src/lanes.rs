@@ -259,6 +259,15 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
             && self.bypass().first_published().is_none_or(|index| index >= tails.bypass)
     }
 
+    /// Closes both lanes. Returns how many items are left, those included whose push has not finished:
+    /// there will be no more.
+    #[cfg(feature = "std")]
+    pub(crate) fn close_and_count(mut self) -> u64 {
+        self.shared.ring().close(false);
+        self.shared.bypass().close(false);
+        self.ring().left() + self.bypass().left()
+    }
+
     /// Gives up what is claimed and not published, in both lanes, R7. Returns how many claims there
     /// were.
     pub(crate) fn give_up_claims(&mut self) -> u64 {

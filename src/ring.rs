@@ -654,6 +654,13 @@ impl<'a, S: Slots> RingConsumer<'a, S> {
         });
     }
 
+    /// How many items are claimed, published or not, and not taken.
+    #[cfg(feature = "std")]
+    pub(crate) fn left(&mut self) -> u64 {
+        let in_use = self.ring.claimed() - self.head();
+        in_use - self.with_cursor(|cursor| cursor.taken_ahead)
+    }
+
     /// The tail word, if no slot is in use.
     pub(crate) fn tail_word_if_empty(&self) -> Option<u64> {
         let tail = self.ring.tail_word();

@@ -138,6 +138,8 @@ impl<T, H: Handler<T>> Loop<T, H> {
         while let Ok(item) = consumer.try_pop() {
             self.drop_unhandled(item);
         }
+        // Those whose push has not finished are dropped by whoever comes last.
+        add(&self.state.dropped, consumer.close_and_count());
         self.state.leave();
         // A stop returns after this, so that it has seen what the destructors do. The handler is
         // first: as long as the consumer is bound, this thread is found in a cycle of waits.
@@ -253,9 +255,13 @@ impl<T, H: Handler<T>> Loop<T, H> {
     }
 }
 
-/// Only the listener's thread adds to a count.
 fn add_one(count: &AtomicU64) {
-    count.store(count.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    add(count, 1);
+}
+
+/// Only the listener's thread adds to a count.
+fn add(count: &AtomicU64, number: u64) {
+    count.store(count.load(Ordering::Relaxed) + number, Ordering::Relaxed);
 }
 
 /// Runs what may panic. The payload is not dropped: that may panic too.
