@@ -388,14 +388,15 @@ mod faults {
 
     // --- limits ---
 
-    /// Sets the limit that a process may raise again, and returns what it was.
-    fn set_limit(resource: libc::__rlimit_resource_t, soft: libc::rlim_t) -> libc::rlim_t {
+    /// Sets the limit that a process may raise again, and returns what it was. (The number is of
+    /// another type with musl.)
+    fn set_limit(resource: libc::c_uint, soft: libc::rlim_t) -> libc::rlim_t {
         let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
         // SAFETY: the address is valid.
-        assert_eq!(unsafe { libc::getrlimit(resource, &mut limit) }, 0);
+        assert_eq!(unsafe { libc::getrlimit(resource as _, &mut limit) }, 0);
         let before = mem::replace(&mut limit.rlim_cur, soft);
         // SAFETY: the address is valid.
-        assert_eq!(unsafe { libc::setrlimit(resource, &limit) }, 0);
+        assert_eq!(unsafe { libc::setrlimit(resource as _, &limit) }, 0);
         before
     }
 
@@ -417,7 +418,7 @@ mod faults {
             // SAFETY: this process has one thread.
             assert_eq!(unsafe { libc::setuid(NOBODY) }, 0);
         }
-        let before = set_limit(libc::RLIMIT_NPROC, 0);
+        let before = set_limit(libc::RLIMIT_NPROC as _, 0);
         let (producer, consumer) = bounded(4);
         producer.push(Counted(&DROPPED)).ok().unwrap();
         let held = Counted(&DROPPED);
@@ -434,7 +435,7 @@ mod faults {
         assert_eq!((producer.push(1), producer.push(2)), (Ok(()), Ok(())));
         assert_eq!(producer.push(3), Err(PushError::WouldDeadlock(3)));
         assert!(consumer.try_iter().eq([1, 2]));
-        set_limit(libc::RLIMIT_NPROC, before);
+        set_limit(libc::RLIMIT_NPROC as _, before);
         let listener = Listener::spawn("one", consumer, |_| {}).unwrap();
         producer.push(4).unwrap();
         listener.stop(LONG).unwrap();
@@ -445,10 +446,10 @@ mod faults {
         let (producer, mut consumer) = bounded(4);
         producer.push(1).unwrap();
         let lowest_free = File::open("/dev/null").unwrap().as_raw_fd() as libc::rlim_t;
-        let before = set_limit(libc::RLIMIT_NOFILE, lowest_free);
+        let before = set_limit(libc::RLIMIT_NOFILE as _, lowest_free);
         // No event descriptor; then one, and none left for the caller.
         for more in [0, 1] {
-            set_limit(libc::RLIMIT_NOFILE, lowest_free + more);
+            set_limit(libc::RLIMIT_NOFILE as _, lowest_free + more);
             let error = consumer.event_fd().unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EMFILE));
             println!("  {error}");
@@ -457,7 +458,7 @@ mod faults {
             // Where there is none, the consumer must not wait for it.
             assert_eq!(consumer.arm(), more == 1);
         }
-        set_limit(libc::RLIMIT_NOFILE, before);
+        set_limit(libc::RLIMIT_NOFILE as _, before);
         let descriptor = consumer.event_fd().unwrap();
         assert!(consumer.arm());
         producer.push(3).unwrap();

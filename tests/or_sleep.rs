@@ -211,7 +211,7 @@ fn a_signal_ends_the_sleep() {
             while !is_done.load(Ordering::Relaxed) {
                 for thread in [push.as_pthread_t(), pop.as_pthread_t()] {
                     // SAFETY: neither is joined yet.
-                    unsafe { libc::pthread_kill(thread, libc::SIGUSR2) };
+                    unsafe { libc::pthread_kill(thread as _, libc::SIGUSR2) };
                 }
                 thread::yield_now();
             }

@@ -1,6 +1,11 @@
 //! All records are taken: a thread that comes later gets no number, and waits nowhere. The process
 //! stays so, which is why this is one of its own.
-#![cfg(all(feature = "std", target_os = "linux", not(any(bywash_loom, bywash_portable))))]
+#![cfg(all(
+    feature = "std",
+    target_os = "linux",
+    target_env = "gnu",
+    not(any(bywash_loom, bywash_portable))
+))]
 
 mod support;
 
