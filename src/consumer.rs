@@ -186,7 +186,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// the bypass nor get `WouldDeadlock`. So a task calls it before it awaits, at least after each
     /// pop that found nothing. A thread that is in the consumer's [`Domain`] stays in it.
     ///
-    /// In a [forked](crate#forked-children) child, pushes wait for an unbound consumer, too.
+    /// In a [forked](crate::forks) child, pushes wait for an unbound consumer, too.
     ///
     /// Never waits. Not for signal handlers.
     ///
