@@ -19,13 +19,13 @@ use crate::{Consumer, Producer};
 /// **The thread that is going to pop calls [`Consumer::bind`] first.** Until it has bound or
 /// popped, its own push into the full queue waits for itself and hangs.
 ///
-/// With this bypass, **a consumer whose handling of an item that came from outside pushes at most
-/// one item, and of its own items none, is never refused.** Its own items are those that were
-/// pushed on its thread or in its [`Domain`](crate::Domain). All others came from outside. The
-/// consumer handles one item at a time, and pushes what it pushes for an item before it pops the
-/// next one. Signal handlers and hooks on its thread count as part of the handling that they
-/// interrupt. It does not matter how many threads push, or whether some of them are stopped. For a
-/// consumer that pushes more, see [`Builder::bypass`].
+/// With this bypass, **a consumer is never refused if it pushes at most one item while it handles
+/// an item from outside, and none while it handles an item of its own.** Its own items are those
+/// that were pushed on its thread or in its [`Domain`](crate::Domain). All others came from
+/// outside. The consumer handles one item at a time, and pushes what it pushes for an item before
+/// it pops the next one. Signal handlers and hooks on its thread count as part of the handling that
+/// they interrupt. It does not matter how many threads push, or whether some of them are stopped.
+/// For a consumer that pushes more, see [`Builder::bypass`].
 ///
 /// # Panics
 ///

@@ -186,7 +186,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// the bypass nor get `WouldDeadlock`. So a task calls it before it awaits, at least after each
     /// pop that found nothing. A thread that is in the consumer's [`Domain`] stays in it.
     ///
-    /// In a [forked](crate#forked-children) child, pushes wait for an unbound consumer, too.
+    /// In a [forked](crate::forks) child, pushes wait for an unbound consumer, too.
     ///
     /// Never waits. Not for signal handlers.
     ///
@@ -238,11 +238,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// While a producer is stopped in the middle of a push, the slots of items that were popped
     /// ahead of its own cannot be used again.
     ///
-    /// A call that finds the next item not ready, although the queue does not seem empty, pauses
-    /// for a fraction of a microsecond, if at least two items have been popped since another call
-    /// found the next item not ready. The pause is six calls of
-    /// [`spin_loop`](core::hint::spin_loop) at most. Mostly a push is under way, and ends
-    /// meanwhile, and so do others. To look again at once would only delay them.
+    /// If a push has begun and its item is not ready yet, a call may pause for a fraction of a
+    /// microsecond: mostly that push ends meanwhile, and so do others, which a second look at once
+    /// would only delay. The pause is six calls of [`spin_loop`](core::hint::spin_loop) at most. A
+    /// call makes it only if at least two items have been popped since an earlier call found the
+    /// next item not ready.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use crate::{Consumer, Queue};
 /// For event loops, with the feature `eventfd`, on Linux.
 ///
 /// The loop calls [`bind`](Self::bind) when it begins, because what else runs on its thread may
-/// push, too. In a task that moves between threads, see [event loops](crate#event-loops).
+/// push, too. In a task that moves between threads, see [event loops](crate::event_loops).
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// A file descriptor for an event loop. After the consumer was [armed](Self::arm), it becomes
     /// readable once something is pushed or the queue is closed. Register it with `poll`, `epoll`,

@@ -105,9 +105,9 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// Claims the consumer although there is one, which will never be used again: in a forked
     /// child, whose parent's thread had it; after a thread that had it was cancelled.
     ///
-    /// It opens the queue, as [`consumer`](Self::consumer) does: not where it was closed by
-    /// [`close`](Self::close), and the earlier consumer has not been dropped since. What is in the
-    /// queue stays. Call [`recover`](Consumer::recover) next, for what was begun.
+    /// It opens the queue, as [`consumer`](Self::consumer) does. Only if [`close`](Self::close) has
+    /// closed it, and no consumer was dropped after that, does it stay closed. What is in the queue
+    /// stays. Call [`recover`](Consumer::recover) next: it gives up what was begun.
     ///
     /// Never waits. Not for signal handlers.
     ///

@@ -88,7 +88,7 @@ const fn latency(kind: Kind, payload: Payload) -> Workload {
     Workload::new(kind, 1, payload, 8)
 }
 
-/// What the picture in README shows.
+/// What the picture at the head of RESULTS.md shows.
 pub(crate) const HEADLINES: [Workload; 8] = [
     u64s(Kind::Uncontended, 1),
     u64s(Kind::Full, 1),

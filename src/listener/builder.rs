@@ -131,7 +131,7 @@ impl ListenerBuilder {
 
     /// Starts the thread, which hands each item that it pops to `handler`, in order.
     ///
-    /// All that [`Listener::spawn`] says holds here. A closure needs the type of its argument.
+    /// All that [`Listener::spawn`] says holds here.
     ///
     /// # Errors
     ///

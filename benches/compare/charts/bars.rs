@@ -26,7 +26,7 @@ const PLACES: [(&str, RGBColor); 3] = [
     ("the median peer", RGBColor(0x9a, 0xa4, 0xae)),
 ];
 
-/// For README: how long an item takes.
+/// For the head of RESULTS.md: how long an item takes.
 pub(super) fn ratio(results: &[Results], path: &Path) -> Drawn {
     let rows: Vec<_> =
         HEADLINES.into_iter().filter_map(|workload| find(results, workload)).collect();

@@ -1,5 +1,5 @@
-//! README's own logger does not freeze the program when nobody reads its output, and knows when it
-//! is in a child without its writer.
+//! The logger of the guide does not freeze the program when nobody reads its output, and knows when
+//! it is in a child without its writer.
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
@@ -23,9 +23,9 @@ fn log_hello(logger: &Logger) {
 }
 
 #[test]
-fn it_is_what_the_readme_shows() {
-    let readme = include_str!("../README.md");
-    assert!(readme.contains(include_str!("../docs/logger.rs")));
+fn it_is_what_the_guide_shows() {
+    let guide = include_str!("../docs/logger.md");
+    assert!(guide.contains(include_str!("../docs/logger.rs")));
 }
 
 #[test]
