@@ -629,10 +629,11 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
         self.unbound().lost()
     }
 
-    /// For a closed queue: how many items are left, those included whose push has not finished.
+    /// Of a closed queue, which is not popped any more: how many items are left, those included
+    /// whose push has not finished.
     #[cfg(not(bywash_loom))]
-    pub(crate) fn close_and_count(&mut self) -> u64 {
-        self.unbound().close_and_count()
+    pub(crate) fn count_left(&mut self) -> u64 {
+        self.unbound().count_left()
     }
 
     /// As [`take_lost`](Self::take_lost), wherever their place is.

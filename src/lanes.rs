@@ -259,11 +259,10 @@ impl<'a, T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'a, S, B> {
             && self.bypass().first_published().is_none_or(|index| index >= tails.bypass)
     }
 
-    /// Closes both lanes. Returns how many items are left, those included whose push has not finished:
-    /// there will be no more.
+    /// Of a closed queue, which is not popped any more: how many items are left, those included
+    /// whose push has not finished. The bypass is closed here, so there will be no more, B5.
     #[cfg(feature = "std")]
-    pub(crate) fn close_and_count(mut self) -> u64 {
-        self.shared.ring().close(false);
+    pub(crate) fn count_left(mut self) -> u64 {
         self.shared.bypass().close(false);
         self.ring().left() + self.bypass().left()
     }

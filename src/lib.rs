@@ -42,8 +42,8 @@
 //! queue cannot know which thread *will* pop. **So a thread that is going to pop calls `bind`
 //! first.** A thread that owns the consumer, has neither popped nor called `bind`, and pushes into
 //! its own full queue, waits for itself and hangs. Moving the consumer to another thread does not
-//! make that thread the consumer's. [`set_long_wait_hook`] sets a hook that reports such a wait, and
-//! any other long one.
+//! make that thread the consumer's. [`set_long_wait_hook`] sets a hook that reports such a wait,
+//! and any other long one.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own, and binds it. Its `flush` and `stop` wait
 //! no longer than the time that you give them, and its drop leaves a handler that is stuck. Its

@@ -611,6 +611,45 @@ mod stopped {
         }
     }
 
+    /// A push that has claimed is accepted, however late it goes on.
+    #[test]
+    fn what_a_stopped_push_has_claimed_is_left_when_the_handler_gives_up() {
+        struct GivesUp;
+
+        impl Handler<u32> for GivesUp {
+            fn handle(&mut self, _item: u32) {
+                panic!("on purpose");
+            }
+
+            fn on_panic(&mut self, _payload: Box<dyn Any + Send>) -> ControlFlow<()> {
+                ControlFlow::Break(())
+            }
+        }
+
+        watch();
+        for at in 0.. {
+            let (producer, consumer) = bounded(4);
+            let listener = Listener::builder().spawn(consumer, GivesUp).unwrap();
+            let (stop, is_there, go_on) = Stop::new(at);
+            let (tell, accepted) = channel();
+            let other = producer.clone();
+            let stopped = thread::spawn(move || {
+                stop.push(|| tell.send(u64::from(other.push(9).is_ok())).unwrap())
+            });
+            is_there.recv().unwrap();
+            let pushed = u64::from(producer.push(1).is_ok());
+            let left = listener.stop(LONG).err().map_or(0, |error| error.left()) as u64;
+            drop(go_on);
+            let was_there = stopped.join().unwrap();
+            let pushed = pushed + accepted.recv().unwrap();
+            assert_eq!(listener.handled() + left, pushed, "stopped before step {at}");
+            if !was_there {
+                assert!(at > 3, "a push has more steps");
+                return;
+            }
+        }
+    }
+
     #[test]
     fn flush_is_not_deceived_by_a_push_of_the_domain_that_comes_late() {
         assert_flush_waits_despite_late_pushes(1, |log| log.push('d').unwrap());

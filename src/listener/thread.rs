@@ -139,7 +139,7 @@ impl<T, H: Handler<T>> Loop<T, H> {
             self.drop_unhandled(item);
         }
         // Those whose push has not finished are dropped by whoever comes last.
-        add(&self.state.dropped, consumer.close_and_count());
+        add(&self.state.dropped, consumer.count_left());
         self.state.leave();
         // A stop returns after this, so that it has seen what the destructors do. The handler is
         // first: as long as the consumer is bound, this thread is found in a cycle of waits.

@@ -1,8 +1,8 @@
 //! Takes items out of places: `lanes.rs` says which is the next.
 //!
-//! A pop that waits tries, spends some time awake (`sleep/backoff.rs`), announces that it sleeps, tries once
-//! more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one turn of
-//! that, for those who have something to do around each sleep: it spends no time awake.
+//! A pop that waits tries, spends some time awake (`sleep/backoff.rs`), announces that it sleeps,
+//! tries once more, and sleeps. See `sleep/mod.rs` for why no wake is lost. `pop_or_sleep` is one
+//! turn of that, for those who have something to do around each sleep: it spends no time awake.
 
 use core::hint;
 
@@ -199,8 +199,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
 #[cfg(feature = "std")]
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
     /// Pops, and waits for an item as long as the patience lasts, or, with `Timeout`, until
-    /// `has_news`. Before each sleep that is called with `true`, after the announcement, and may run
-    /// anything then: a push already wakes the consumer.
+    /// `has_news`. Before each sleep that is called with `true`, after the announcement, and may
+    /// run anything then: a push already wakes the consumer.
     #[inline]
     pub(crate) fn pop<E>(
         self,

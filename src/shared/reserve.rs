@@ -10,10 +10,10 @@
 //!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
 //!    a cycle of waits (`cycles.rs`): then it takes what a member may take, or is refused.
 //!
-//! `push_or_sleep` sleeps at most once a call. It spends no time awake, because others may need what
-//! its caller holds, and takes no nap first (W2), because the nap would be its one sleep. Between two
-//! calls the thread has no edge in the graph of waits. G3 holds all the same: it speaks of threads
-//! that sleep, and each has published its edge and looked before that very sleep.
+//! `push_or_sleep` sleeps at most once a call. It spends no time awake, because others may need
+//! what its caller holds, and takes no nap first (W2), because the nap would be its one sleep.
+//! Between two calls the thread has no edge in the graph of waits. G3 holds all the same: it speaks
+//! of threads that sleep, and each has published its edge and looked before that very sleep.
 
 use core::ops::Range;
 
@@ -67,11 +67,20 @@ impl Core<'_> {
     /// and the thread is a member. Never waits.
     #[cfg(feature = "alloc")]
     pub(super) fn reserve(&self, most: u64) -> Result<Claim, Refusal> {
+        self.reserve_either(most, || self.members.is_member())
+    }
+
+    #[cfg(feature = "alloc")]
+    fn reserve_either(
+        &self,
+        most: u64,
+        may_bypass: impl FnOnce() -> bool,
+    ) -> Result<Claim, Refusal> {
         let ring = self.lane();
         match ring.claim(most.min(ring.capacity())) {
             Ok(indices) => Ok(Claim { indices, after: None }),
-            Err(NotClaimed::Full { tail }) => self.reserve_bypass_if_member(tail, most),
-            Err(NotClaimed::Closed) => Err(Refusal::Closed),
+            Err(NotClaimed::Full { tail }) if may_bypass() => self.reserve_bypass(tail, most),
+            Err(refused) => Err(refused.into()),
         }
     }
 
@@ -159,9 +168,9 @@ impl Core<'_> {
         let mut answer = Answer::AskAgain;
         let mut naps = Naps::new();
         let mut watch = Watch::begin();
-        let (since, mut overdue) = (Instant::now(), None);
+        let (began, mut overdue) = (Instant::now(), None);
         loop {
-            if overdue.is_none() && since.elapsed() >= LONGEST_WAIT_FOR_TURN {
+            if overdue.is_none() && began.elapsed() >= LONGEST_WAIT_FOR_TURN {
                 overdue = Some(waiters.overdue());
             }
             watch.look(|since| {
@@ -232,16 +241,10 @@ impl Core<'_> {
 
     /// Reserves where waiting for the consumer could never end.
     fn reserve_as_member(&self, most: u64) -> Result<Claim, Refusal> {
-        let ring = self.lane();
-        let result = match ring.claim(most.min(ring.capacity())) {
-            Ok(indices) => return Ok(Claim { indices, after: None }),
-            Err(NotClaimed::Full { tail }) => self.reserve_bypass(tail, most),
-            Err(NotClaimed::Closed) => Err(Refusal::Closed),
-        };
-        result.map_err(|refusal| match refusal {
-            Refusal::Full => Refusal::WouldDeadlock,
-            refusal => refusal,
-        })
+        match self.reserve_either(most, || true) {
+            Err(Refusal::Full) => Err(Refusal::WouldDeadlock),
+            result => result,
+        }
     }
 
     /// Whether there is no room, and the queue is open. Notes it for the graph of waits, G2.

@@ -2,8 +2,9 @@
 //!
 //! It belongs to the process that made it. A forked child has a copy of its number, behind which is
 //! the descriptor that its parent polls, or whatever the child has opened since under that number.
-//! So the number is kept together with the count of forks (`threads/fork.rs`, F7) in one word, and where
-//! that is not this process's, no system call is made on it: the child has none until it asks.
+//! So the number is kept together with the count of forks (`threads/fork.rs`, F7) in one word, and
+//! where that is not this process's, no system call is made on it: the child has none until it
+//! asks.
 //!
 //! A signal handler may fork between that look and the system call, and return in the child, where
 //! the call that it interrupted goes on. If that is [`clear`](EventFd::clear), it puts back what it

@@ -25,8 +25,8 @@
 //!   `registered`; both are plain accesses on most machines. So the producer pays: it registers,
 //!   announces, issues a heavy barrier and looks again. As that barrier is expensive, the producer
 //!   first takes a nap without it. Mostly it is woken from that nap. (From then on each pop is also
-//!   announced to the graph of waits, G2 in `cycles.rs`. So a thread that may be on a cycle takes no
-//!   such nap.)
+//!   announced to the graph of waits, G2 in `cycles.rs`. So a thread that may be on a cycle takes
+//!   no such nap.)
 //! * **W3** Where the system has no heavy barrier (neither Linux nor Windows, forbidden, or not
 //!   registered for yet), a thread that would need one never sleeps longer than a nap. A wake can
 //!   then be late by a nap, and is never lost. Where a sandbox forbids the futex, each sleep is a
@@ -48,8 +48,8 @@
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value
 //!   after the call was made for it. And it says WAKING, so that if the waker is stopped between
 //!   the two, the next one makes the call.
-//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails. (Linux
-//!   compares 32 bits, which do come back, 2^29 rounds later. A thread that falls asleep on
+//! * **W5** No value comes back: the count never wraps, so an exchange that comes late fails.
+//!   (Linux compares 32 bits, which do come back, 2^29 rounds later. A thread that falls asleep on
 //!   them then finds the word WANTED, and the next notification wakes it.)
 //!
 //! # Producers that sleep
@@ -70,7 +70,8 @@
 //!   after that, and then wakes all. (While it always finds something, and the ring is never full
 //!   again, producers may sleep on behind a stopped one: they starve, as they might anyway.)
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
-//!   now, which a signal handler has forked, and where nobody would wake it (F4 in `threads/fork.rs`).
+//!   now, which a signal handler has forked, and where nobody would wake it (F4 in
+//!   `threads/fork.rs`).
 //! * **W9** *Turns.* A push that is awake is faster than one that must be woken first, and could
 //!   get in before it for ever. To wake one for each slot takes a switch of threads for each item.
 //!   So turns begin when a push is *overdue*: it has waited for 1 ms (as in Go's mutex). As long as

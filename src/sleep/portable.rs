@@ -1,8 +1,8 @@
 //! Any system: a sleeper looks again and again. To wake it is to change the word.
 //!
 //! Each nap lasts a quarter of the time that was slept before it, while the word stayed the same.
-//! So a wake is late by a quarter of the wait, and by `LONGEST_NAP` at most; and a thread that waits
-//! for long wakes some 30 times a second.
+//! So a wake is late by a quarter of the wait, and by `LONGEST_NAP` at most; and a thread that
+//! waits for long wakes some 30 times a second.
 //!
 //! Every system that we know has a better way to sleep and to wake, but few of these may be used in
 //! a signal handler.

@@ -13,8 +13,8 @@ pub(crate) struct Waiters {
     /// How many producers sleep, are about to, or were woken and have not left yet.
     registered: AtomicU64,
     events: EventCount,
-    /// How many have waited for too long, W9. Nothing but time depends on it. The atomic is `core`'s
-    /// in the models, too.
+    /// How many have waited for too long, W9. Nothing but time depends on it. The atomic is
+    /// `core`'s in the models, too.
     overdue: atomic::AtomicU64,
 }
 
