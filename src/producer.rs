@@ -435,7 +435,9 @@ impl<T> Producer<T> {
     ///
     /// # Returns
     ///
-    /// Whether the item was popped in time.
+    /// `true` if the item was popped in time. `false` if the timeout has passed, or if this did not
+    /// wait, as said above: [`must_not_wait`](Self::must_not_wait) and
+    /// [`is_consumer_gone`](Self::is_consumer_gone) tell which. The item is in the queue either way.
     ///
     /// # Errors
     ///
