@@ -288,7 +288,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
             if !has_news(true) {
                 let last_wait = &self.shared().last_waits.consumer;
                 let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
-                let mut sleep = || last_wait.time(sleep);
+                // Nothing is popped meanwhile.
+                let mut sleep = || last_wait.time(|| 0, sleep);
                 match around {
                     Some(around) => around(&mut sleep),
                     None => sleep(),
