@@ -305,7 +305,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
             if may_sleep && !has_news(true) {
                 let last_wait = &self.shared().last_waits.consumer;
                 let sleep = || parker.wait(key, end, may_sleep_unbounded);
-                let mut sleep = || last_wait.time(sleep);
+                // Nothing is popped meanwhile.
+                let mut sleep = || last_wait.time(|| 0, sleep);
                 match around {
                     Some(around) => around(&mut sleep),
                     None => sleep(),

@@ -158,7 +158,8 @@ impl Core<'_> {
         wait: &mut Wait<'_>,
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<Claim, Refusal> {
-        let (waiters, last_wait) = (&self.rare.waiters, &*self.last_waits.producers);
+        let (waiters, head) = (&self.rare.waiters, &self.head);
+        let last_wait = &*self.last_waits.producers;
         // No nap first for a thread that sleeps only once. None for a thread that may be on a cycle
         // either: until the nap is over, the next one that looks would not find its edge. In a
         // model naps do not end.
@@ -219,7 +220,7 @@ impl Core<'_> {
             };
             let mut sleep = || {
                 let sleep = || waiters.wait(key, end, may_sleep_unbounded);
-                was_notified = last_wait.time(sleep);
+                was_notified = last_wait.time(|| head.index(), sleep);
             };
             if let Some(around) = &mut around {
                 around(&mut sleep);
@@ -230,8 +231,8 @@ impl Core<'_> {
             is_nap = naps_first && was_notified;
             has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
-            // cost less than to sleep again. But it is an overdue push's turn, W9.
-            if was_notified && (overdue.is_some() || !waiters.has_overdue()) {
+            // cost less than to sleep again. But not in turns, W9.
+            if was_notified && !waiters.has_overdue() {
                 wait.withdraw();
                 let tried = self.reserve_awake(most, deadline);
                 if tried != Err(Refusal::Full) {

@@ -9,9 +9,13 @@
 //!   producers. As soon as a pause takes as long as a yield, it begins with one: that lets others
 //!   run where there are more threads than cores. While it does, the thread goes on yielding. A
 //!   producer that waits for room yields likewise, but looks at once.
-//! * *Little to do.* If its last sleep was long, a thread looks at once, and yields once before it
-//!   sleeps: on Linux, consumers that went to sleep without a yield were seen to preempt the thread
-//!   whose push woke them, and the push took 2.5 times as long.
+//! * *Little to do.* If its last sleep was long, a thread looks at once, and soon sleeps. A consumer
+//!   yields once before: on Linux, one that went to sleep without was seen to preempt the thread
+//!   whose push woke it, and the push took 2.5 times as long.
+//! * *A slow consumer.* If its last sleep was long, and more than a yield for each item that was
+//!   popped meanwhile, a producer does not yield. Since Linux 6.18 (and 6.12.63) a thread that
+//!   yields gives up its time slice, and when it is woken later, it waits for some milliseconds
+//!   until it runs, while others push in its turn.
 //!
 //! Where other work keeps the cores busy, a yield may take a time slice of some milliseconds, while
 //! a thread that sleeps is woken soon. So answers have no yields, and one that has taken so long is
@@ -47,11 +51,9 @@ impl Backoff {
     /// Others have had their turn by then.
     const LONGEST_YIELDS: Duration = Duration::from_micros(100);
 
-    fn new(first: u32, yields: bool, slept_long: bool) -> Self {
+    fn new(first: u32, longest: u32, yields: bool) -> Self {
         assert_can_wait();
-        let (hints, longest, yields) =
-            if slept_long { (1, Self::YIELD, true) } else { (first, Self::LONGEST, yields) };
-        Self { hints, longest, yields, yields_since: None }
+        Self { hints: first, longest, yields, yields_since: None }
     }
 
     /// Spends a moment before the next look, or returns `false` if it is time to sleep. In a model
@@ -95,6 +97,8 @@ pub(crate) struct LastWait {
 impl LastWait {
     /// Longer than two threads sleep that answer each other.
     const LONG_SLEEP: Duration = Duration::from_micros(60);
+    /// As long as a yield.
+    const SLOW_ITEM: Duration = Duration::from_micros(2);
 
     pub(crate) const fn new() -> Self {
         Self { word: AtomicU64::new(0) }
@@ -108,19 +112,26 @@ impl LastWait {
         self.word.store(popped << 1 | slept_long, Ordering::Relaxed);
         let is_stream = popped.saturating_sub(popped_before) >= 2;
         let batch = (capacity / 4).clamp(1, Backoff::BATCH as usize) as u32;
-        Backoff::new(if is_stream { batch } else { 1 }, is_stream, slept_long != 0)
+        if slept_long != 0 {
+            Backoff::new(1, Backoff::YIELD, true)
+        } else {
+            Backoff::new(if is_stream { batch } else { 1 }, Backoff::LONGEST, is_stream)
+        }
     }
 
     /// For a producer, also for one that was woken.
     pub(crate) fn before_push(&self) -> Backoff {
-        Backoff::new(1, true, self.word.load(Ordering::Relaxed) & 1 != 0)
+        let slept_long = self.word.load(Ordering::Relaxed) & 1 != 0;
+        Backoff::new(1, if slept_long { Backoff::YIELD } else { Backoff::LONGEST }, !slept_long)
     }
 
-    /// Calls `sleep`, and remembers whether it takes long.
-    pub(crate) fn time<R>(&self, sleep: impl FnOnce() -> R) -> R {
-        let start = Instant::now();
+    /// Calls `sleep`, and remembers whether it takes long for what was `popped` meanwhile.
+    pub(crate) fn time<R>(&self, popped: impl Fn() -> u64, sleep: impl FnOnce() -> R) -> R {
+        let (start, popped_before) = (Instant::now(), popped());
         let result = sleep();
-        let slept_long = u64::from(start.elapsed() >= Self::LONG_SLEEP);
+        let items = popped().saturating_sub(popped_before).try_into().unwrap_or(u32::MAX);
+        let long_sleep = Self::SLOW_ITEM.saturating_mul(items).max(Self::LONG_SLEEP);
+        let slept_long = u64::from(start.elapsed() >= long_sleep);
         let word = self.word.load(Ordering::Relaxed);
         if word & 1 != slept_long {
             self.word.store(word ^ 1, Ordering::Relaxed);
@@ -140,6 +151,7 @@ mod tests {
 
     const ANSWER: (u32, u32, bool) = (1, 128, false);
     const LITTLE_TO_DO: (u32, u32, bool) = (1, 16, true);
+    const LITTLE_ROOM: (u32, u32, bool) = (1, 16, false);
 
     #[test]
     fn a_consumer_that_popped_fewer_than_two_items_since_its_last_wait_expects_an_answer() {
@@ -165,27 +177,37 @@ mod tests {
     #[test]
     fn after_a_long_sleep_a_thread_sleeps_again_soon() {
         let last = LastWait::new();
-        last.time(|| thread::sleep(LastWait::LONG_SLEEP));
-        assert_eq!(pauses(&last.before_push()), LITTLE_TO_DO);
+        let sleep = || thread::sleep(LastWait::LONG_SLEEP);
+        last.time(|| 0, sleep);
+        assert_eq!(pauses(&last.before_push()), LITTLE_ROOM);
         assert_eq!([0, 10].map(|popped| pauses(&last.before_pop(popped, 8))), [LITTLE_TO_DO; 2]);
         // A machine with much to do may make a brief sleep long.
         let is_brief = |_| {
-            last.time(|| ());
+            last.time(|| 0, || ());
             pauses(&last.before_pop(10, 8)) == ANSWER
         };
         assert!((0..1000).any(is_brief));
     }
 
     #[test]
+    fn a_sleep_is_not_long_in_which_many_items_were_popped() {
+        let last = LastWait::new();
+        last.time(|| 0, || thread::sleep(LastWait::LONG_SLEEP));
+        let popped = core::cell::Cell::new(0);
+        last.time(|| popped.replace(u64::MAX), || thread::sleep(LastWait::LONG_SLEEP));
+        assert_eq!(pauses(&last.before_push()), (1, 128, true));
+    }
+
+    #[test]
     fn pauses_get_longer_and_end() {
-        let mut backoff = Backoff::new(1, false, false);
+        let mut backoff = Backoff::new(1, Backoff::LONGEST, false);
         assert_eq!((0..100).take_while(|_| backoff.pause()).count(), 8);
         assert!(!backoff.pause());
     }
 
     #[test]
     fn yields_end_whether_others_run_or_not() {
-        let mut backoff = Backoff::new(64, true, false);
+        let mut backoff = Backoff::new(64, Backoff::LONGEST, true);
         while backoff.pause() {}
         let others_ran = backoff.yields_since.is_some();
         assert!(others_ran || backoff.hints > Backoff::LONGEST);

@@ -76,7 +76,7 @@
 //! * **W9** *Turns.* A push that is awake is faster than one that must be woken first, and could
 //!   get in before it for ever. To wake one for each slot takes a switch of threads for each item.
 //!   So turns begin when a push is *overdue*: it has waited for 1 ms (as in Go's mutex). As long as
-//!   one is, no other push tries on: who finds the ring full sleeps at once, and who is woken looks
+//!   one is, no push tries on: who finds the ring full sleeps at once, and who is woken looks
 //!   once. Linux wakes in the order in which threads fell asleep. `try_push`, and a push that finds
 //!   room at once, still get in first. Whether others get in depends on no overdue push: if its
 //!   thread is stopped or has ended, the others are woken as before, and sleep sooner than need be.
