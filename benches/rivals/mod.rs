@@ -210,7 +210,7 @@ queue! {
             _ => Err(item.expect("what was not sent is still there")),
         }
     };
-    try_take(receiver) => receiver.try_recv().expect(GONE);
+    try_take(receiver) => receiver.try_recv().ok().flatten();
     put => sender.send(item).expect(GONE);
     take => receiver.recv().expect(GONE);
 }

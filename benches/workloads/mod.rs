@@ -6,13 +6,16 @@ mod items;
 mod latency;
 pub(crate) mod paced;
 pub(crate) mod threads;
+pub(crate) mod turns;
 mod waiting;
 mod workload;
+
+use std::thread;
 
 use crate::rivals::{Queue, Role, for_each_queue};
 use items::{Item, Record, Words};
 pub(crate) use threads::can_pin_apart;
-use threads::{Seat, end_after, unpin, with_a_core_busy};
+use threads::{Seat, end_after, with_a_core_busy, with_all_cores_busy};
 use waiting::{Sleeping, Spinning};
 pub(crate) use workload::{Kind, Pace, Payload, Sample, Workload, new_histogram};
 
@@ -31,14 +34,17 @@ impl Contestant {
         (self.fits)(workload)
     }
 
-    /// Measures with about so many items. Where that does not end, the process does.
+    /// Measures with about so many items, on a thread that is as new as the queue. Where that does
+    /// not end, the process does.
     pub(crate) fn run(&self, workload: &Workload, items: u64) -> Sample {
         end_after(LONGEST);
-        workload.seat(Seat::Consumer);
-        let sample = (self.run)(workload, items);
-        if workload.pinned {
-            unpin();
-        }
+        let sample = thread::scope(|scope| {
+            let measuring = scope.spawn(|| {
+                workload.seat(Seat::Consumer);
+                (self.run)(workload, items)
+            });
+            measuring.join().expect("no rival panics")
+        });
         end_after(0);
         sample
     }
@@ -72,10 +78,15 @@ fn contestant<Q: Queue>() -> Contestant {
     Contestant { name: Q::NAME, role: Q::ROLE, fits: fits::<Q>, run: run::<Q> }
 }
 
+/// The peers that most programs have.
+const FEW: [&str; 5] = ["bywash", "std sync_channel", "crossbeam-channel", "flume", "kanal"];
+
 fn fits<Q: Queue>(workload: &Workload) -> bool {
     (Q::SLEEPS || !workload.kind.needs_sleep())
         && workload.capacity >= Q::LEAST_CAPACITY
         && workload.producers <= Q::MOST_PRODUCERS
+        && (!workload.has_few_peers() || FEW.contains(&Q::NAME))
+        && (workload.kind != Kind::RoundTripTaken || can_pin_apart())
 }
 
 fn run<Q: Queue>(workload: &Workload, items: u64) -> Sample {
@@ -97,6 +108,10 @@ fn run_with<Q: Queue, T: Item>(workload: &Workload, items: u64) -> Sample {
         Kind::BlockingBusy => with_a_core_busy(|| busy::stream::<Q, T, Sleeping>(workload, items)),
         Kind::RoundTripSpinning => latency::round_trip::<Q, T, Spinning>(workload, items),
         Kind::RoundTripSleeping => latency::round_trip::<Q, T, Sleeping>(workload, items),
+        Kind::RoundTripTaken => {
+            with_all_cores_busy(|| latency::round_trip::<Q, T, Sleeping>(workload, items))
+        }
+        Kind::Turns => turns::turns::<Q, T>(workload, items),
         Kind::WakeUp => latency::wake_up::<Q, T>(workload, items),
         Kind::Paced(pace) => paced::by_threads::<Q, T>(workload, pace, items),
         Kind::Signals(pace) => paced::by_signals::<Q, T>(workload, pace, items),
