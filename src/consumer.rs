@@ -62,6 +62,9 @@ trait OneThreadPopsAtATime {}
 
 impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub(crate) fn new(queue: Q) -> Self {
+        // It is the earlier consumer's that lingered.
+        #[cfg(feature = "std")]
+        queue.shared().core().linger(Duration::ZERO, 1);
         Self {
             queue,
             #[cfg(feature = "std")]
@@ -207,6 +210,51 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     pub fn unbind(&mut self) {
         self.bound_to = NO_THREAD;
         self.queue.shared().members.unbind();
+    }
+
+    /// Asks for fewer wake-ups, for items that may be late: when all is popped, a pop that waits
+    /// *lingers*. It sleeps for `time`, and no push wakes it, until `items` slots of the ring are in
+    /// use. A `time` of zero takes that back; without this call, the next push wakes it.
+    ///
+    /// An item lies for `time` at most before a thread that lingers wakes for it. If none has come
+    /// in that time, the pop sleeps on until a push wakes it, at once. So as long as items come more
+    /// often than that, and fewer than `items` at a time, no push makes a system call; and while
+    /// none come, nothing wakes.
+    ///
+    /// These end a linger, and are not late: [closing](crate::Producer::close), the drop of the last
+    /// producer, [`Listener::flush`](crate::Listener::flush) and [`stop`](crate::Listener::stop),
+    /// [`try_push_and_wait`](crate::Producer::try_push_and_wait),
+    /// [`wake_consumer`](crate::Producer::wake_consumer), and a full ring. So `items` above the
+    /// capacity are the capacity; 0 are 1.
+    ///
+    /// It holds for this consumer, wherever it moves, and for every call that waits. One that has
+    /// popped nothing since the last linger does not linger again, so a `pop_timeout` that is much
+    /// shorter than `time` does so seldom. A consumer that waits for its [event
+    /// descriptor](crate::event_loops) does not linger. Where waits are
+    /// [naps](crate::systems#how-late-a-thread-wakes), it saves little.
+    ///
+    /// Never waits. Not for signal handlers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (log, mut lines) = bywash::bounded(1000);
+    /// lines.linger(Duration::from_millis(10), 64);
+    /// let writer = std::thread::spawn(move || {
+    ///     lines.bind();
+    ///     lines.iter().for_each(|line: &str| println!("{line}"));
+    /// });
+    /// log.push("This may come out 10 ms later.").unwrap();
+    /// log.push("This does not.").unwrap();
+    /// log.wake_consumer();
+    /// drop(log); // Nor does this wait.
+    /// writer.join().unwrap();
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn linger(&mut self, time: Duration, items: usize) {
+        self.queue.shared().core().linger(time, items);
     }
 
     /// The consumer's domain, which the threads that the consumer depends on enter.

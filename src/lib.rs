@@ -60,6 +60,8 @@
 //! * `len`, `bypass_len`, `capacity`, `bypassed`, `counts`, `is_empty`, `is_full`, `is_closed`,
 //!   `is_consumer_gone`, `must_not_wait` and `is_consumer_thread`, of a producer or a static queue
 //! * `close` of a [producer](Producer::close) or a [static queue](StaticQueue::close)
+//! * `wake_consumer` of a [producer](Producer::wake_consumer) or a [static
+//!   queue](StaticQueue::wake_consumer)
 //! * [`StopToken::is_stopping`], [`StopToken::deadline`]
 //! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
 //!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
@@ -88,7 +90,7 @@
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`pop_or_sleep`](Consumer::pop_or_sleep), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
-//! | [`take_lost`](Consumer::take_lost), [`visit`](Consumer::visit) | never | never |
+//! | [`take_lost`](Consumer::take_lost), [`visit`](Consumer::visit), [`linger`](Consumer::linger) | never | never |
 //! | [`event_fd`](struct.Consumer.html#method.event_fd) | never | the first in a process may |
 //!
 //! 1. See [what a handler must observe](signal_handlers#signal-handlers): items whose destructor

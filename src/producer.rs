@@ -459,6 +459,31 @@ impl<T> Producer<T> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
+    /// Wakes a consumer that [lingers](crate::Consumer::linger), so that it pops what was pushed
+    /// before, by this thread and by those that this thread has heard from. Does nothing if it does
+    /// not linger.
+    ///
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes one system call at
+    /// most, and leaves `errno` alone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let (log, mut lines) = bywash::bounded(1000);
+    /// lines.linger(Duration::from_secs(3600), 1000);
+    /// let writer = std::thread::spawn(move || (lines.pop(), lines.pop()));
+    /// log.push("debug: it is late").unwrap();
+    /// log.push("error: it is very late").unwrap();
+    /// log.wake_consumer();
+    /// assert_eq!(writer.join().unwrap().1, Ok("error: it is very late"));
+    /// ```
+    #[cfg(feature = "std")]
+    pub fn wake_consumer(&self) {
+        self.shared.parker.end_linger();
+    }
+
     /// Refuses every push from now on, whichever producer's, and wakes all who wait: the consumer,
     /// which pops what is left and then gets [`Closed`](crate::TryPopError::Closed), and the
     /// producers, which get their items back. Nothing opens the queue again.

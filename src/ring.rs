@@ -284,6 +284,12 @@ impl Tail {
             Self { index: AtomicU64::new(0), limit: AtomicU64::new(0) }
         }
     }
+
+    /// The tail index, and in its top bits whether the ring is closed.
+    #[inline]
+    pub(crate) fn word(&self) -> u64 {
+        self.index.load(Ordering::Relaxed)
+    }
 }
 
 /// What the consumer writes.
@@ -453,7 +459,7 @@ impl<S: Capacity> Ring<'_, S> {
     /// The tail index, and in its top bits whether the ring is closed.
     #[inline]
     pub(crate) fn tail_word(self) -> u64 {
-        self.tail.index.load(Ordering::Relaxed)
+        self.tail.word()
     }
 
     #[inline]

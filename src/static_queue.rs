@@ -285,6 +285,13 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.try_push_and_wait(item, timeout)
     }
 
+    /// Wakes a consumer that [lingers](Consumer::linger), as
+    /// [`Producer::wake_consumer`](crate::Producer::wake_consumer) does. May be called anywhere.
+    #[cfg(feature = "std")]
+    pub fn wake_consumer(&self) {
+        self.shared.parker.end_linger();
+    }
+
     /// Refuses every push from now on, and wakes all who wait: the consumer, which pops what is
     /// left and then is told [`Closed`](crate::TryPopError::Closed), and the pushers, which get
     /// their items back.

@@ -9,9 +9,22 @@ pub(crate) mod sleep {
             Self
         }
 
-        pub(crate) fn notify(&self) {}
+        pub(crate) fn notify(&self, _ends_linger: impl Fn() -> bool) {}
 
         pub(crate) fn reset(&self) {}
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Linger;
+
+    impl Linger {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        pub(crate) fn has_ended(&self, _tail_word: u64) -> bool {
+            false
+        }
     }
 
     #[derive(Debug)]

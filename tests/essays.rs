@@ -159,7 +159,7 @@ fn each_invariant_is_stated_once_and_those_that_are_cited_are_stated() {
 /// Whether it is the name of an invariant, such as `R1`.
 fn is_invariant(name: &str) -> bool {
     let mut bytes = name.bytes();
-    name.len() == 2
+    (2..=3).contains(&name.len())
         && bytes.next().is_some_and(|byte| byte.is_ascii_uppercase())
         && bytes.all(|byte| byte.is_ascii_digit())
 }

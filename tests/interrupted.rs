@@ -409,29 +409,58 @@ fn steps_until_asleep(call: impl FnOnce() + Send, wake: impl FnOnce()) -> u64 {
     })
 }
 
-#[test]
-fn a_push_nested_in_a_pop_that_is_about_to_sleep_wakes_it() {
+/// Pops, and at each step before it sleeps lets `nested` push what wakes it.
+fn a_nested_push_wakes_a_pop(linger: Duration, nested: fn(&bywash::Producer<u64>, u64)) {
     watch();
     let (producer, mut consumer) = bywash::bounded(2);
+    consumer.linger(linger, 2);
+    // It binds, and lingers because it has popped something. Steps differ without that.
+    let pop_first = |consumer: &mut bywash::Consumer<u64>| {
+        producer.push(0).unwrap();
+        assert_eq!(consumer.try_iter().last(), Some(0));
+        producer.push(0).unwrap();
+        assert_eq!(consumer.pop(), Ok(0));
+    };
     let consumer = &mut consumer;
-    // The steps of binding are counted apart: only the first pop of a thread takes them.
     let until = steps_until_asleep(
         || {
-            unhooked(|| consumer.bind());
-            assert_eq!(consumer.pop(), Ok(0));
+            unhooked(|| pop_first(consumer));
+            assert_eq!(consumer.pop(), Ok(1));
         },
-        || producer.push(0).unwrap(),
+        || nested(&producer, 1),
     );
-    consumer.bind();
     for at in 0..until {
+        // What is left of the last time, too.
+        consumer.try_iter().for_each(drop);
+        pop_first(consumer);
         interrupt_at(
             at,
             &AtomicU64::new(0),
-            || producer.try_push(at).unwrap(),
+            || nested(&producer, at),
             || assert_eq!(consumer.pop(), Ok(at)),
         );
     }
     println!("{until} steps");
+}
+
+#[test]
+fn a_push_nested_in_a_pop_that_is_about_to_sleep_wakes_it() {
+    a_nested_push_wakes_a_pop(Duration::ZERO, |producer, item| producer.try_push(item).unwrap());
+}
+
+#[test]
+fn enough_pushes_nested_in_a_pop_that_is_about_to_linger_wake_it() {
+    a_nested_push_wakes_a_pop(Duration::MAX, |producer, item| {
+        (0..2).for_each(|_| producer.try_push(item).unwrap());
+    });
+}
+
+#[test]
+fn to_wake_it_in_a_pop_that_is_about_to_linger_does() {
+    a_nested_push_wakes_a_pop(Duration::MAX, |producer, item| {
+        producer.try_push(item).unwrap();
+        producer.wake_consumer();
+    });
 }
 
 #[test]

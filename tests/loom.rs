@@ -6,6 +6,8 @@
 //! the operations that the model fails without.
 #![cfg(bywash_loom)]
 
+use std::time::Duration;
+
 use bywash::{Builder, Consumer, Domain, PopError, Producer, PushError, TryPopError};
 use loom::cell::UnsafeCell;
 use loom::sync::atomic::{AtomicBool, Ordering};
@@ -509,6 +511,62 @@ fn a_push_into_the_bypass_wakes_a_pop() {
         });
         assert_eq!(consumer.pop().map(number), Ok(1));
         assert_eq!(consumer.pop().map(number), Ok(2));
+        thread.join().unwrap();
+    });
+}
+
+/// A consumer that has popped an item, and lingers in its next pop for `items` more. Time does not
+/// pass in a model.
+fn lingering(items: usize) -> (Producer<Item>, Consumer<Item>) {
+    let (producer, mut consumer) = queue(4, 0);
+    consumer.linger(Duration::from_secs(1), items);
+    producer.try_push(item(0)).unwrap();
+    assert_eq!(consumer.pop().map(number), Ok(0));
+    (producer, consumer)
+}
+
+/// W10: whichever of two pushes makes it enough.
+#[test]
+fn a_push_that_makes_it_enough_wakes_a_pop_that_lingers() {
+    model(2, || {
+        let (producer, mut consumer) = lingering(2);
+        let threads: Vec<_> = (1..=2)
+            .map(|i| {
+                let producer = producer.clone();
+                thread::spawn(move || producer.try_push(item(i)).unwrap())
+            })
+            .collect();
+        let mut popped = vec![number(consumer.pop().unwrap())];
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        popped.extend(drain(&mut consumer));
+        popped.sort();
+        assert_eq!(popped, [1, 2]);
+    });
+}
+
+/// W10: closing comes after a push that does not wake.
+#[test]
+fn closing_wakes_a_pop_that_lingers() {
+    model(2, || {
+        let (producer, mut consumer) = lingering(4);
+        let thread = thread::spawn(move || producer.try_push(item(1)).unwrap());
+        assert_eq!(consumer.pop().map(number), Ok(1));
+        assert_eq!(consumer.pop().map(number), Err(PopError));
+        thread.join().unwrap();
+    });
+}
+
+/// W10: so does `wake_consumer`.
+#[test]
+fn a_pop_that_lingers_is_woken_now() {
+    model(2, || {
+        let (producer, mut consumer) = lingering(4);
+        let thread = thread::spawn(move || {
+            producer.try_push(item(1)).unwrap();
+            producer.wake_consumer();
+            producer
+        });
+        assert_eq!(consumer.pop().map(number), Ok(1));
         thread.join().unwrap();
     });
 }

@@ -76,6 +76,9 @@ mod stopped {
             ("the_sleeping_consumer_is_woken_past_a_stopped_waker", || {
                 settle(the_sleeping_consumer_is_woken_past_a_stopped_waker())
             }),
+            ("a_consumer_that_lingers_is_woken_past_a_stopped_waker", || {
+                settle(a_consumer_that_lingers_is_woken_past_a_stopped_waker())
+            }),
             ("a_blocked_push_goes_on_while_another_is_stopped", || {
                 settle(a_blocked_push_goes_on_while_another_is_stopped())
             }),
@@ -432,6 +435,37 @@ mod stopped {
                 }
             }
         })
+    }
+
+    /// The stopped push is the one that would end the linger. The next one does, also where there is
+    /// no room for it, and so does `wake_consumer`.
+    fn a_consumer_that_lingers_is_woken_past_a_stopped_waker() -> Tally {
+        const OTHERS: [(usize, Push); 4] = [
+            (4, |producer| producer.try_push(1).unwrap()),
+            (2, |producer| producer.push(1).unwrap()),
+            (4, |producer| producer.wake_consumer()),
+            (4, |producer| producer.close()),
+        ];
+        let mut tally = Tally::default();
+        for (index, (capacity, other)) in OTHERS.into_iter().enumerate() {
+            tally += at_each_step(&format!("another, {index}"), |stop| {
+                let (producer, mut consumer) = bounded(capacity);
+                consumer.linger(Duration::from_secs(3600), 2);
+                let producer = Arc::new(producer);
+                producer.try_push(0).unwrap();
+                let sleeper = Sleeper::spawn(move || {
+                    (0..2).for_each(|_| assert_eq!(consumer.pop(), Ok(0)));
+                    // Its drop would close the queue.
+                    std::mem::forget(consumer);
+                });
+                sleeper.wait_until_asleep();
+                producer.try_push(0).unwrap();
+                pushes(TRY_PUSH, &producer, stop).wait();
+                other(&producer);
+                sleeper.join();
+            });
+        }
+        tally
     }
 
     fn a_blocked_push_goes_on_while_another_is_stopped() -> Tally {

@@ -9,15 +9,18 @@
 
 #[path = "support/filters.rs"]
 mod filters;
+mod support;
 
 use std::env;
+use std::mem;
 use std::os::unix::process::ExitStatusExt;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
 use bywash::{Listener, StaticQueue, StopToken, bounded};
 use filters::{Rule, When, filter};
+use support::SleepWatch;
 
 const OURS: [(&str, libc::c_long); 13] = [
     ("futex", libc::SYS_futex),
@@ -111,6 +114,8 @@ fn call_everything() {
         assert!(consumer.arm());
     }
 
+    consumer.linger(SHORT, 4);
+    producer.wake_consumer();
     let stop = StopToken::new();
     let is_stopping = stop.clone();
     let handler = move |_| _ = is_stopping.wait(SHORT);
@@ -132,23 +137,63 @@ fn call_everything() {
     QUEUE.close();
 }
 
-#[test]
-fn no_other_system_calls_are_made() {
-    const NAME: &str = "no_other_system_calls_are_made";
+/// Runs `run` in a process of its own, for the test of this name. How that ends.
+fn in_child(name: &str, run: impl FnOnce()) -> ExitStatus {
     const IS_CHILD: &str = "BYWASH_SYSTEM_CALLS_CHILD";
 
     if env::var_os(IS_CHILD).is_some() {
         // SAFETY: it has no preconditions.
         unsafe { libc::alarm(60) };
-        install_filter();
-        call_everything();
+        run();
         // SAFETY: it has no preconditions.
         unsafe { libc::_exit(0) };
     }
     let mut child = Command::new(env::current_exe().unwrap());
-    let status = child.args(["--exact", NAME, "--nocapture"]).env(IS_CHILD, "1").status().unwrap();
+    child.args(["--exact", name, "--nocapture"]).env(IS_CHILD, "1").status().unwrap()
+}
+
+#[test]
+fn no_other_system_calls_are_made() {
+    let status = in_child("no_other_system_calls_are_made", || {
+        install_filter();
+        call_everything();
+    });
     assert_ne!(status.signal(), Some(libc::SIGSYS), "another system call");
     assert!(status.success(), "{status}");
+}
+
+/// Pushes so many items to a consumer that lingers for 64, on a thread that may not wake it.
+fn push_to_one_that_lingers(count: u32) {
+    let (producer, mut consumer) = bounded(100);
+    consumer.linger(Duration::from_secs(3600), 64);
+    producer.push(0).unwrap();
+    let asleep = SleepWatch::default();
+    let its = asleep.clone();
+    thread::spawn(move || {
+        assert_eq!(consumer.pop(), Ok(0));
+        its.begin();
+        consumer.pop()
+    });
+    asleep.wait();
+    let futex = [Rule { call: libc::SYS_futex, when: When::Always }];
+    filter(&futex, libc::SECCOMP_RET_KILL_PROCESS, libc::SECCOMP_RET_ALLOW, 0);
+    (0..count).for_each(|i| producer.push(i).unwrap());
+    // Its drop would close the queue, and wake everybody.
+    mem::forget(producer);
+}
+
+#[test]
+fn no_push_makes_one_while_the_consumer_lingers() {
+    let name = "no_push_makes_one_while_the_consumer_lingers";
+    let status = in_child(name, || push_to_one_that_lingers(63));
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn the_push_that_ends_a_linger_makes_one() {
+    let name = "the_push_that_ends_a_linger_makes_one";
+    let status = in_child(name, || push_to_one_that_lingers(64));
+    assert_eq!(status.signal(), Some(libc::SIGSYS), "{status}");
 }
 
 #[test]

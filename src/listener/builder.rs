@@ -32,6 +32,7 @@ pub struct ListenerBuilder {
     has_valid_name: bool,
     stop_token: Option<StopToken>,
     drop_timeout: Duration,
+    linger: Option<(Duration, usize)>,
     on_start: Option<OnStart>,
 }
 
@@ -44,6 +45,7 @@ impl ListenerBuilder {
             has_valid_name: true,
             stop_token: None,
             drop_timeout: Duration::from_secs(10),
+            linger: None,
             on_start: None,
         }
     }
@@ -102,6 +104,34 @@ impl ListenerBuilder {
         Self { drop_timeout: timeout, ..self }
     }
 
+    /// Asks for fewer wake-ups, for items that may be late, as [`Consumer::linger`] does: when all
+    /// is handled, the thread sleeps for `time`, and no push wakes it until `items` slots of the
+    /// ring are in use. Without this it is as the consumer was told.
+    ///
+    /// [`flush`](Listener::flush), [`stop`](Listener::stop), dropping the listener and what else
+    /// ends a linger are not late. [`Handler::on_flush`] is called before each linger with something
+    /// to flush.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use bywash::Listener;
+    ///
+    /// let (log, lines) = bywash::bounded(1000);
+    /// let listener = Listener::builder()
+    ///     .name("log")
+    ///     .linger(Duration::from_millis(10), 64)
+    ///     .spawn(lines, |line: &str| println!("{line}"))?;
+    /// log.push("This may come out 10 ms later.").unwrap();
+    /// listener.flush(Duration::from_secs(10)).unwrap(); // Does not wait for that.
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn linger(self, time: Duration, items: usize) -> Self {
+        Self { linger: Some((time, items)), ..self }
+    }
+
     /// Sets what the thread does first, before it handles anything: for its priority, its affinity,
     /// its signal mask. If it panics, that is [counted](Listener::panics), and the listener goes
     /// on.
@@ -145,11 +175,14 @@ impl ListenerBuilder {
         T: Send + 'static,
         Q: Queue<Item = T> + Send + 'static,
     {
-        let Self { thread, has_valid_name, stop_token, drop_timeout, on_start } = self;
+        let Self { thread, has_valid_name, stop_token, drop_timeout, linger, on_start } = self;
         if !has_valid_name {
             // The standard library would panic.
             let text = "the name of a thread contains a zero byte";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if let Some((time, items)) = linger {
+            consumer.linger(time, items);
         }
         // Bound here, and not only there: in the constructor of a library the thread does not run
         // before this has returned, as it waits for the loader's lock.

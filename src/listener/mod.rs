@@ -244,7 +244,7 @@ impl Listener {
     pub fn flush(&self, timeout: Duration) -> Result<(), ListenerError> {
         // L1. SeqCst; pairs with the loads in `Loop::listen` and, as a claim does, with [sleep:F].
         let ticket = self.state.tickets.fetch_add(1, Ordering::SeqCst) + 1;
-        self.queue.parker.notify();
+        self.queue.parker.notify(|| true);
         // L4. Acquire; pairs with the Release in `Loop::listen`
         self.wait(timeout, false, |state| state.flushed.load(Ordering::Acquire) >= ticket)?;
         self.state.result_of(ticket)

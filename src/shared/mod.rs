@@ -25,7 +25,7 @@ use core::fmt;
 use crate::Counts;
 use crate::lanes::{Entry, Reader};
 use crate::ring::{Head, Ring, Slots, Tail};
-use crate::sleep::{Parker, Waiters};
+use crate::sleep::{Linger, Parker, Waiters};
 use crate::sync::{AtomicU64, CachePadded, const_fn};
 use crate::threads::members::Members;
 
@@ -60,6 +60,7 @@ struct Rare {
     lost: Lost,
     bypass_tail: Tail,
     bypass_head: Head,
+    linger: Linger,
     waiters: Waiters,
     #[cfg(feature = "alloc")]
     name: Option<Box<str>>,
@@ -105,6 +106,7 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
                     lost: Lost::new(),
                     bypass_tail: Tail::new(),
                     bypass_head: Head::new(),
+                    linger: Linger::new(),
                     waiters: Waiters::new(),
                     #[cfg(feature = "alloc")]
                     name: None,
@@ -164,6 +166,19 @@ impl<S: Slots, B: Slots<Item = Entry<S::Item>>> Shared<Places<S, B>> {
     }
 }
 
+impl<P: ?Sized> Shared<P> {
+    /// After something was published or closed: wakes the consumer, unless it may linger on.
+    #[inline]
+    pub(crate) fn notify_consumer(&self) {
+        self.parker.notify(|| self.ends_linger());
+    }
+
+    /// Whether enough was claimed to end a linger, or the queue is closed, W10.
+    fn ends_linger(&self) -> bool {
+        self.rare.linger.has_ended(self.tail.word())
+    }
+}
+
 /// Not a method: a pop on the fast path would compute the address of the whole queue for it.
 #[cold]
 #[inline(never)]
@@ -218,7 +233,7 @@ impl Core<'_> {
 
     fn close_ring(&self, stays_closed: bool) {
         self.members.closing(|| self.lane().close(stays_closed));
-        self.parker.notify();
+        self.notify_consumer();
         self.rare.waiters.notify_all();
     }
 
@@ -233,6 +248,13 @@ impl Core<'_> {
     /// one may reopen.
     pub(crate) fn let_reopen(&self) {
         self.lane().let_reopen();
+    }
+
+    /// See [`Consumer::linger`](crate::Consumer::linger).
+    #[cfg(feature = "std")]
+    pub(crate) fn linger(&self, time: core::time::Duration, items: usize) {
+        let items = items.clamp(1, self.capacity());
+        self.rare.linger.set(time, items as u64, self.head.index());
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -16,9 +16,11 @@ use alloc::vec::Vec;
 #[cfg(feature = "std")]
 use {
     crate::PopTimeoutError,
+    crate::shared::Shared,
     crate::sleep::{
         AroundSleep, Deadline, LONGEST_SLEEP, Patience, deadline_after, heavy_barrier, is_over,
     },
+    core::time::Duration,
 };
 
 impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
@@ -230,11 +232,12 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
                 Err(TryPopError::Empty) if !is_over(deadline) && !has_news(false) => {}
                 Err(error) => return Err(self.found_nothing(error)),
             }
-            tried = if !has_slept && backoff.pause() {
+            let linger = self.linger();
+            tried = if linger.is_none() && !has_slept && backoff.pause() {
                 self.try_pop_again()
             } else {
-                let tried = self.try_pop_or_sleep(deadline, &mut has_news, has_slept, None);
-                has_slept = true;
+                let tried = self.try_pop_or_sleep(deadline, linger, &mut has_news, has_slept, None);
+                has_slept |= linger.is_none();
                 tried
             };
         }
@@ -251,7 +254,8 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
             if matches!(tried, Err(TryPopError::Empty)) && !is_over(deadline) {
                 let longest = deadline_after(LONGEST_SLEEP);
                 let end = deadline.into_iter().chain(longest).min();
-                tried = reader.try_pop_or_sleep(end, |_| false, false, Some(around));
+                let linger = reader.linger();
+                tried = reader.try_pop_or_sleep(end, linger, |_| false, false, Some(around));
             }
             tried.map_err(|error| reader.found_nothing(error))
         })
@@ -268,26 +272,39 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
         }
     }
 
-    /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more.
+    /// How long to linger, if something was popped since the last time.
+    fn linger(&self) -> Option<Duration> {
+        let Shared { rare, head, .. } = self.shared();
+        rare.linger.begin(head.index())
+    }
+
+    /// Announces sleep, looks again, sleeps if there is still nothing, and looks once more. Where
+    /// it is to `linger`, for so long at most.
     fn try_pop_or_sleep(
         &mut self,
         deadline: Deadline,
+        linger: Option<Duration>,
         mut has_news: impl FnMut(bool) -> bool,
         has_slept: bool,
         around: Option<AroundSleep<'_>>,
     ) -> Result<T, TryPopError> {
         let (parker, waiters) = (&self.shared().parker, &self.shared().rare.waiters);
-        let key = parker.prepare_wait();
-        let mut may_sleep_unbounded = self.sees_each_push();
+        let end = deadline.into_iter().chain(linger.and_then(deadline_after)).min();
+        // W10: what is pushed below the end of a linger need not see the announcement.
+        let (key, mut may_sleep_unbounded) = match linger {
+            Some(_) => (parker.prepare_linger(), true),
+            None => (parker.prepare_wait(), self.sees_each_push()),
+        };
+        let may_sleep = linger.is_none() || !self.shared().ends_linger();
         let mut result = self.try_pop_again();
         let is_empty = matches!(result, Err(TryPopError::Empty));
         if is_empty {
             // W7: first one, and a nap; then all.
             let has_woken = waiters.notify_many(if has_slept { i32::MAX } else { 1 });
             may_sleep_unbounded &= has_slept || !has_woken;
-            if !has_news(true) {
+            if may_sleep && !has_news(true) {
                 let last_wait = &self.shared().last_waits.consumer;
-                let sleep = || parker.wait(key, deadline, may_sleep_unbounded);
+                let sleep = || parker.wait(key, end, may_sleep_unbounded);
                 let mut sleep = || last_wait.time(sleep);
                 match around {
                     Some(around) => around(&mut sleep),

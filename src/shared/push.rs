@@ -83,7 +83,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
     fn publish_in_ring(&self, index: u64, item: T) {
         // SAFETY: it is claimed.
         unsafe { self.ring().publish(index, item) };
-        self.parker.notify();
+        self.notify_consumer();
     }
 
     fn publish_one(&self, claim: Claim, item: T) {
@@ -107,7 +107,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
                 Some(after) => unsafe { self.bypass().publish(index, Entry { after, item }) },
             }
         }
-        self.parker.notify();
+        self.notify_consumer();
     }
 }
 
@@ -200,6 +200,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
         };
         let (index, is_in_ring) = (claim.indices.start, claim.after.is_none());
         self.publish_one(claim, item);
+        self.parker.end_linger();
         let is_taken = || self.ring().is_taken(index);
         Ok(is_in_ring && self.core().wait_until_taken(&is_taken, timeout))
     }

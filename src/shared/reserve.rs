@@ -190,6 +190,8 @@ impl Core<'_> {
                     return tried;
                 }
             }
+            // W10: the push that has filled the ring may have been stopped before it did.
+            self.notify_consumer();
             // Without a barrier, a nap takes much longer than any store is on its way.
             if (may_sleep_unbounded || has_napped) && self.must_wait() {
                 wait.settle();

@@ -1,8 +1,10 @@
 //! Where the consumer sleeps.
 
+use core::time::Duration;
+
 use super::system::light_barrier;
 use super::{Deadline, EventCount};
-use crate::sync::const_fn;
+use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn};
 
 cfg_event_fd! {
     use std::io;
@@ -46,6 +48,12 @@ impl Parker {
         self.events.prepare_wait()
     }
 
+    /// As `prepare_wait`, after [`Linger::begin`]: what is pushed from here on wakes the consumer if
+    /// that ends the linger.
+    pub(crate) fn prepare_linger(&self) -> u64 {
+        self.events.prepare_linger()
+    }
+
     /// Says that the consumer is awake.
     pub(crate) fn cancel_wait(&self, key: u64) {
         self.events.cancel_wait(key);
@@ -61,12 +69,64 @@ impl Parker {
         self.events.reset();
     }
 
-    /// Wakes the consumer if it sleeps, after something was published or closed. For signal
-    /// handlers too.
+    /// Wakes the consumer if it sleeps, after something was published or closed; if it lingers,
+    /// only where that `ends_linger`. For signal handlers too.
     #[inline]
-    pub(crate) fn notify(&self) {
+    pub(crate) fn notify(&self, ends_linger: impl Fn() -> bool) {
         light_barrier();
-        self.events.notify(|| self.event_fd.make_readable());
+        self.events.notify(ends_linger, || self.event_fd.make_readable());
+    }
+
+    /// Wakes the consumer if it lingers. For signal handlers too.
+    pub(crate) fn end_linger(&self) {
+        self.events.end_linger(|| self.event_fd.make_readable());
+    }
+}
+
+/// How long the consumer lingers, W10. Only the consumer writes it.
+#[derive(Debug)]
+pub(crate) struct Linger {
+    /// In nanoseconds. 0 is not at all.
+    time: UnmodelledU64,
+    items: UnmodelledU64,
+    /// The tail index that ends a linger.
+    end: AtomicU64,
+}
+
+impl Linger {
+    const_fn! {
+        pub(crate) fn new() -> Self {
+            Self {
+                time: UnmodelledU64::new(0),
+                items: UnmodelledU64::new(0),
+                end: AtomicU64::new(0),
+            }
+        }
+    }
+
+    /// Sets for how long, and for how many items, at this head index.
+    pub(crate) fn set(&self, time: Duration, items: u64, head: u64) {
+        let nanos = time.as_nanos().try_into().unwrap_or(u64::MAX);
+        self.time.store(nanos, Ordering::Relaxed);
+        self.items.store(items, Ordering::Relaxed);
+        self.end.store(head + items, Ordering::Relaxed);
+    }
+
+    /// How long to linger from now on, if at all: the head index was another one the last time.
+    pub(crate) fn begin(&self, head: u64) -> Option<Duration> {
+        let time = self.time.load(Ordering::Relaxed);
+        let end = head + self.items.load(Ordering::Relaxed);
+        if time == 0 || end == self.end.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.end.store(end, Ordering::Relaxed);
+        Some(Duration::from_nanos(time))
+    }
+
+    /// Whether a linger ends: the tail index has come far enough, or has the bit that says that the
+    /// queue is closed.
+    pub(crate) fn has_ended(&self, tail_word: u64) -> bool {
+        tail_word >= self.end.load(Ordering::Relaxed)
     }
 }
 

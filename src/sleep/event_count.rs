@@ -16,11 +16,13 @@ pub(super) struct EventCount {
 const STATE: u64 = 0b11;
 /// Nobody wants to be woken.
 const IDLE: u64 = 0;
+/// A thread sleeps or is about to, and wants to be woken for what is worth it, W10.
+const LINGERING: u64 = 1;
 /// A thread sleeps or is about to.
-const WANTED: u64 = 1;
+const WANTED: u64 = 2;
 /// A thread is being woken. The word has changed, so that nobody falls asleep on the old value; the
 /// system call may be missing.
-const WAKING: u64 = 2;
+const WAKING: u64 = 3;
 /// With WANTED or WAKING: wake through the event descriptor, and not through the word.
 const DESCRIPTOR: u64 = 4;
 const NEXT: u64 = 8;
@@ -38,11 +40,17 @@ impl EventCount {
         self.announce(WANTED, Ordering::Relaxed)
     }
 
+    /// As `prepare_wait`, for a caller that has said by when it is to be woken, W10.
+    pub(super) fn prepare_linger(&self) -> u64 {
+        // [announce:R] Release; pairs with [notify:L] and [notify:A]
+        self.announce(LINGERING, Ordering::Release)
+    }
+
     fn announce(&self, state: u64, publish: Ordering) -> u64 {
         let word = self.word.value();
         let mut now = word.load(Ordering::Relaxed);
         while now & (NEXT - 1) != state {
-            // IDLE => WANTED, WAKING => WANTED, and WANTED in the other way => WANTED
+            // IDLE => WANTED, WAKING => WANTED, and WANTED in the other way => WANTED; or LINGERING
             let count = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
             debug_assert!(now < count + state, "W5: a value of the word comes back");
             match word.compare_exchange(now, count + state, publish, Ordering::Relaxed) {
@@ -50,14 +58,14 @@ impl EventCount {
                 Err(other) => now = other,
             }
         }
-        // [sleep:F] SeqCst; pairs with [claim:C], [close:C] and [notify:L], [pop:F]
+        // [sleep:F] SeqCst; pairs with [claim:C], [close:C] and [notify:L], [pop:F], [now:F]
         fence(Ordering::SeqCst);
         now
     }
 
     /// Takes the announcement back.
     pub(super) fn cancel_wait(&self, key: u64) {
-        // WANTED, WAKING, IDLE => IDLE. A notifier can only have done the same, and its exchanges
+        // LINGERING, WANTED, WAKING, IDLE => IDLE. A notifier can only have done the same, and its exchanges
         // fail from here on.
         self.word.value().swap(key - key % NEXT + NEXT, Ordering::Relaxed);
     }
@@ -79,24 +87,41 @@ impl EventCount {
         self.word.value().load(Ordering::Relaxed) != key
     }
 
-    /// Wakes one thread, if any wants to be woken; by `make_readable` if that is how.
+    /// Wakes one thread, if any wants to be woken; by `make_readable` if that is how; one that
+    /// lingers only if that `is_worth_it`.
     #[inline]
-    pub(super) fn notify(&self, make_readable: impl FnOnce()) {
+    pub(super) fn notify(&self, is_worth_it: impl Fn() -> bool, make_readable: impl FnOnce()) {
         // [notify:L] SeqCst; pairs with [sleep:F], [announce:R]
         let now = self.word.value().load(Ordering::SeqCst);
         if now & STATE != IDLE {
-            self.notify_slow(now, make_readable);
+            self.notify_slow(now, is_worth_it, make_readable);
+        }
+    }
+
+    /// Wakes a thread that lingers, whatever there is; and none that has announced WANTED, as there
+    /// is nothing for that one.
+    pub(super) fn end_linger(&self, make_readable: impl FnOnce()) {
+        // [now:F] SeqCst; pairs with [sleep:F]
+        fence(Ordering::SeqCst);
+        let now = self.word.value().load(Ordering::SeqCst);
+        if now & STATE != WANTED {
+            self.notify_slow(now, || true, make_readable);
         }
     }
 
     #[cold]
-    fn notify_slow(&self, mut now: u64, make_readable: impl FnOnce()) {
+    fn notify_slow(
+        &self,
+        mut now: u64,
+        is_worth_it: impl Fn() -> bool,
+        make_readable: impl FnOnce(),
+    ) {
         let word = self.word.value();
-        while now & STATE == WANTED {
-            // WANTED => WAKING
+        while now & STATE == WANTED || now & STATE == LINGERING && is_worth_it() {
+            // WANTED, LINGERING => WAKING
             // [notify:A] Acquire; pairs with [announce:R]
-            match word.compare_exchange(now, now + 1, Ordering::Relaxed, Ordering::Acquire) {
-                Ok(_) => now += 1,
+            match word.compare_exchange(now, now | WAKING, Ordering::Relaxed, Ordering::Acquire) {
+                Ok(_) => now |= WAKING,
                 Err(other) => now = other,
             }
         }
@@ -137,6 +162,27 @@ cfg_event_fd! {
 mod tests {
     use super::*;
 
+    #[test]
+    fn who_lingers_is_woken_for_what_is_worth_it_and_now() {
+        let events = EventCount::new();
+        let state = || events.word.value().load(Ordering::Relaxed) & STATE;
+        events.prepare_linger();
+        events.notify(|| false, || ());
+        assert_eq!(state(), LINGERING);
+        events.notify(|| true, || ());
+        assert_eq!(state(), IDLE);
+        events.prepare_linger();
+        events.end_linger(|| ());
+        assert_eq!(state(), IDLE);
+        events.prepare_wait();
+        events.end_linger(|| ());
+        assert_eq!(state(), WANTED);
+        // W4: a waker was stopped before the call.
+        events.word.value().fetch_add(WAKING - WANTED, Ordering::Relaxed);
+        events.end_linger(|| ());
+        assert_eq!(state(), IDLE);
+    }
+
     /// W5: not even where a notifier was stopped between the exchange and the system call.
     #[test]
     fn no_value_of_the_word_comes_back() {
@@ -152,9 +198,16 @@ mod tests {
             let mut is_readable = false;
             events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);
-            events.notify(|| is_readable = true);
+            events.notify(|| false, || is_readable = true);
             has_grown_to(IDLE);
             assert_eq!(is_readable, how == DESCRIPTOR);
+
+            events.prepare_linger();
+            has_grown_to(LINGERING);
+            events.notify(|| true, || ());
+            has_grown_to(IDLE);
+            events.prepare_linger();
+            has_grown_to(LINGERING);
 
             events.announce(WANTED + how, Ordering::Relaxed);
             has_grown_to(WANTED + how);

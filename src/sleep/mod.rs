@@ -44,6 +44,7 @@
 //! ```
 //!
 //! WANTED and WAKING also say how to wake: through the word, or by the descriptor of an event loop.
+//! LINGERING, in place of WANTED, says that not each wake is claimed, W10.
 //!
 //! * **W4** The word changes before the system call, so that nobody falls asleep on the old value
 //!   after the call was made for it. And it says WAKING, so that if the waker is stopped between
@@ -80,7 +81,36 @@
 //!   room at once, still get in first. Whether others get in depends on no overdue push: if its
 //!   thread is stopped or has ended, the others are woken as before, and sleep sooner than need be.
 //!
-//! Closing wakes all without looking: it changes the word, and then makes the system call, which is
+//! # A consumer that lingers
+//!
+//! * **W10** A consumer that was told to linger, and finds nothing, announces LINGERING. Before
+//!   that it stores the tail index that ends the linger: so many items above the head, and no more
+//!   than the ring has room for. Then it sleeps for a limited time. A push that finds the
+//!   announcement compares the tail with that index, and claims the wake only if the tail has come
+//!   there; not only the push that brought it there, as that one may have been stopped. When the
+//!   time is over and there is nothing, the consumer sleeps as any other, WANTED, and lingers again
+//!   once it has popped something. What wakes it in time:
+//!   * *Enough items.* As in W1: the consumer reads the tail after `[sleep:F]`. If that shows a
+//!     claim at the index, it does not sleep. If not, the push that makes that claim sees the
+//!     announcement, and the index by `[announce:R]`. (By no model: the machines order the index
+//!     by the fence, but Rust does not promise that.) Pushes below the index need not see it, so no
+//!     heavy barrier is needed.
+//!   * *A full ring.* While the consumer sleeps the head stays, so the tail of a full ring is at the
+//!     index. A push that waits for room looks at the word before it sleeps, in place of the one
+//!     that filled the ring.
+//!   * *Closing* sets a bit of the tail which makes it larger than any index. So it wakes the
+//!     consumer as a push does; so does each push that finishes after that; and no consumer lingers
+//!     at a closed queue.
+//!   * *A flush* changes what the consumer looks at before it sleeps, L1. It wakes the consumer
+//!     whatever it announced.
+//!   * *`wake_consumer`*, and a push that waits until its item is popped, change nothing. They may
+//!     come before the announcement, and after a push whose publication is on its way. So they have
+//!     a fence, `[now:F]`. If they do not see the announcement, then the consumer, which looks for
+//!     items after `[sleep:F]`, sees what was published before their fence.
+//!
+//! # Closing
+//!
+//! Closing wakes all producers without looking: it changes the word, and then makes the system call, which is
 //! a full fence. A producer that announced before finds the word changed, or is woken. One that
 //! announces after that sees the queue closed by the time it may sleep without bound.
 //!
@@ -88,10 +118,11 @@
 //!
 //! | label | site | operation and ordering | pairs with | model that fails if weakened |
 //! |---|---|---|---|---|
-//! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push`; `memory_model`: `a_push_wakes_a_pop`, `a_wake_is_passed_on_while_there_is_room` |
+//! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F]; [now:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push`; `memory_model`: `a_push_wakes_a_pop`, `a_wake_is_passed_on_while_there_is_room` |
 //! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F]; [announce:R] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
-//! | [announce:R] | arming, and so after the descriptor was stored | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
+//! | [announce:R] | arming, and so after the descriptor was stored; lingering, after the index | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
 //! | [notify:A] | another announcement than at [notify:L] | failed exchange of the word, Acquire | [announce:R] | `memory_model`: `a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor` |
+//! | [now:F] | `wake_consumer`, before the word | fence SeqCst | [sleep:F] | `memory_model`: `a_pop_that_lingers_is_woken_now` |
 //! | [register:A] | before announcing | add to `registered` Relaxed, heavy barrier | [registered:L] | `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
 //! | [registered:L] | after moving the head | light barrier, load of `registered` Relaxed | [register:A] | `a_wake_is_passed_on_while_there_is_room`; `memory_model`: `a_pop_wakes_a_push`, `no_cycle_is_invented` |
 //! | [pop:F] | before the word, in a pop | fence SeqCst | [sleep:F] | `memory_model`: `a_wake_is_passed_on_while_there_is_room` |
@@ -133,7 +164,7 @@ cfg_event_fd! {
 pub(crate) use backoff::LastWait;
 #[cfg(not(bywash_loom))]
 pub(crate) use changes::Changes;
-pub(crate) use consumer::Parker;
+pub(crate) use consumer::{Linger, Parker};
 use event_count::EventCount;
 pub(crate) use producers::Waiters;
 pub(crate) use system::{heavy_barrier, sleep_briefly};

@@ -52,7 +52,7 @@ impl Waiters {
         }
         self.events.prepare_wait();
         if may_go_on() {
-            self.events.notify(|| {});
+            self.events.notify(|| false, || {});
         }
     }
 
@@ -92,7 +92,7 @@ impl Waiters {
     pub(crate) fn notify(&self) {
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
-        self.events.notify(|| {});
+        self.events.notify(|| false, || {});
     }
 
     /// Wakes up to `count` producers, also while another is on its way. Returns whether any are

@@ -53,6 +53,8 @@ pub(crate) enum Place {
     Stamp1,
     /// The word that the consumer sleeps on.
     Asleep,
+    /// The tail index that ends a linger.
+    End,
     Registered,
     /// The word that producers sleep on.
     Room,

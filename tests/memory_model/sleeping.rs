@@ -1,4 +1,4 @@
-//! Nobody sleeps for ever though an item, room or closing has come: W1, W2, W6 and `arm` of
+//! Nobody sleeps for ever though an item, room or closing has come: W1, W2, W6, W10 and `arm` of
 //! `src/sleep/mod.rs`.
 //!
 //! Each test begins with the protocol as it is, in which nobody does. What follows has one ordering
@@ -12,14 +12,14 @@ use crate::machine::Machine::{self, Arm, Language, X86};
 use crate::program::Ordering::*;
 use crate::program::Reg::{A, B};
 use crate::program::{
-    Ordering, Place, Reg, Word, compare_exchange, exchange, is, load, seq, sleep, store, until,
-    when,
+    Ordering, Place, Reg, Word, compare_exchange, exchange, is, load, nothing, seq, sleep, store,
+    until, when,
 };
-use crate::ring::{RING, RingOrders, release};
+use crate::ring::{RING, RingOrders, claim_alone, release};
 use crate::wait::{
     ARMED, AS_IT_IS, NEXT, Orders, WAKING, WANTED, close_and_wake, consumer, event_loop, flush,
-    leave, listener, new_event_loop, publish_and_wake, push_alone, room_after, try_push,
-    waiting_producer, wake,
+    leave, linger, listener, look_for_tickets, new_event_loop, publish_and_wake, push_alone,
+    room_after, try_push, waiting_producer, wake, wake_now,
 };
 
 /// Asserts that somebody may sleep for ever on those machines, and on no other.
@@ -309,4 +309,108 @@ fn a_flush_wakes_a_listener() {
     sleeps_for_ever(WEAK, "ticket Relaxed", model(Relaxed, AS_IT_IS));
     sleeps_for_ever(&[Language], "ticket AcqRel", model(AcqRel, AS_IT_IS));
     sleeps_for_ever(WEAK, "no [sleep:F]", model(SeqCst, without_sleep_fence()));
+}
+
+/// With a consumer that may linger.
+const LINGERS: Orders = Orders { lingers: true, ..AS_IT_IS };
+
+/// So many that the tail never comes there.
+const MANY: Word = 9;
+
+/// W10. Another push has claimed before, and what the consumer said the last time was more.
+#[test]
+fn a_push_that_makes_it_enough_wakes_a_pop_that_lingers() {
+    let model = |orders| {
+        let orders = Orders { lingers: true, ..orders };
+        Model::new()
+            .initially(Place::Limit, 2)
+            .initially(Place::Tail, 1)
+            .initially(Place::End, MANY)
+            .thread("producer", try_push(2, orders))
+            .thread("consumer", linger(2, nothing(), orders))
+    };
+    let relaxed = Orders { announce: Relaxed, ..AS_IT_IS };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    // Where the consumer does not see the claim, its fence was before that, and so the index, too.
+    // But Rust promises the push the index only by [announce:R].
+    sleeps_for_ever(NOWHERE, "[announce:R] Relaxed", model(relaxed));
+    sleeps_for_ever(WEAK, "[notify:L] Acquire", model(with_wake(Acquire)));
+    sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+}
+
+/// W10. The push that made it enough is stopped before it looks. Another one comes after it, or
+/// finds the ring full.
+#[test]
+fn a_push_beside_a_stopped_one_wakes_a_pop_that_lingers() {
+    let model = |other| {
+        let comes_after = seq([load(A, Place::Tail, Acquire), until(is([A], |[tail]| tail == 1))]);
+        Model::new()
+            .initially(Place::Limit, 2)
+            .initially(Place::End, MANY)
+            .thread("stopped", claim_alone(RING))
+            .thread("another", seq([comes_after, other]))
+            .thread("consumer", linger(1, nothing(), LINGERS))
+    };
+    sleeps_for_ever(NOWHERE, "another pushes", model(try_push(2, LINGERS)));
+    sleeps_for_ever(NOWHERE, "another waits for room", model(wake(Place::Asleep, LINGERS)));
+    sleeps_for_ever(&MACHINES, "another does not look", model(nothing()));
+}
+
+/// W10, for closing in place of a push.
+#[test]
+fn closing_wakes_a_pop_that_lingers() {
+    let model = |orders| {
+        let orders = Orders { lingers: true, ..orders };
+        Model::new()
+            .thread("closer", close_and_wake(orders))
+            .thread("consumer", linger(MANY, nothing(), orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(AS_IT_IS));
+    sleeps_for_ever(&[Language], "[close:C] AcqRel", model(with_close(AcqRel)));
+    sleeps_for_ever(WEAK, "[notify:L] Relaxed", model(with_wake(Relaxed)));
+    sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+}
+
+/// W10, after a push of this thread, or of one that this thread has heard from. It looks for who
+/// sleeps before its item is seen, and finds nobody.
+#[test]
+fn a_pop_that_lingers_is_woken_now() {
+    let without_fence = Orders { now_fence: false, ..LINGERS };
+    let own = |orders| {
+        Model::new()
+            .initially(Place::Limit, 2)
+            .thread("producer", seq([try_push(2, orders), wake_now(orders)]))
+            .thread("consumer", linger(MANY, nothing(), orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", own(LINGERS));
+    // On Arm the publication is a `stlr` and the look a `ldar`.
+    sleeps_for_ever(&[X86, Language], "no [now:F]", own(without_fence));
+    let relaxed = Orders { wake: Relaxed, ..without_fence };
+    sleeps_for_ever(&MACHINES, "no [now:F], [notify:L] Relaxed", own(relaxed));
+    sleeps_for_ever(WEAK, "no [sleep:F]", own(Orders { sleep_fence: false, ..LINGERS }));
+    let others = |orders: Orders| {
+        let heard = seq([load(A, Place::X, Acquire), until(is([A], |[told]| told == 1))]);
+        Model::new()
+            .thread("producer", seq([push_alone(orders), store(Place::X, 1, Release)]))
+            .thread("another", seq([heard, wake_now(orders)]))
+            .thread("consumer", linger(MANY, nothing(), orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", others(LINGERS));
+}
+
+/// W10 and L1 of `src/listener/mod.rs`.
+#[test]
+fn a_flush_wakes_a_listener_that_lingers() {
+    let model = |ticket, orders| {
+        let orders = Orders { lingers: true, ..orders };
+        Model::new()
+            .thread("flush", flush(ticket, orders))
+            .thread("listener", linger(MANY, look_for_tickets(), orders))
+    };
+    sleeps_for_ever(NOWHERE, "as it is", model(SeqCst, AS_IT_IS));
+    sleeps_for_ever(WEAK, "ticket Relaxed", model(Relaxed, AS_IT_IS));
+    sleeps_for_ever(&[Language], "ticket AcqRel", model(AcqRel, AS_IT_IS));
+    // On Arm the announcement is a `stlxr`, and the look at the tickets a `ldar`.
+    sleeps_for_ever(&[Language], "no [sleep:F]", model(SeqCst, without_sleep_fence()));
 }

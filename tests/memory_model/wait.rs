@@ -5,9 +5,10 @@
 //! needed here, is left out.
 
 use crate::program::Ordering::{self, *};
-use crate::program::Place::{self, Asleep, Descriptor, Number, Registered, Room, Tickets};
+use crate::program::Place::{self, Asleep, Descriptor, End, Number, Registered, Room, Tickets};
 use crate::program::Reg::{
-    self, Announced, FirstResult, Found, Head, News, Now, Popped, Result, Round, Sure, Tail, Woken,
+    self, Announced, FirstResult, Found, Head, Limit, News, Now, Popped, Result, Round, Sure, Tail,
+    Woken,
 };
 use crate::program::{
     Code, Expr, Word, compare_exchange, compiler_fence, exchange, fence, fetch_add, is, load,
@@ -21,8 +22,9 @@ use crate::ring::{
 
 const STATE: Word = 0b11;
 const IDLE: Word = 0;
-pub(crate) const WANTED: Word = 1;
-pub(crate) const WAKING: Word = 2;
+const LINGERING: Word = 1;
+pub(crate) const WANTED: Word = 2;
+pub(crate) const WAKING: Word = 3;
 pub(crate) const ARMED: Word = 4;
 pub(crate) const NEXT: Word = 8;
 
@@ -58,6 +60,10 @@ pub(crate) struct Orders {
     pub(crate) wakes_by_number: bool,
     /// Whether a producer that leaves announces for those that stay, and looks.
     pub(crate) passes_on: bool,
+    /// Whether the consumer may linger. Where it does not, no wake needs to look whether it does.
+    pub(crate) lingers: bool,
+    /// [now:F]
+    pub(crate) now_fence: bool,
 }
 
 pub(crate) const AS_IT_IS: Orders = Orders {
@@ -72,6 +78,8 @@ pub(crate) const AS_IT_IS: Orders = Orders {
     descriptor: AcqRel,
     wakes_by_number: true,
     passes_on: true,
+    lingers: false,
+    now_fence: true,
 };
 
 fn fence_if(is_there: bool, label: &'static str) -> Code {
@@ -104,21 +112,37 @@ fn next(word: Word) -> Word {
 /// `Announced`.
 pub(crate) fn prepare_wait(word: Place, how: Word, orders: Orders) -> Code {
     let publish = if how == ARMED { orders.announce } else { Relaxed };
-    let wanted = of([Now], move |[now]| {
+    announce(word, WANTED + how, publish, orders)
+}
+
+fn announce(word: Place, state: Word, publish: Ordering, orders: Orders) -> Code {
+    let announced = of([Now], move |[now]| {
         let number = now - now % NEXT + if now & STATE == IDLE { 0 } else { NEXT };
-        number + WANTED + how
+        number + state
     });
     seq([
         load(Now, word, Relaxed),
         repeat(seq([
-            when(is([Now], move |[now]| now % NEXT == WANTED + how), stop()),
-            compare_exchange(Found, word, Now, wanted.clone(), publish, Relaxed)
+            when(is([Now], move |[now]| now % NEXT == state), stop()),
+            compare_exchange(Found, word, Now, announced.clone(), publish, Relaxed)
                 .labelled("prepare_wait"),
-            now_after_exchange(wanted),
+            now_after_exchange(announced),
         ])),
         fence_if(orders.sleep_fence, "[sleep:F]"),
         set(Announced, Now),
     ])
+}
+
+/// Whether enough was claimed to end a linger, or the queue is closed: for `End` and `Tail`.
+fn read_end() -> Code {
+    seq([
+        load(Limit, End, Relaxed).labelled("end"),
+        load(Tail, Place::Tail, Relaxed).labelled("tail"),
+    ])
+}
+
+fn has_ended() -> Expr {
+    is([Limit, Tail], |[end, tail]| tail >= end)
 }
 
 /// The look at the word, for `wake_slow`.
@@ -128,7 +152,16 @@ fn look(word: Place, orders: Orders) -> Code {
 
 /// The rest of `wake`.
 fn wake_slow(word: Place, orders: Orders) -> Code {
+    let unless_enough = seq([read_end(), when_else(has_ended(), nothing(), stop())]);
+    wake_slow_where(if orders.lingers { unless_enough } else { stop() }, word, orders)
+}
+
+/// The same, where `unless_worth_it` stops if whoever lingers may do so.
+fn wake_slow_where(unless_worth_it: Code, word: Place, orders: Orders) -> Code {
     let is_state = |state| is([Now], move |[now]| now & STATE == state);
+    let claimed = of([Now], |[now]| now | WAKING);
+    let unless_worth_it =
+        if orders.lingers { when(is_state(LINGERING), unless_worth_it) } else { nothing() };
     let signal = seq([
         load(Found, Number, Relaxed).labelled("own"),
         when(
@@ -143,10 +176,11 @@ fn wake_slow(word: Place, orders: Orders) -> Code {
         is([Now], |[now]| now & STATE != IDLE),
         seq([
             repeat(seq([
-                when(is([Now], |[now]| now & STATE != WANTED), stop()),
-                compare_exchange(Found, word, Now, of([Now], |[now]| now + 1), Relaxed, Acquire)
+                when(is([Now], |[now]| matches!(now & STATE, IDLE | WAKING)), stop()),
+                unless_worth_it,
+                compare_exchange(Found, word, Now, claimed.clone(), Relaxed, Acquire)
                     .labelled("[notify:A]"),
-                now_after_exchange(of([Now], |[now]| now + 1)),
+                now_after_exchange(claimed),
             ])),
             when(
                 is_state(WAKING),
@@ -175,6 +209,16 @@ pub(crate) fn wake_after(news: Code, orders: Orders) -> Code {
 /// The wake alone.
 pub(crate) fn wake(word: Place, orders: Orders) -> Code {
     seq([look(word, orders), wake_slow(word, orders)])
+}
+
+/// `end_linger`.
+pub(crate) fn wake_now(orders: Orders) -> Code {
+    let is_not_wanted = is([Now], |[now]| now & STATE != WANTED);
+    seq([
+        fence_if(orders.now_fence, "[now:F]"),
+        look(Asleep, orders),
+        when(is_not_wanted, wake_slow_where(nothing(), Asleep, orders)),
+    ])
 }
 
 /// The rest of a push, after the claim of `Index`.
@@ -238,6 +282,24 @@ fn pop_or_sleep(look_for_news: Code, orders: Orders) -> Code {
     ])
 }
 
+/// `try_pop_or_sleep` of a consumer that lingers, until the tail has come to `end`.
+pub(crate) fn linger(end: Word, look_for_news: Code, orders: Orders) -> Code {
+    let may_sleep =
+        seq([look_for_news, when(is([News], |[news]| news == 0), sleep(Asleep, Announced))]);
+    seq([
+        store(End, end, Relaxed),
+        announce(Asleep, LINGERING, orders.announce, orders),
+        set(News, 0),
+        read_end(),
+        when(has_ended(), set(News, 1)),
+        try_pop(),
+        set(FirstResult, Result),
+        when(is([Result, News], |[result, news]| result == EMPTY && news == 0), may_sleep),
+        cancel_wait(),
+        when(is([FirstResult], |[result]| result == EMPTY), try_pop()),
+    ])
+}
+
 /// `pop`, so many times, or until it is closed. Each time it sleeps up to `rounds` times.
 pub(crate) fn consumer(count: Word, rounds: Word, orders: Orders) -> Code {
     let pop = seq([
@@ -259,7 +321,7 @@ pub(crate) fn consumer(count: Word, rounds: Word, orders: Orders) -> Code {
 /// `pop_unless`, of a [`Listener`](bywash::Listener) that serves one flush: it sleeps until a
 /// ticket was drawn.
 pub(crate) fn listener(orders: Orders) -> Code {
-    let look = load(News, Tickets, SeqCst).labelled("tickets");
+    let look = look_for_tickets();
     repeat(seq([
         pop_or_sleep(look.clone(), orders),
         look,
@@ -268,9 +330,17 @@ pub(crate) fn listener(orders: Orders) -> Code {
     ]))
 }
 
-/// `Listener::flush`, up to where it waits.
+pub(crate) fn look_for_tickets() -> Code {
+    load(News, Tickets, SeqCst).labelled("tickets")
+}
+
+/// `Listener::flush`, up to where it waits. It wakes who lingers, too.
 pub(crate) fn flush(ticket: Ordering, orders: Orders) -> Code {
-    wake_after(fetch_add(Found, Tickets, 1, ticket).labelled("ticket"), orders)
+    let ticket = fetch_add(Found, Tickets, 1, ticket).labelled("ticket");
+    seq([
+        with_light_barrier(ticket, look(Asleep, orders), orders),
+        wake_slow_where(nothing(), Asleep, orders),
+    ])
 }
 
 /// `event_fd`, where there is no descriptor, and then an event loop.

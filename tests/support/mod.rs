@@ -74,10 +74,37 @@ impl SleepWatch {
         }
     }
 
+    /// Waits until the thread sleeps and has set no end to that.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn wait_until_unbounded(&self) {
+        let is_unbounded = || {
+            let call = self.read("syscall").unwrap_or_default();
+            self.is_asleep() && call.split(' ').nth(4) == Some("0x0")
+        };
+        while !is_unbounded() {
+            std::thread::yield_now();
+        }
+    }
+
+    /// How often the thread, which sleeps, has gone to sleep.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn sleeps(&self) -> u64 {
+        let status = self.read("status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse().unwrap()
+    }
+
+    /// What the system says of the thread.
+    #[cfg(target_os = "linux")]
+    fn read(&self, file: &str) -> std::io::Result<String> {
+        let thread = self.0.load(std::sync::atomic::Ordering::SeqCst);
+        std::fs::read_to_string(format!("/proc/self/task/{thread}/{file}"))
+    }
+
     #[cfg(target_os = "linux")]
     fn is_asleep(&self) -> bool {
         let thread = self.0.load(std::sync::atomic::Ordering::SeqCst);
-        let call = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall"));
+        let call = self.read("syscall");
         // The other is that of x86-64, where qemu runs what was built for other processors.
         let futex = [libc::SYS_futex, 202].map(|number| number.to_string());
         let is_futex =
