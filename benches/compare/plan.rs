@@ -98,7 +98,7 @@ impl Plan {
 
     /// About how long one measurement takes, with all that belongs to it.
     fn whole_measurement(&self, workload: &Workload) -> Duration {
-        const TO_BEGIN: Duration = Duration::from_micros(600);
+        const TO_BEGIN: Duration = Duration::from_micros(1200);
         const PER_THREAD: Duration = Duration::from_micros(50);
         let measured = match workload.kind {
             Kind::Paced(pace) | Kind::Signals(pace) => pace.period * self.bursts(pace) as u32,
@@ -117,7 +117,7 @@ impl Plan {
 
     /// About how long it takes to find out what queues cost besides time.
     fn time_for_upkeep(&self) -> Duration {
-        const PER_COUNTED_ITEM: Duration = Duration::from_micros(10);
+        const PER_COUNTED_ITEM: Duration = Duration::from_micros(20);
         const QUEUES: u32 = 9;
         let counted = QUEUES * COUNTED_PRODUCERS.len() as u32 * self.counted_items as u32;
         self.watch + PER_COUNTED_ITEM * counted

@@ -1,6 +1,7 @@
 //! The queues that are measured, behind one face. An adapter does nothing but translate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A kind of bounded queue.
 pub(crate) trait Queue: 'static {
@@ -25,8 +26,8 @@ pub(crate) trait Queue: 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Ours,
-    /// The same, with many items a call.
-    Batches,
+    /// The same, used in another way.
+    Variant,
     /// Does the same for its user.
     Peer,
     /// Does less, and shows how fast that could be.
@@ -143,6 +144,25 @@ queue! {
     try_take(receiver) => receiver.try_pop().ok();
     put => sender.push(item).expect(GONE);
     take => receiver.pop().expect(GONE);
+}
+
+/// bywash with a consumer that lingers, and is not woken for each item.
+pub(crate) struct Lingering;
+
+impl Queue for Lingering {
+    const NAME: &'static str = "bywash, linger 1 ms";
+    const ROLE: Role = Role::Variant;
+    type Sender<T: Send + Sync + 'static> = bywash::Producer<T>;
+    type Receiver<T: Send + Sync + 'static> = bywash::Consumer<T>;
+
+    fn bounded<T: Send + Sync + 'static>(
+        capacity: usize,
+        producers: usize,
+    ) -> (Vec<bywash::Producer<T>>, bywash::Consumer<T>) {
+        let (senders, mut receiver) = Bywash::bounded(capacity, producers);
+        receiver.linger(Duration::from_millis(1), 64);
+        (senders, receiver)
+    }
 }
 
 queue! {

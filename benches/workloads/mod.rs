@@ -12,7 +12,7 @@ mod workload;
 
 use std::thread;
 
-use crate::rivals::{Queue, Role, for_each_queue};
+use crate::rivals::{Lingering, Queue, Role, for_each_queue};
 use items::{Item, Record, Words};
 pub(crate) use threads::can_pin_apart;
 use threads::{Seat, end_after, with_a_core_busy, with_all_cores_busy};
@@ -53,7 +53,8 @@ impl Contestant {
 /// No measurement takes so many seconds, not even while something watches every system call.
 const LONGEST: u32 = 30;
 
-/// All queues, bywash first, and last one locked instruction, and bywash with batches.
+/// All queues, bywash first, and last one locked instruction, bywash with batches, and with a
+/// consumer that lingers.
 pub(crate) fn contestants() -> Vec<Contestant> {
     let mut all = for_each_queue!(contestant).map(|contestant| contestant()).to_vec();
     all.push(Contestant {
@@ -64,12 +65,18 @@ pub(crate) fn contestants() -> Vec<Contestant> {
     });
     all.push(Contestant {
         name: "bywash, 32 at a time",
-        role: Role::Batches,
+        role: Role::Variant,
         fits: |workload| {
             let unpinned = Workload { pinned: false, ..*workload };
             unpinned == Workload::new(Kind::Blocking, 1, Payload::U64, 1024)
         },
         run: busy::batches,
+    });
+    all.push(Contestant {
+        fits: |workload| {
+            matches!(workload.kind, Kind::Paced(pace) if pace.burst == 1) && workload.producers == 1
+        },
+        ..contestant::<Lingering>()
     });
     all
 }

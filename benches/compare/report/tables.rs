@@ -89,7 +89,8 @@ pub(crate) fn paced(results: &[Results]) -> String {
          between its bursts; for less than 50 µs it looks at the clock instead, which is not \
          counted as processor time. A push in a signal handler is a `try_push`, or the like of \
          it. In real handlers that is safe with bywash alone: here the signals come between the \
-         calls of a queue.\n\n\
+         calls of a queue. With *linger*, bywash's consumer sleeps on for a millisecond unless 64 \
+         items are there, so that pushes need not wake it (`Consumer::linger`).\n\n\
          ### Processor time per item, of all threads, in nanoseconds\n\n",
     );
     text += &by_queue(paced.clone(), Figure::Time);
