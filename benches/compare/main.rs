@@ -3,7 +3,7 @@
 //! The rounds go through all workloads, and for each workload through all queues, so that whatever
 //! else happens on the machine meets all of them. A second process measures, and is replaced when a
 //! queue hangs. It writes `benches/RESULTS.md`, the charts in `benches/charts/`, and
-//! `benches/verdicts.txt`, which the next run compares its verdicts with.
+//! `benches/verdicts.txt`: the next run claims only what both say.
 
 #[path = "../markdown.rs"]
 mod markdown;
@@ -30,9 +30,11 @@ mod worker;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use options::Command;
 use plan::Plan;
+use report::verdicts::Before;
 
 fn main() -> Result<(), Box<dyn Error>> {
     match options::parse()? {
@@ -43,7 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             worker::run_one(&workload, &queue, items).map(drop)
         }
         Command::Only { plan, pattern } => {
-            report::print(&plan, &rounds::measure(&plan, &pattern)?);
+            let chosen = rounds::chosen(&pattern);
+            eprintln!("{}", plan.announce(&chosen, false));
+            report::print(&plan, &rounds::measure(&plan, chosen)?);
             Ok(())
         }
         Command::Everything { plan, folder } => everything(&plan, &folder),
@@ -51,13 +55,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn everything(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
+    let (start, chosen) = (Instant::now(), rounds::chosen(""));
+    eprintln!("{}", plan.announce(&chosen, true));
     let verdicts = folder.join("verdicts.txt");
     let measured = report::Measured {
         machine: machine::Machine::look(),
         counts: counts::count_all(),
-        results: rounds::measure(plan, "")?,
+        results: rounds::measure(plan, chosen)?,
         upkeep: upkeep::Upkeep::measure(plan)?,
-        verdicts_before: fs::read_to_string(&verdicts).ok(),
+        before: fs::read_to_string(&verdicts).ok().map(|lines| Before::read(&lines)),
     };
     fs::create_dir_all(folder.join("charts"))?;
     if plan.verdicts {
@@ -66,6 +72,8 @@ fn everything(plan: &Plan, folder: &Path) -> Result<(), Box<dyn Error>> {
     charts::write(&measured.results, &folder.join("charts"))?;
     let path = folder.join("RESULTS.md");
     fs::write(&path, report::markdown(plan, &measured))?;
-    println!("\n{}\nWritten to {}", report::short(plan, &measured.results), path.display());
+    let seconds = start.elapsed().as_secs();
+    println!("\n{}", report::short(plan, &measured));
+    println!("Written to {}, after {seconds} s", path.display());
     Ok(())
 }

@@ -11,8 +11,8 @@ Measures bywash and its rivals in turn, and writes benches/RESULTS.md and benche
 
 Usage: cargo bench --bench compare -- [OPTIONS]
 
-  --quick         A look in less than a minute. Says nothing of who is faster, and writes into the
-                  target folder instead.
+  --quick         A look in a minute, after about three minutes of building from nothing. Tells only
+                  who is at least twice as fast, and writes into the target folder instead.
   --only PATTERN  Only where PATTERN is part of workload/queue, as in
                   blocking/2_to_1/u64,capacity_1024/kanal. Writes nothing but what it prints.
   --rounds N      How often everything is measured. With less than 15 it says nothing of who is

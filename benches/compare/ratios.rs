@@ -1,6 +1,6 @@
 //! bywash and the best peer of each workload: how many times as long, and whether that is noise.
 
-use crate::plan;
+use crate::plan::{self, Plan};
 use crate::results::{Figure, Line, Results, quantile};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,11 @@ pub(crate) struct Comparison<'a> {
     pub(crate) figure: Figure,
     pub(crate) ours: &'a Line,
     pub(crate) peer: &'a Line,
-    /// Of the ratios of all rounds: the lower quartile, the median, the upper quartile.
+    /// Of the ratios of all rounds: the lower quartile, the median, the upper quartile. Of few
+    /// rounds the lowest, the median, the highest.
     pub(crate) quartiles: [f64; 3],
+    /// The ratio of each round.
+    pub(crate) ratios: Vec<f64>,
 }
 
 impl<'a> Comparison<'a> {
@@ -36,8 +39,10 @@ impl<'a> Comparison<'a> {
         let (ours, peer) = (results.ours()?, *results.peers(figure).first()?);
         let pairs = ours.rounds.iter().zip(&peer.rounds);
         let ratios: Vec<_> = pairs.map(|(ours, peer)| figure.of(ours) / figure.of(peer)).collect();
-        let quartiles = [0.25, 0.5, 0.75].map(|place| quantile(&ratios, place));
-        Some(Self { results, figure, ours, peer, quartiles })
+        let are_few = ratios.len() < Plan::FEWEST_FOR_VERDICTS;
+        let places = if are_few { [0.0, 0.5, 1.0] } else { [0.25, 0.5, 0.75] };
+        let quartiles = places.map(|place| quantile(&ratios, place));
+        Some(Self { results, figure, ours, peer, quartiles, ratios })
     }
 
     pub(crate) fn verdict(&self) -> Verdict {
@@ -68,11 +73,18 @@ pub(crate) fn averaged(results: &[Results]) -> Vec<Comparison<'_>> {
     found.filter_map(|results| Comparison::new(results, Figure::Time)).collect()
 }
 
-pub(crate) fn geometric_mean<'a>(comparisons: impl IntoIterator<Item = &'a Comparison<'a>>) -> f64 {
+pub(crate) fn geometric_mean(ratios: impl IntoIterator<Item = f64>) -> f64 {
     let (mut sum, mut count) = (0.0, 0);
-    for comparison in comparisons {
-        sum += comparison.ratio().ln();
+    for ratio in ratios {
+        sum += ratio.ln();
         count += 1;
     }
     (sum / f64::from(count)).exp()
+}
+
+/// The mean of each round.
+pub(crate) fn means_of_rounds(comparisons: &[Comparison<'_>]) -> Vec<f64> {
+    let rounds = comparisons.iter().map(|one| one.ratios.len()).min().unwrap_or(0);
+    let mean = |round| geometric_mean(comparisons.iter().map(|one| one.ratios[round]));
+    (0..rounds).map(mean).collect()
 }

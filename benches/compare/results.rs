@@ -3,8 +3,9 @@
 use hdrhistogram::Histogram;
 
 use crate::rivals::Role;
+use crate::units::duration;
 use crate::worker::Failure;
-use crate::workloads::{Contestant, Sample, Workload, contestants, new_histogram};
+use crate::workloads::{Contestant, Kind, Sample, Workload, contestants, new_histogram};
 
 /// What came out for one workload, bywash first.
 pub(crate) struct Results {
@@ -29,10 +30,30 @@ pub(crate) struct Line {
 
 /// What came out in one round, in nanoseconds.
 pub(crate) struct Round {
-    pub(crate) time: f64,
-    pub(crate) call_50: f64,
-    pub(crate) call_99: f64,
-    pub(crate) switches: f64,
+    time: f64,
+    switches: f64,
+    call: Spread,
+    delivery: Spread,
+}
+
+/// What a round's times were like.
+struct Spread {
+    half: f64,
+    most: f64,
+    longest: f64,
+    mean: f64,
+}
+
+impl Spread {
+    fn new(times: &Histogram<u64>) -> Self {
+        let quantile = |quantile| times.value_at_quantile(quantile).max(1) as f64;
+        Self {
+            half: quantile(0.5),
+            most: quantile(0.99),
+            longest: quantile(1.0),
+            mean: times.mean().max(1.0),
+        }
+    }
 }
 
 impl Line {
@@ -58,12 +79,11 @@ impl Line {
     }
 
     pub(crate) fn add(&mut self, sample: Sample) {
-        let call = |quantile| sample.call.value_at_quantile(quantile).max(1) as f64;
         self.rounds.push(Round {
             time: sample.nanos_per_item,
-            call_50: call(0.5),
-            call_99: call(0.99),
             switches: sample.switches_per_item,
+            call: Spread::new(&sample.call),
+            delivery: Spread::new(&sample.delivery),
         });
         self.call += sample.call;
         self.delivery += sample.delivery;
@@ -107,25 +127,61 @@ pub(crate) enum Figure {
     /// At the 50th and 99th percentile of a round, of a call that pushes.
     Call50,
     Call99,
+    /// Likewise, from the push to the consumer.
+    Delivery50,
+    Delivery99,
+    /// Of all calls that push, the longest and the 99th percentile, divided by the mean.
+    LongestByMean,
+    MostByMean,
     /// Per item.
     Switches,
 }
 
 impl Figure {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Time,
+        Self::Call50,
+        Self::Call99,
+        Self::Delivery50,
+        Self::Delivery99,
+        Self::LongestByMean,
+        Self::MostByMean,
+        Self::Switches,
+    ];
+
     pub(crate) fn of(self, round: &Round) -> f64 {
         match self {
             Self::Time => round.time,
-            Self::Call50 => round.call_50,
-            Self::Call99 => round.call_99,
+            Self::Call50 => round.call.half,
+            Self::Call99 => round.call.most,
+            Self::Delivery50 => round.delivery.half,
+            Self::Delivery99 => round.delivery.most,
+            Self::LongestByMean => round.call.longest / round.call.mean,
+            Self::MostByMean => round.call.most / round.call.mean,
             Self::Switches => round.switches,
         }
     }
 
-    /// What a workload is judged by.
+    /// What a workload is judged by: by what one of a hundred items meets only where there are so
+    /// many in a round.
     pub(crate) fn judged(results: &Results) -> &'static [Self] {
-        match results.workload.kind.pace() {
-            Some(_) => &[Self::Time, Self::Call50, Self::Call99],
-            None => &[Self::Time],
+        const PACED: [Figure; 5] =
+            [Figure::Time, Figure::Call50, Figure::Delivery50, Figure::Call99, Figure::Delivery99];
+        match results.workload.kind {
+            Kind::Paced(_) | Kind::Signals(_) => {
+                let are_many = results.lines.iter().all(|line| line.items >= 100);
+                if are_many { &PACED } else { &PACED[..3] }
+            }
+            Kind::Turns => &[Self::LongestByMean, Self::MostByMean],
+            _ => &[Self::Time],
+        }
+    }
+
+    /// As text: a time, or a number.
+    pub(crate) fn show(self, value: f64) -> String {
+        match self {
+            Self::LongestByMean | Self::MostByMean | Self::Switches => format!("{value:.2}"),
+            _ => duration(value),
         }
     }
 }

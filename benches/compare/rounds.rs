@@ -11,12 +11,18 @@ use crate::worker::{Failure, Worker};
 use crate::workloads::threads::round_trip_between_cores;
 use crate::workloads::{Sample, Workload};
 
-/// Measures what `pattern` is part of the name of.
-pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
+/// What `pattern` is part of the name of.
+pub(crate) fn chosen(pattern: &str) -> Vec<Results> {
     let mut all: Vec<_> =
         workloads().into_iter().map(|workload| Results::new(workload, pattern)).collect();
     all.retain(|results| !results.lines.is_empty());
-    let progress = Progress::new((plan.rounds + 1) * all.len());
+    all
+}
+
+/// Measures all of them.
+pub(crate) fn measure(plan: &Plan, mut all: Vec<Results>) -> io::Result<Vec<Results>> {
+    let steps = all.iter().map(|results| plan.rounds_of(&results.workload) + 1).sum();
+    let progress = Progress::new(steps);
     let mut measuring = Measuring { plan, worker: Worker::start()?, progress };
     let mut cores = Cores::new(plan.patience);
     for results in &mut all {
@@ -24,9 +30,9 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
         measuring.turn(results, 0, Measuring::warm_up)?;
         cores.look();
     }
-    let mut turns = Turns::new(plan.rounds, &all);
+    let mut agenda = Agenda::new(plan, &all);
     let mut last_round = 0;
-    while let Some((round, index)) = turns.next(&mut cores) {
+    while let Some((round, index)) = agenda.next(&mut cores) {
         if round > last_round {
             // Another process, whose stacks and heap lie elsewhere: chance is to differ within a
             // run as it does between runs.
@@ -41,18 +47,20 @@ pub(crate) fn measure(plan: &Plan, pattern: &str) -> io::Result<Vec<Results>> {
     Ok(all)
 }
 
-/// The turns that are left: a round, and the number of a workload.
-struct Turns {
+/// What is left to do: a round, and the number of a workload.
+struct Agenda {
     /// Where threads rest most of the time, cache lines are not what takes the time.
     resting: VecDeque<(usize, usize)>,
     busy: VecDeque<(usize, usize)>,
 }
 
-impl Turns {
-    fn new(rounds: usize, all: &[Results]) -> Self {
-        let turns = (0..rounds).flat_map(|round| (0..all.len()).map(move |index| (round, index)));
-        let (resting, busy) =
-            turns.partition(|&(_, index)| all[index].workload.kind.pace().is_some());
+impl Agenda {
+    fn new(plan: &Plan, all: &[Results]) -> Self {
+        let everything =
+            (0..plan.rounds).flat_map(|round| (0..all.len()).map(move |index| (round, index)));
+        let (resting, busy) = everything
+            .filter(|&(round, index)| round < plan.rounds_of(&all[index].workload))
+            .partition(|&(_, index)| all[index].workload.kind.pace().is_some());
         Self { resting, busy }
     }
 
@@ -139,14 +147,14 @@ impl Measuring<'_> {
 
     /// Finds out how many items take as long as a measurement should.
     fn warm_up(&mut self, workload: &Workload, line: &mut Line) -> Outcome {
-        let paced = self.plan.paced_items(workload);
-        line.items = paced.unwrap_or(64);
+        let known = self.plan.known_items(workload);
+        line.items = known.unwrap_or(64);
         loop {
             let elapsed = match self.sample(workload, line)? {
                 Ok((_, elapsed)) => elapsed,
                 Err(failure) => return Ok(Err(failure)),
             };
-            if paced.is_some() {
+            if known.is_some() {
                 return Ok(Ok(()));
             }
             let duration = self.plan.duration(workload);
@@ -163,7 +171,7 @@ impl Measuring<'_> {
             Ok(measured) => measured,
             Err(failure) => return Ok(Err(failure)),
         };
-        if self.plan.paced_items(workload).is_none() {
+        if self.plan.known_items(workload).is_none() {
             line.items = fit(line.items, elapsed, self.plan.duration(workload));
         }
         line.add(sample);

@@ -1,6 +1,7 @@
 //! The queues that are measured, behind one face. An adapter does nothing but translate.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A kind of bounded queue.
 pub(crate) trait Queue: 'static {
@@ -25,8 +26,8 @@ pub(crate) trait Queue: 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Ours,
-    /// The same, with many items a call.
-    Batches,
+    /// The same, used in another way.
+    Variant,
     /// Does the same for its user.
     Peer,
     /// Does less, and shows how fast that could be.
@@ -145,6 +146,25 @@ queue! {
     take => receiver.pop().expect(GONE);
 }
 
+/// bywash with a consumer that lingers, and is not woken for each item.
+pub(crate) struct Lingering;
+
+impl Queue for Lingering {
+    const NAME: &'static str = "bywash, linger 1 ms";
+    const ROLE: Role = Role::Variant;
+    type Sender<T: Send + Sync + 'static> = bywash::Producer<T>;
+    type Receiver<T: Send + Sync + 'static> = bywash::Consumer<T>;
+
+    fn bounded<T: Send + Sync + 'static>(
+        capacity: usize,
+        producers: usize,
+    ) -> (Vec<bywash::Producer<T>>, bywash::Consumer<T>) {
+        let (senders, mut receiver) = Bywash::bounded(capacity, producers);
+        receiver.linger(Duration::from_millis(1), 64);
+        (senders, receiver)
+    }
+}
+
 queue! {
     Std, "std sync_channel";
     ends std::sync::mpsc::SyncSender<T>, std::sync::mpsc::Receiver<T>;
@@ -210,7 +230,7 @@ queue! {
             _ => Err(item.expect("what was not sent is still there")),
         }
     };
-    try_take(receiver) => receiver.try_recv().expect(GONE);
+    try_take(receiver) => receiver.try_recv().ok().flatten();
     put => sender.send(item).expect(GONE);
     take => receiver.recv().expect(GONE);
 }

@@ -60,7 +60,8 @@ pub(super) fn full<Q: Queue, T: Item>(workload: &Workload, items: u64) -> Sample
     Sample::of(elapsed, items)
 }
 
-/// From the moment that all threads are ready to that of the last item's arrival.
+/// From the moment that all threads are ready, or have been at it for as long before, to that of
+/// the last item's arrival.
 pub(super) fn stream<Q: Queue, T: Item, W: Waiting>(workload: &Workload, items: u64) -> Sample {
     let (senders, mut receiver) = Q::bounded::<T>(workload.capacity, workload.producers);
     let each = items.div_ceil(workload.producers as u64);
@@ -72,13 +73,22 @@ pub(super) fn stream<Q: Queue, T: Item, W: Waiting>(workload: &Workload, items: 
             scope.spawn(move || {
                 workload.seat(Seat::Producer(number));
                 starters.wait();
-                (0..each).for_each(|i| W::send(&mut sender, black_box(T::with_number(i))));
+                for i in 0..workload.items_before(each) + each {
+                    W::send(&mut sender, black_box(T::with_number(i)));
+                }
             });
         }
-        let start = starters.start();
-        for _ in 0..items {
-            black_box(W::receive(&mut receiver));
+        let mut start = starters.start();
+        let mut receive = |items| {
+            for _ in 0..items {
+                black_box(W::receive(&mut receiver));
+            }
+        };
+        if workload.warm {
+            receive(items);
+            start = Instant::now();
         }
+        receive(items);
         start.elapsed()
     });
     Sample::of(elapsed, items)

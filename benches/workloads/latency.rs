@@ -22,7 +22,7 @@ pub(super) fn round_trip<Q: Queue, T: Item, W: Waiting>(workload: &Workload, ite
         scope.spawn(|| {
             workload.seat(Seat::Producer(0));
             starters.wait();
-            for _ in 0..items + single {
+            for _ in 0..workload.items_before(items) + items + single {
                 W::send(&mut back[0], W::receive(&mut away));
             }
         });
@@ -30,7 +30,11 @@ pub(super) fn round_trip<Q: Queue, T: Item, W: Waiting>(workload: &Workload, ite
             W::send(&mut there[0], T::with_number(i));
             black_box(W::receive(&mut home));
         };
-        let start = starters.start();
+        let mut start = starters.start();
+        if workload.warm {
+            (0..items).for_each(&mut trip);
+            start = Instant::now();
+        }
         (0..items).for_each(&mut trip);
         let mut sample = Sample::of(start.elapsed(), items);
 

@@ -6,13 +6,16 @@ mod items;
 mod latency;
 pub(crate) mod paced;
 pub(crate) mod threads;
+pub(crate) mod turns;
 mod waiting;
 mod workload;
 
-use crate::rivals::{Queue, Role, for_each_queue};
+use std::thread;
+
+use crate::rivals::{Lingering, Queue, Role, for_each_queue};
 use items::{Item, Record, Words};
 pub(crate) use threads::can_pin_apart;
-use threads::{Seat, end_after, unpin, with_a_core_busy};
+use threads::{Seat, end_after, with_a_core_busy, with_all_cores_busy};
 use waiting::{Sleeping, Spinning};
 pub(crate) use workload::{Kind, Pace, Payload, Sample, Workload, new_histogram};
 
@@ -31,14 +34,17 @@ impl Contestant {
         (self.fits)(workload)
     }
 
-    /// Measures with about so many items. Where that does not end, the process does.
+    /// Measures with about so many items, on a thread that is as new as the queue. Where that does
+    /// not end, the process does.
     pub(crate) fn run(&self, workload: &Workload, items: u64) -> Sample {
         end_after(LONGEST);
-        workload.seat(Seat::Consumer);
-        let sample = (self.run)(workload, items);
-        if workload.pinned {
-            unpin();
-        }
+        let sample = thread::scope(|scope| {
+            let measuring = scope.spawn(|| {
+                workload.seat(Seat::Consumer);
+                (self.run)(workload, items)
+            });
+            measuring.join().expect("no rival panics")
+        });
         end_after(0);
         sample
     }
@@ -47,7 +53,8 @@ impl Contestant {
 /// No measurement takes so many seconds, not even while something watches every system call.
 const LONGEST: u32 = 30;
 
-/// All queues, bywash first, and last one locked instruction, and bywash with batches.
+/// All queues, bywash first, and last one locked instruction, bywash with batches, and with a
+/// consumer that lingers.
 pub(crate) fn contestants() -> Vec<Contestant> {
     let mut all = for_each_queue!(contestant).map(|contestant| contestant()).to_vec();
     all.push(Contestant {
@@ -58,12 +65,18 @@ pub(crate) fn contestants() -> Vec<Contestant> {
     });
     all.push(Contestant {
         name: "bywash, 32 at a time",
-        role: Role::Batches,
+        role: Role::Variant,
         fits: |workload| {
             let unpinned = Workload { pinned: false, ..*workload };
             unpinned == Workload::new(Kind::Blocking, 1, Payload::U64, 1024)
         },
         run: busy::batches,
+    });
+    all.push(Contestant {
+        fits: |workload| {
+            matches!(workload.kind, Kind::Paced(pace) if pace.burst == 1) && workload.producers == 1
+        },
+        ..contestant::<Lingering>()
     });
     all
 }
@@ -72,10 +85,15 @@ fn contestant<Q: Queue>() -> Contestant {
     Contestant { name: Q::NAME, role: Q::ROLE, fits: fits::<Q>, run: run::<Q> }
 }
 
+/// The peers that most programs have.
+const FEW: [&str; 5] = ["bywash", "std sync_channel", "crossbeam-channel", "flume", "kanal"];
+
 fn fits<Q: Queue>(workload: &Workload) -> bool {
     (Q::SLEEPS || !workload.kind.needs_sleep())
         && workload.capacity >= Q::LEAST_CAPACITY
         && workload.producers <= Q::MOST_PRODUCERS
+        && (!workload.has_few_peers() || FEW.contains(&Q::NAME))
+        && (workload.kind != Kind::RoundTripTaken || can_pin_apart())
 }
 
 fn run<Q: Queue>(workload: &Workload, items: u64) -> Sample {
@@ -97,6 +115,10 @@ fn run_with<Q: Queue, T: Item>(workload: &Workload, items: u64) -> Sample {
         Kind::BlockingBusy => with_a_core_busy(|| busy::stream::<Q, T, Sleeping>(workload, items)),
         Kind::RoundTripSpinning => latency::round_trip::<Q, T, Spinning>(workload, items),
         Kind::RoundTripSleeping => latency::round_trip::<Q, T, Sleeping>(workload, items),
+        Kind::RoundTripTaken => {
+            with_all_cores_busy(|| latency::round_trip::<Q, T, Sleeping>(workload, items))
+        }
+        Kind::Turns => turns::turns::<Q, T>(workload, items),
         Kind::WakeUp => latency::wake_up::<Q, T>(workload, items),
         Kind::Paced(pace) => paced::by_threads::<Q, T>(workload, pace, items),
         Kind::Signals(pace) => paced::by_signals::<Q, T>(workload, pace, items),

@@ -20,7 +20,7 @@ const fn paced(producers: usize, payload: Payload, pace: Pace) -> Workload {
 }
 
 /// All workloads of this kind.
-pub(crate) const ALL: [Workload; 13] = [
+pub(crate) const ALL: [Workload; 11] = [
     paced(1, Payload::Record, pace(20, 1000)),
     paced(4, Payload::Record, pace(20, 1000)),
     paced(1, Payload::Record, pace(1, 20)),
@@ -33,8 +33,6 @@ pub(crate) const ALL: [Workload; 13] = [
     // 100 000 a second.
     paced(1, Payload::Record, pace(1, 10)),
     paced(8, Payload::Record, pace(1, 80)),
-    paced(1, Payload::String, pace(20, 1000)),
-    paced(4, Payload::String, pace(20, 1000)),
     Workload::new(Kind::Signals(pace(1, 300)), 1, Payload::Record, 1024),
 ];
 

@@ -106,11 +106,6 @@ pub(crate) fn round_trip_between_cores() -> Option<f64> {
     })
 }
 
-/// Lets the calling thread run on any core again.
-pub(super) fn unpin() {
-    run_on(cores());
-}
-
 /// Has the calling thread woken when it asked for, not up to 50 µs later.
 pub(super) fn sleep_exactly() {
     #[cfg(target_os = "linux")]
@@ -160,13 +155,27 @@ impl Starters {
 
 /// Runs while another thread keeps a core busy.
 pub(super) fn with_a_core_busy<R>(run: impl FnOnce() -> R) -> R {
+    with_busy_threads(&[cores()], run)
+}
+
+/// Runs while another thread on each core keeps it busy.
+pub(super) fn with_all_cores_busy<R>(run: impl FnOnce() -> R) -> R {
+    with_busy_threads(&cores().chunks(1).collect::<Vec<_>>(), run)
+}
+
+/// With a busy thread on each of these sets of cores.
+fn with_busy_threads<R>(sets: &[&[usize]], run: impl FnOnce() -> R) -> R {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                spin_loop();
-            }
-        });
+        for &cores in sets {
+            let done = &done;
+            scope.spawn(move || {
+                run_on(cores);
+                while !done.load(Ordering::Relaxed) {
+                    spin_loop();
+                }
+            });
+        }
         let result = run();
         done.store(true, Ordering::Relaxed);
         result

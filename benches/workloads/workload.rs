@@ -23,8 +23,13 @@ pub(crate) enum Kind {
     /// An item goes to another thread through one queue and comes back through a second one.
     RoundTripSpinning,
     RoundTripSleeping,
+    /// The same as the second while other threads keep all cores busy.
+    RoundTripTaken,
     /// From the push to the return of a pop that was asleep.
     WakeUp,
+    /// Producers push without rest, and the consumer works for long on each item: whether those
+    /// that wait for room take turns.
+    Turns,
     /// Producers rest between bursts; the consumer works a little for each item, and sleeps.
     Paced(Pace),
     /// The same, and the pushes are made by a signal handler.
@@ -41,7 +46,14 @@ impl Kind {
 
     /// Whether it matters which cores the threads run on, and is not the point itself.
     fn can_be_pinned(self) -> bool {
-        !matches!(self, Self::Uncontended | Self::Full | Self::BlockingBusy)
+        !matches!(
+            self,
+            Self::Uncontended
+                | Self::Full
+                | Self::BlockingBusy
+                | Self::RoundTripTaken
+                | Self::Turns
+        )
     }
 
     pub(super) fn needs_sleep(self) -> bool {
@@ -78,6 +90,9 @@ pub(crate) struct Workload {
     pub(crate) producers: usize,
     pub(crate) payload: Payload,
     pub(crate) capacity: usize,
+    /// The threads have done the same through the queue for as long before. Otherwise the queue is
+    /// new.
+    pub(crate) warm: bool,
     /// The consumer runs on one core, the producers on the others. Otherwise the system decides.
     pub(crate) pinned: bool,
 }
@@ -89,7 +104,25 @@ impl Workload {
         payload: Payload,
         capacity: usize,
     ) -> Self {
-        Self { kind, producers, payload, capacity, pinned: false }
+        Self { kind, producers, payload, capacity, warm: false, pinned: false }
+    }
+
+    pub(crate) const fn warm(self) -> Self {
+        Self { warm: true, ..self }
+    }
+
+    /// How many items go through the queue before so many are measured.
+    pub(super) fn items_before(&self, items: u64) -> u64 {
+        if self.warm { items } else { 0 }
+    }
+
+    /// Whether the workload takes long, or is one of many alike, so that a few peers are enough.
+    pub(crate) fn has_few_peers(&self) -> bool {
+        match self.kind {
+            Kind::RoundTripSleeping => self.warm || self.capacity != 8,
+            Kind::RoundTripTaken | Kind::Turns => true,
+            _ => false,
+        }
     }
 
     /// The same with threads pinned apart, where that is possible and makes a difference.
@@ -117,7 +150,9 @@ impl fmt::Display for Workload {
             Kind::BlockingBusy => write!(f, "blocking_busy/{producers}_to_1")?,
             Kind::RoundTripSpinning => f.write_str("latency/round_trip_spinning")?,
             Kind::RoundTripSleeping => f.write_str("latency/round_trip_sleeping")?,
+            Kind::RoundTripTaken => f.write_str("latency/round_trip_cores_taken")?,
             Kind::WakeUp => f.write_str("latency/wake_up")?,
+            Kind::Turns => write!(f, "turns/{producers}_to_1")?,
             Kind::Paced(pace) => write!(f, "paced/{producers}_to_1_{pace}")?,
             Kind::Signals(pace) => write!(f, "paced/signals_{pace}")?,
         }
@@ -128,7 +163,9 @@ impl fmt::Display for Workload {
             Payload::Record => "record",
             Payload::String => "string",
         };
-        write!(f, "/{payload},capacity_{capacity}{}", if self.pinned { ",pinned" } else { "" })
+        let [warm, pinned] = [(self.warm, ",warm"), (self.pinned, ",pinned")]
+            .map(|(applies, text)| if applies { text } else { "" });
+        write!(f, "/{payload},capacity_{capacity}{warm}{pinned}")
     }
 }
 
@@ -145,7 +182,7 @@ pub(crate) struct Sample {
     pub(crate) nanos_per_item: f64,
     /// How often a thread left its core; where the threads rest.
     pub(crate) switches_per_item: f64,
-    /// How long the calls that push took, in nanoseconds; where the threads rest.
+    /// How long the calls that push took, in nanoseconds; where the threads rest, or take turns.
     pub(crate) call: Histogram<u64>,
     /// How long the items were on their way; where the threads rest, and for latencies.
     pub(crate) delivery: Histogram<u64>,

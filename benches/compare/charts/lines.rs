@@ -56,7 +56,7 @@ fn by_producers(results: &[Results]) -> Vec<Series> {
     for producers in PRODUCERS {
         let found = find(results, blocking(producers));
         let lines = found.iter().flat_map(|results| &results.lines);
-        for line in lines.filter(|line| line.role() != Role::Batches) {
+        for line in lines.filter(|line| line.role() != Role::Variant) {
             let point = (producers as f64, 1e3 / line.median(Figure::Time));
             match all.iter_mut().find(|series| series.name == line.name()) {
                 Some(series) => series.points.push(point),

@@ -13,6 +13,7 @@ use crate::results::{Figure, Results};
 use crate::units::nanos;
 use crate::upkeep::Upkeep;
 use crate::workloads::can_pin_apart;
+use verdicts::Before;
 
 pub(crate) struct Measured {
     pub(crate) machine: Machine,
@@ -20,18 +21,19 @@ pub(crate) struct Measured {
     pub(crate) results: Vec<Results>,
     pub(crate) upkeep: Upkeep,
     /// The verdicts of the run before, if there was one.
-    pub(crate) verdicts_before: Option<String>,
+    pub(crate) before: Option<Before>,
 }
 
 /// The whole report.
 pub(crate) fn markdown(plan: &Plan, measured: &Measured) -> String {
-    let Measured { machine, counts, results, upkeep, verdicts_before } = measured;
-    let verdicts = match plan.verdicts {
-        true => verdicts::markdown(results, verdicts_before.as_deref()),
-        false => String::new(),
+    let Measured { machine, counts, results, upkeep, before } = measured;
+    let before = before.as_ref();
+    let (in_short, verdicts) = match plan.verdicts {
+        true => (verdicts::in_short(results, before), verdicts::markdown(results, before)),
+        false => (verdicts::beyond_doubt(results), String::new()),
     };
     let sections = [
-        format!("# Results\n\n{}", method(plan)),
+        format!("# Results\n\n{in_short}\n\n{}", method(plan, results)),
         machine.markdown(),
         failures(results),
         "\n![Time per item of bywash, the best peer and the median peer](charts/ratio.svg)\n"
@@ -41,6 +43,7 @@ pub(crate) fn markdown(plan: &Plan, measured: &Measured) -> String {
         "\n![Processor time per item of bywash, the best peer and the median peer]\
          (charts/light.svg)\n"
             .into(),
+        tables::turns(results),
         tables::groups(results),
         "\n![Throughput by number of producers](charts/throughput.svg)\n".into(),
         tables::latencies(results),
@@ -52,34 +55,44 @@ pub(crate) fn markdown(plan: &Plan, measured: &Measured) -> String {
 }
 
 /// What is printed at the end.
-pub(crate) fn short(plan: &Plan, results: &[Results]) -> String {
+pub(crate) fn short(plan: &Plan, measured: &Measured) -> String {
+    let Measured { results, before, .. } = measured;
     let mut text = headlines(results);
     if plan.verdicts {
-        let _ = writeln!(text, "\n{}", verdicts::summary(results));
+        let [in_short, summary] =
+            [verdicts::in_short, verdicts::summary].map(|part| part(results, before.as_ref()));
+        let _ = writeln!(text, "\n{in_short}\n\n{summary}");
     } else {
-        text += "\nToo little was measured to say who is faster.\n";
+        let _ = writeln!(text, "\n{}", verdicts::beyond_doubt(results));
     }
     text + &failures(results)
 }
 
 /// Prints what was measured of a few workloads.
 pub(crate) fn print(plan: &Plan, results: &[Results]) {
-    let tables =
-        [tables::paced(results), tables::groups(results), tables::latencies(results)].concat();
-    let verdicts = if plan.verdicts { verdicts::lists(results) } else { String::new() };
+    let tables = [tables::paced, tables::turns, tables::groups, tables::latencies];
+    let tables = tables.map(|table| table(results)).concat();
+    let verdicts = match plan.verdicts {
+        true => verdicts::lists(results, None),
+        false => verdicts::beyond_doubt(results),
+    };
     println!("{tables}{verdicts}{}", failures(results));
 }
 
-fn method(plan: &Plan) -> String {
-    let rounds = plan.rounds;
-    let [short, long] = [plan.measurement, plan.long_measurement].map(|time| time.as_millis());
+fn method(plan: &Plan, results: &[Results]) -> String {
+    let (rounds, minutes) = (plan.rounds, plan.minutes(results));
+    let [short, trips, long] =
+        [plan.measurement, plan.trips, plan.long_measurement].map(|time| time.as_millis());
     let mut text = format!(
-        "Written by `cargo bench --bench compare`. bywash is measured together with the queues \
-         that a Rust program could use instead, its *peers*, and with a few that do less, to show \
-         how fast that could be: `rtrb`, and one locked instruction (`compare_exchange`).\n\n\
+        "Written by `cargo bench --bench compare`, in about {minutes} min. bywash is measured \
+         together with the queues that a Rust program could use instead, its *peers*, and with a \
+         few that do less, to show how fast that could be: `rtrb`, and one locked instruction \
+         (`compare_exchange`).\n\n\
          {rounds} rounds go through all workloads, and for each workload through all queues in \
-         turn, for {short} ms each, or {long} ms and more where threads rest or a core is busy. \
-         Each round is a process of its own. How fast a queue is depends on the program that it is \
+         turn, for {short} ms each, {trips} ms for round trips of threads that sleep, or {long} ms \
+         and more where threads rest or a core is busy. Each round is a process of its own, and \
+         each measurement has new threads and a new queue; where it says *warm*, they have done \
+         the same for as long before. How fast a queue is depends on the program that it is \
          compiled into, too: `concurrent-queue` and `crossbeam-channel` were much slower in some \
          builds of this one than in others. \
          Figures are medians over the rounds, in nanoseconds per item unless it says otherwise. \

@@ -12,6 +12,7 @@ use crate::rivals::Role;
 use crate::units::nanos;
 use crate::upkeep::{COUNTED_PRODUCERS, Upkeep};
 use crate::workloads::Kind;
+use crate::workloads::turns::WORK;
 
 const PERCENTILES: [(f64, &str); 4] =
     [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %")];
@@ -20,9 +21,10 @@ const PERCENTILES: [(f64, &str); 4] =
 pub(crate) fn groups(results: &[Results]) -> String {
     let mut text = String::new();
     for group in results.chunk_by(|a, b| title(a.workload.kind) == title(b.workload.kind)) {
-        if group[0].workload.kind.pace().is_none() {
-            let _ = writeln!(text, "\n## {}\n", title(group[0].workload.kind));
-            text += &by_queue(group);
+        let kind = group[0].workload.kind;
+        if kind.pace().is_none() && kind != Kind::Turns {
+            let _ = writeln!(text, "\n## {}\n", title(kind));
+            text += &by_queue(group, Figure::Time);
         }
     }
     text
@@ -39,12 +41,16 @@ fn title(kind: Kind) -> &'static str {
         }
         Kind::RoundTripSpinning => "Round trip through two queues, spinning",
         Kind::RoundTripSleeping => "Round trip through two queues, sleeping",
+        Kind::RoundTripTaken => {
+            "Round trip through two queues, sleeping, while other threads keep all cores busy"
+        }
         Kind::WakeUp => "Wake-up of a sleeping consumer",
+        Kind::Turns => "Turns",
         Kind::Paced(_) | Kind::Signals(_) => "As users load it",
     }
 }
 
-fn by_queue<'a>(group: impl IntoIterator<Item = &'a Results> + Clone) -> String {
+fn by_queue<'a>(group: impl IntoIterator<Item = &'a Results> + Clone, figure: Figure) -> String {
     let mut names = Vec::new();
     for line in group.clone().into_iter().flat_map(|results| &results.lines) {
         if !names.contains(&line.name()) {
@@ -53,21 +59,21 @@ fn by_queue<'a>(group: impl IntoIterator<Item = &'a Results> + Clone) -> String 
     }
     let mut text = head("", &names);
     for results in group {
-        let cells = names
-            .iter()
-            .map(|name| results.line(name).map_or(String::new(), |line| cell(results, line)));
+        let cells = names.iter().map(|name| {
+            results.line(name).map_or(String::new(), |line| cell(results, line, figure))
+        });
         text += &row(&results.workload.to_string(), cells);
     }
     text
 }
 
-/// The fastest of those that do the same stands out.
-fn cell(results: &Results, line: &Line) -> String {
-    let median = |line: &Line| line.median(Figure::Time);
+/// The best of those that do the same stands out.
+fn cell(results: &Results, line: &Line, figure: Figure) -> String {
+    let median = |line: &Line| line.median(figure);
     let rivals = results.lines.iter().filter(|line| matches!(line.role(), Role::Ours | Role::Peer));
     let best = rivals.min_by(|a, b| median(a).total_cmp(&median(b)));
-    let time = nanos(median(line));
-    if best.is_some_and(|best| best.name() == line.name()) { format!("**{time}**") } else { time }
+    let text = nanos(median(line));
+    if best.is_some_and(|best| best.name() == line.name()) { format!("**{text}**") } else { text }
 }
 
 /// What happens where the threads rest.
@@ -83,12 +89,47 @@ pub(crate) fn paced(results: &[Results]) -> String {
          between its bursts; for less than 50 µs it looks at the clock instead, which is not \
          counted as processor time. A push in a signal handler is a `try_push`, or the like of \
          it. In real handlers that is safe with bywash alone: here the signals come between the \
-         calls of a queue.\n\n\
+         calls of a queue. With *linger*, bywash's consumer sleeps on for a millisecond unless 64 \
+         items are there, so that pushes need not wake it (`Consumer::linger`).\n\n\
          ### Processor time per item, of all threads, in nanoseconds\n\n",
     );
-    text += &by_queue(paced.clone());
+    text += &by_queue(paced.clone(), Figure::Time);
+    for (figure, title) in [
+        (Figure::Call50, "A call that pushes, 50 %, in nanoseconds"),
+        (Figure::Delivery50, "From the push to the consumer's work, 50 %, in nanoseconds"),
+        (Figure::Delivery99, "From the push to the consumer's work, 99 %, in nanoseconds"),
+    ] {
+        let _ = writeln!(text, "\n### {title}\n");
+        text += &by_queue(paced.clone(), figure);
+    }
     let tables: Vec<_> = paced.map(paced_table).collect();
     text + &folded("Context switches and latencies", &tables.concat())
+}
+
+/// How long those that wait for room are passed over.
+pub(crate) fn turns(results: &[Results]) -> String {
+    let turns = results.iter().filter(|results| results.workload.kind == Kind::Turns);
+    let Some(Results { workload, lines, .. }) = turns.clone().next() else {
+        return String::new();
+    };
+    let mut text = format!(
+        "\n## Turns\n\n\
+         {} producers push without rest, and the consumer works {} µs on each item. So all of them \
+         wait most of the time, and what counts is whether they take turns: by strict turns all \
+         waits are equal. In {} rounds.\n",
+        workload.producers,
+        WORK.as_micros(),
+        lines[0].rounds.len(),
+    );
+    for (figure, title) in [
+        (Figure::LongestByMean, "The longest wait, divided by the mean"),
+        (Figure::MostByMean, "The wait that 99 % do not exceed, divided by the mean"),
+        (Figure::Time, "Time per item, in nanoseconds"),
+    ] {
+        let _ = writeln!(text, "\n### {title}\n");
+        text += &by_queue(turns.clone(), figure);
+    }
+    text
 }
 
 fn paced_table(results: &Results) -> String {
@@ -130,6 +171,7 @@ type Times = fn(&Line) -> &Histogram<u64>;
 pub(crate) fn latencies(results: &[Results]) -> String {
     let timed = results.iter().filter(|results| {
         results.workload.kind.pace().is_none()
+            && !results.workload.has_few_peers()
             && results.lines.iter().any(|line| !line.delivery.is_empty())
     });
     if timed.clone().next().is_none() {
