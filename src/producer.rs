@@ -48,6 +48,11 @@ pub struct Producer<T> {
     counts: bool,
 }
 
+// SAFETY: so are its parts, see `parts` in `queue.rs`.
+unsafe impl<T: Send> Send for Producer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Producer<T> {}
+
 impl<T> Producer<T> {
     pub(crate) fn new(shared: Arc<HeapShared<T>>) -> Self {
         Self::new_counting(shared, true)
