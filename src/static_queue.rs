@@ -121,12 +121,13 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         Consumer::new(Claimed { queue: self })
     }
 
-    /// Claims the consumer although there is one, which will never be used again: in a forked
-    /// child, whose parent's thread had it; after a thread that had it was cancelled.
+    /// Claims the consumer although there is one, which will never be used again. It is for a
+    /// forked child, if a thread of the parent had the consumer, and for a consumer whose thread
+    /// was cancelled.
     ///
-    /// It opens the queue, as [`consumer`](Self::consumer) does. Only if [`close`](Self::close) has
-    /// closed it, and no consumer was dropped after that, does it stay closed. What is in the queue
-    /// stays. Call [`recover`](Consumer::recover) next: it gives up what was begun.
+    /// It opens the queue, as [`consumer`](Self::consumer) does. The queue stays closed only if
+    /// [`close`](Self::close) closed it and no consumer was dropped after that. What is in the
+    /// queue stays. Call [`recover`](Consumer::recover) next: it gives up what was begun.
     ///
     /// Never waits. Not for signal handlers.
     ///
