@@ -69,7 +69,7 @@ impl Builder {
     /// If `capacity` is 0.
     #[track_caller]
     pub fn new(capacity: usize) -> Self {
-        assert!(capacity != 0, "bywash: the capacity of a queue must not be 0");
+        assert!(capacity != 0, "bywash: the capacity of a queue must not be 0: use 1 or more");
         // B4 in `lanes.rs`: one more than the capacity is enough for a push for each item.
         Self { capacity, bypass: capacity.saturating_add(1).max(16), name: None }
     }

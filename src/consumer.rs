@@ -287,10 +287,10 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// ahead of its own cannot be used again.
     ///
     /// If a push has begun and its item is not ready yet, a call may pause for a fraction of a
-    /// microsecond: mostly that push ends meanwhile, and so do others, which a second look at once
-    /// would only delay. The pause is six calls of [`spin_loop`](core::hint::spin_loop) at most. A
-    /// call makes it only if at least two items have been popped since an earlier call found the
-    /// next item not ready.
+    /// microsecond, so that this push and others can finish: to look again at once would only delay
+    /// them. The pause is at most six calls of [`spin_loop`](core::hint::spin_loop). A call makes
+    /// it only if at least two items have been popped since an earlier call found the next item not
+    /// ready.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@
 /// [`Producer::counts`](crate::Producer::counts),
 /// [`StaticQueue::counts`](crate::StaticQueue::counts) and `Listener::counts`.
 ///
-/// To count costs a push nothing, and a refused push no more than to be counted as lost. The
-/// numbers are read one after the other, so while others push and pop they belong to moments close
+/// Counting costs a push nothing. A refused push pays only for being counted as lost. The numbers
+/// are read one after the other, so while others push and pop they belong to moments close
 /// together.
 ///
 /// ```
@@ -29,10 +29,10 @@ pub struct Counts {
     pub unreported: u64,
     /// How many slots of the ring were in use at once, at most.
     ///
-    /// Nobody watches that while items are pushed and popped, so it is a bound from above: how many
-    /// items were pushed between two moments at which the consumer did not find its next item
-    /// ready, or since the last one, and never more than the capacity. For a burst, or a consumer
-    /// that was stuck, it is exact. A consumer that keeps up with a stream, and always finds one
-    /// more item, brings it to the capacity.
+    /// It is an upper bound, because nothing is counted while items are pushed and popped. It is
+    /// the largest number of items that were pushed between two moments at which the consumer did
+    /// not find its next item ready, or since the last such moment, and never more than the
+    /// capacity. For a burst, or a consumer that was stuck, it is exact. A consumer that keeps up
+    /// with a stream, and always finds one more item, brings it to the capacity.
     pub high_water: usize,
 }

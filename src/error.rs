@@ -126,7 +126,8 @@ pub enum PopTimeoutError {
 
 const FULL: &str = "queue is full";
 const EMPTY: &str = "queue is empty";
-const CLOSED: &str = "queue is closed";
+const CLOSED: &str = "queue is closed, or its consumer is gone";
+const DRAINED: &str = "queue is closed, and all that was pushed has been popped";
 const PUSH_TIMEOUT: &str = "timed out while the queue was full";
 const POP_TIMEOUT: &str = "timed out while the queue was empty";
 const WOULD_DEADLOCK: &str = "queue is full, and cannot be drained while this thread waits";
@@ -237,14 +238,14 @@ impl fmt::Display for TryPopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Empty => EMPTY,
-            Self::Closed => CLOSED,
+            Self::Closed => DRAINED,
         })
     }
 }
 
 impl fmt::Display for PopError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(CLOSED)
+        f.write_str(DRAINED)
     }
 }
 
@@ -252,7 +253,7 @@ impl fmt::Display for PopTimeoutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Timeout => POP_TIMEOUT,
-            Self::Closed => CLOSED,
+            Self::Closed => DRAINED,
         })
     }
 }

@@ -24,10 +24,9 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// numbers. A push that finds the consumer armed writes to it once, in a signal handler too.
     /// Other pushes have nothing to do with it.
     ///
-    /// A forked child leaves its parent's descriptor alone, under whatever number it is there, and
-    /// has none at first: its first call makes one. (A child of `_Fork` or a bare `clone`, which
-    /// run no handlers of `pthread_atfork`, has its parent's in common with it. Do not arm it
-    /// there: that could take away the parent's signal.)
+    /// A forked child never touches its parent's descriptor: its first call makes one of its own.
+    /// (A child of `_Fork` or a bare `clone`, which run no handlers of `pthread_atfork`, has its
+    /// parent's in common with it. Do not arm it there: that could take away the parent's signal.)
     ///
     /// Never waits. May allocate. Do not call it in a signal handler.
     ///

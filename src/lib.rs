@@ -36,7 +36,7 @@
 //! This queue recognises that thread, and lets it push into a second ring, the
 //! [bypass](capacity#full-bypass-refusal):
 //!
-#![doc = concat!("<div>", include_str!("../docs/queue.svg"), "</div>")]
+#![doc = concat!("<div>", include_str!("../docs/bypass.svg"), "</div>")]
 //!
 //! The *consumer's thread* is the one that last popped or called [`bind`](Consumer::bind). The
 //! queue cannot know which thread *will* pop. **So a thread that is going to pop calls `bind`
@@ -129,6 +129,8 @@
 //!
 //! A push into a ring that is not full takes one locked instruction, and a pop from a ring that is
 //! not empty takes none: see [what it costs](porting#what-it-costs).
+//!
+#![doc = concat!("<div>", include_str!("../docs/queue.svg"), "</div>")]
 //!
 #![doc = concat!("<div>", include_str!("../docs/slot.svg"), "</div>")]
 //!

@@ -37,14 +37,14 @@ impl fmt::Display for LongWait<'_> {
         let name = self.queue.unwrap_or("without a name");
         let Self { len, capacity, since, .. } = self;
         let thread = match (self.is_bound, self.is_alive) {
-            (false, _) => "has no thread: it has neither popped nor called `bind`, or was unbound",
+            (false, _) => "has no thread: a thread that is going to pop calls `bind` first",
             (true, Some(false)) => "had a thread that has ended",
             (true, _) => "has a thread, which does not pop",
         };
         write!(
             f,
-            "a push into the queue {name} has waited for {:.1?}: there are {len} items, with room \
-             for {capacity}, and its consumer {thread}",
+            "a push into the queue {name} has waited for {:.1?}: {len} of {capacity} slots are in \
+             use, and its consumer {thread}",
             since.elapsed()
         )
     }

@@ -48,6 +48,11 @@ pub struct Producer<T> {
     counts: bool,
 }
 
+// SAFETY: so are its parts, see `parts` in `queue.rs`.
+unsafe impl<T: Send> Send for Producer<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Producer<T> {}
+
 impl<T> Producer<T> {
     pub(crate) fn new(shared: Arc<HeapShared<T>>) -> Self {
         Self::new_counting(shared, true)
@@ -511,9 +516,9 @@ impl<T> Producer<T> {
         self.shared.core().close();
     }
 
-    /// A consumer in place of the one that there is, and that will never be used again: in a forked
-    /// child, whose parent's thread has it; after a thread that had it, a
-    /// [`Listener`](crate::Listener)'s too, was ended by the system.
+    /// Returns a consumer in place of the present one, which will never be used again. It is for a
+    /// forked child, if a thread of the parent has the consumer, and for a consumer (a
+    /// [`Listener`](crate::Listener)'s, too) whose thread was ended by the system.
     ///
     /// What is in the queue stays. Call [`recover`](crate::Consumer::recover) next, for what was
     /// begun. A queue that was closed stays closed.

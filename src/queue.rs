@@ -63,6 +63,19 @@ pub struct Heap<T> {
 pub(crate) type HeapShared<T> =
     Shared<Places<crate::slots::Boxed<T>, crate::slots::BoxedExact<Entry<T>>>>;
 
+// The ends say themselves when they may be sent and shared. Where an item may not, the compiler then
+// names the end, and not all that is in it. What is in it must say the same.
+
+// SAFETY: so are its parts, see `parts`.
+#[cfg(feature = "alloc")]
+unsafe impl<T: Send> Send for Heap<T> {}
+
+#[cfg(feature = "alloc")]
+#[expect(dead_code, reason = "it is compiled")]
+fn parts<T: Send>(shared: crate::sync::Arc<HeapShared<T>>) -> impl Send + Sync {
+    shared
+}
+
 /// A queue on the heap, of which there is none without the feature `alloc`.
 #[cfg(not(feature = "alloc"))]
 pub struct Heap<T> {

@@ -115,7 +115,7 @@ impl<T> Boxed<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         match capacity.checked_next_power_of_two().and_then(Zeroed::new) {
             Some(slots) => Self { slots, capacity: capacity as u64 },
-            None => too_large::<T>("capacity", capacity),
+            None => too_large::<T>("capacity", capacity, ""),
         }
     }
 }
@@ -157,7 +157,7 @@ impl<T> BoxedExact<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         match Zeroed::new(capacity.max(1)) {
             Some(slots) => Self { slots, capacity: capacity as u64 },
-            None => too_large::<T>("bypass", capacity),
+            None => too_large::<T>("bypass", capacity, ": `Builder::bypass` sets a smaller one"),
         }
     }
 }
@@ -184,9 +184,11 @@ unsafe impl<T> Slots for BoxedExact<T> {
 #[cfg(feature = "alloc")]
 #[cold]
 #[track_caller]
-fn too_large<T>(what: &str, count: usize) -> ! {
+fn too_large<T>(what: &str, count: usize, advice: &str) -> ! {
     let size = size_of::<Slot<T>>();
-    panic!("bywash: a {what} of {count}, {size} bytes each, is too large to allocate");
+    panic!(
+        "bywash: a {what} of {count} items, {size} bytes each, is too large to allocate{advice}"
+    );
 }
 
 /// Slots in line, as many as the capacity.

@@ -52,6 +52,23 @@ pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
     claimed: AtomicBool,
 }
 
+// So that the compiler names it, and not what is in it, where an item may not be sent.
+// SAFETY: so are its parts, see `parts`.
+unsafe impl<T: Send, const N: usize, const BYPASS: usize> Sync for StaticQueue<T, N, BYPASS> {}
+
+#[expect(dead_code, reason = "it is compiled")]
+fn parts<T: Send, const N: usize, const BYPASS: usize>(
+    StaticQueue { shared, claimed }: &StaticQueue<T, N, BYPASS>,
+) -> [&(dyn Sync + '_); 2] {
+    [shared, claimed]
+}
+
+/// Fails where it is compiled with 0, so that a queue which is no `static` does not compile either.
+/// For one that is, an assertion says where it is.
+const fn not_empty<const N: usize>() {
+    const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0: use 1 or more") };
+}
+
 /// The consumer of a [`StaticQueue`].
 pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> =
     Consumer<T, Claimed<'a, T, N, BYPASS>>;
@@ -59,8 +76,10 @@ pub type StaticConsumer<'a, T, const N: usize, const BYPASS: usize> =
 impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// An empty queue. It is all zeros, so a `static` queue takes no space in the program's file.
     #[allow(clippy::new_without_default, reason = "it is for statics, which need a const function")]
+    #[track_caller]
     pub const fn new() -> Self {
-        const { assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0") };
+        assert!(N != 0, "bywash: the capacity of a queue, N, must not be 0: use 1 or more");
+        not_empty::<N>();
         Self { shared: Shared::new(Inline::new(), Inline::new()), claimed: AtomicBool::new(false) }
     }
 
@@ -102,12 +121,13 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         Consumer::new(Claimed { queue: self })
     }
 
-    /// Claims the consumer although there is one, which will never be used again: in a forked
-    /// child, whose parent's thread had it; after a thread that had it was cancelled.
+    /// Claims the consumer although there is one, which will never be used again. It is for a
+    /// forked child, if a thread of the parent had the consumer, and for a consumer whose thread
+    /// was cancelled.
     ///
-    /// It opens the queue, as [`consumer`](Self::consumer) does. Only if [`close`](Self::close) has
-    /// closed it, and no consumer was dropped after that, does it stay closed. What is in the queue
-    /// stays. Call [`recover`](Consumer::recover) next: it gives up what was begun.
+    /// It opens the queue, as [`consumer`](Self::consumer) does. The queue stays closed only if
+    /// [`close`](Self::close) closed it and no consumer was dropped after that. What is in the
+    /// queue stays. Call [`recover`](Consumer::recover) next: it gives up what was begun.
     ///
     /// Never waits. Not for signal handlers.
     ///

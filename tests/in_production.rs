@@ -58,3 +58,19 @@ fn the_tests_that_it_names_are_there() {
     }
     assert!(files > 20 && names > 10, "{files} files, {names} names");
 }
+
+#[test]
+fn the_names_for_a_debugger_are_those_of_the_source() {
+    let names = [
+        ("`push_slow`", "shared/push.rs", "fn push_slow<"),
+        ("`pop_slow`", "shared/pop.rs", "fn pop_slow("),
+        ("self.rare.value.name", "shared/mod.rs", "    rare: CachePadded<Rare>,"),
+        ("self.rare.value.name", "shared/mod.rs", "    name: Option<Box<str>>,"),
+        ("self.members.token", "shared/mod.rs", " members: Members,"),
+        ("self.members.token", "threads/members.rs", "    token: AtomicUsize,"),
+    ];
+    for (name, file, definition) in names {
+        let source = fs::read_to_string(root().join("src").join(file)).unwrap();
+        assert!(PAGE.contains(name) && source.contains(definition), "{name}: {definition}");
+    }
+}

@@ -42,6 +42,11 @@ use super::thread::quietly;
 /// listener.stop(Duration::from_secs(10)).unwrap();
 /// # std::io::Result::Ok(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not handle items of type `{T}`",
+    label = "is not a handler of `{T}`",
+    note = "implement `Handler<{T}>` for it, or use a closure that takes a `{T}`"
+)]
 pub trait Handler<T> {
     /// Handles the next item.
     fn handle(&mut self, item: T);
@@ -160,6 +165,7 @@ pub trait Handler<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<T, F: FnMut(T)> Handler<T> for F {
     fn handle(&mut self, item: T) {
         self(item);

@@ -78,8 +78,9 @@ impl StopToken {
         self.shared.deadline.load(Ordering::Relaxed) != RUNNING
     }
 
-    /// Until when those wait who stop the listener: the latest of them. `None` if stopping has not
-    /// begun, and if they wait without a limit. Never waits. A signal handler may call it.
+    /// The time until which a caller waits for the listener to stop; of several callers, the
+    /// latest. `None` if stopping has not begun, or if that wait has no limit. Never waits. A
+    /// signal handler may call it.
     ///
     /// A [drop](crate::Listener#dropping-it) of the listener waits until then at least, and longer
     /// if the handler goes on: then the deadline moves.
@@ -106,8 +107,8 @@ impl StopToken {
     /// Waits until stopping begins, but not much longer than `timeout`. Returns whether it has
     /// begun: at once, if it had before. Not for signal handlers.
     ///
-    /// In the handler, in place of `sleep`. A push that waits for room waits on meanwhile, as while
-    /// a handler sleeps.
+    /// It is for the handler, in place of `sleep`. Meanwhile a push that waits for room waits on, as
+    /// while a handler sleeps.
     #[must_use = "it says whether to go on"]
     pub fn wait(&self, timeout: Duration) -> bool {
         let end = Instant::now().checked_add(timeout);

@@ -11,9 +11,9 @@ use crate::results::{Figure, Line, Results};
 use crate::units::duration;
 use crate::workloads::paced;
 
-const LEFT: i32 = 225;
+const LEFT: i32 = 215;
 /// What is written after a bar has so much room.
-const RIGHT: i32 = 205;
+const RIGHT: i32 = 195;
 const LEGEND: i32 = 30;
 const BAR: i32 = 17;
 const GAP: i32 = 15;
@@ -31,15 +31,14 @@ pub(super) fn ratio(results: &[Results], path: &Path) -> Drawn {
     let rows: Vec<_> =
         HEADLINES.into_iter().filter_map(|workload| find(results, workload)).collect();
     let below = "The shortest bar of three is the best. The last row is processor time.";
-    chart(path, "Time per item: bywash, the best peer and the median peer", below, &rows)
+    chart(path, "Time per item: bywash, the best and the median peer", below, &rows)
 }
 
 /// Where threads rest: how much processor time an item takes.
 pub(super) fn light(results: &[Results], path: &Path) -> Drawn {
     let rows: Vec<_> =
         paced::ALL.into_iter().filter_map(|workload| find(results, workload)).collect();
-    let below = "Of all threads, the producers' own sleep and wake-up included. The shortest bar \
-                 is the best.";
+    let below = "Of all threads, with the producers' sleep and wake-up. The shortest bar is best.";
     chart(path, "Processor time per item, as users load it", below, &rows)
 }
 
@@ -56,7 +55,7 @@ fn chart(path: &Path, title: &str, below: &str, rows: &[&Results]) -> Drawn {
 
 fn legend(area: &Area<'_>) -> Drawn {
     for (i, (name, colour)) in PLACES.into_iter().enumerate() {
-        let left = LEFT + 150 * i as i32;
+        let left = 16 + 150 * i as i32;
         area.draw(&Rectangle::new([(left, 3), (left + 13, 16)], colour.filled()))?;
         let style = anchored(14, INK, HPos::Left, VPos::Center);
         area.draw(&Text::new(name, (left + 20, 10), style))?;

@@ -23,7 +23,7 @@ pub(super) fn throughput(results: &[Results], path: &Path) -> Drawn {
     let below = "blocking, u64, capacity 1024, not pinned; both axes are logarithmic";
     let (area, rest) = page(path, 500, "Throughput by number of producers", below)?;
     let mut chart = ChartBuilder::on(&rest);
-    chart.margin_left(15).margin_right(190).x_label_area_size(50).y_label_area_size(60);
+    chart.margin_left(15).margin_right(175).x_label_area_size(50).y_label_area_size(60);
     let last = PRODUCERS[PRODUCERS.len() - 1] as f64;
     let x = (1.0..last).log_scale().base(2.0).with_key_points(PRODUCERS.map(|n| n as f64).into());
     let mut chart = chart.build_cartesian_2d(x, logarithmic(&all))?;
@@ -107,9 +107,8 @@ pub(super) fn latency(results: &[Results], path: &Path) -> Drawn {
     let panels: Vec<_> =
         LATENCIES.into_iter().filter_map(|workload| find(results, workload)).collect();
     let height = TITLE as u32 + 330 * panels.len() as u32;
-    let below = "so many of all took at most so long; both axes are logarithmic; bywash and the \
-                 best peers";
-    let (area, rest) = page(path, height, "Latency", below)?;
+    let below = "so many of all took at most so long; both axes are logarithmic";
+    let (area, rest) = page(path, height, "Latency of bywash and the best peers", below)?;
     for (results, panel) in panels.iter().zip(rest.split_evenly((panels.len(), 1))) {
         latency_panel(&panel, results)?;
     }
@@ -124,10 +123,10 @@ fn latency_panel(panel: &Area<'_>, results: &Results) -> Drawn {
     let mut chart = ChartBuilder::on(panel);
     chart
         .margin_left(15)
-        .margin_right(190)
+        .margin_right(175)
         .margin_bottom(12)
         .x_label_area_size(40)
-        .y_label_area_size(70);
+        .y_label_area_size(60);
     chart.caption(describe(&results.workload), text(16, INK));
     let x = (RARITIES[0]..RARITIES[3]).log_scale().with_key_points(RARITIES.into());
     let mut chart = chart.build_cartesian_2d(x, logarithmic(&all))?;

@@ -1,5 +1,5 @@
-//! The results as pictures, to be shown 800 pixels wide. Each has a background of its own, so that
-//! it can be read on light and dark pages.
+//! The results as pictures. Each has a background of its own, so that it can be read on light and
+//! dark pages, and is so narrow that it can be read on a phone, which shows it smaller.
 
 mod bars;
 mod lines;

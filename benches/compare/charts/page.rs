@@ -13,7 +13,7 @@ use crate::workloads::{Workload, contestants};
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 pub(super) type Drawn = Result<(), Box<dyn Error>>;
 
-pub(super) const WIDTH: u32 = 800;
+pub(super) const WIDTH: u32 = 560;
 
 pub(super) const INK: RGBColor = RGBColor(0x24, 0x29, 0x2f);
 pub(super) const PALE: RGBColor = RGBColor(0x65, 0x6d, 0x76);
@@ -44,8 +44,8 @@ pub(super) fn page<'a>(
 ) -> Result<(Area<'a>, Area<'a>), Box<dyn Error>> {
     let area = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     area.fill(&WHITE)?;
-    area.draw(&Text::new(title.to_string(), (20, 14), text(20, INK)))?;
-    area.draw(&Text::new(below.to_string(), (20, 42), text(13, PALE)))?;
+    area.draw(&Text::new(title.to_string(), (16, 14), text(18, INK)))?;
+    area.draw(&Text::new(below.to_string(), (16, 42), text(13, PALE)))?;
     let (_, rest) = area.split_vertically(TITLE);
     Ok((area, rest))
 }
