@@ -967,7 +967,9 @@ fn queues_may_be_dropped_while_others_look_at_them() {
         }
         let current = current.clone();
         scope.spawn(move || {
+            let mut queues = 0;
             while std::time::Instant::now() < end {
+                queues += 1;
                 let (producer, mut consumer) = Builder::new(1).bypass(0).build();
                 consumer.bind();
                 *current.lock().unwrap() = Some(producer);
@@ -976,6 +978,7 @@ fn queues_may_be_dropped_while_others_look_at_them() {
                 }
                 drop(consumer);
             }
+            println!("{queues} queues");
             *current.lock().unwrap() = None;
         });
     });

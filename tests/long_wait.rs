@@ -7,7 +7,7 @@ use std::sync::{Condvar, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bywash::{Builder, Consumer, Producer, PushTimeoutError, set_long_wait_hook};
+use bywash::{Builder, Consumer, Producer, PushTimeoutError, bounded, set_long_wait_hook};
 use support::watch;
 
 /// So long that it never ends: the watchdog ends the test before.
@@ -112,31 +112,37 @@ fn whether_the_consumers_thread_is_alive_is_told() {
         let name = if is_alive { "alive" } else { "ended" };
         let (producer, mut consumer) = full(name);
         let (go_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        let (push, may_push) = std::sync::mpsc::channel();
         let (binds, bound) = std::sync::mpsc::channel();
+        let binds_too = binds.clone();
         let thread = thread::spawn(move || {
             consumer.bind();
             binds.send(()).unwrap();
-            if is_alive {
-                let _ = may_go_on.recv();
-            }
+            let _ = may_go_on.recv();
             consumer
         });
-        bound.recv().unwrap();
-        let mut ended = None;
-        let mut thread = Some(thread);
-        if !is_alive {
-            ended = thread.take().map(|thread| thread.join().unwrap());
-        }
-        let waiting = thread::spawn(move || producer.push_timeout(2, LONG));
+        let waiting = thread::spawn(move || {
+            // Bound as well, so that it does not get the number of the thread that ends.
+            let (_own, mut own) = bounded::<u32>(1);
+            own.bind();
+            binds_too.send(()).unwrap();
+            may_push.recv().unwrap();
+            producer.push_timeout(2, LONG)
+        });
+        (0..2).for_each(|_| bound.recv().unwrap());
+        let mut end = Some(|| {
+            drop(go_on);
+            thread.join().unwrap()
+        });
+        let ended = if is_alive { None } else { end.take().map(|end| end()) };
+        push.send(()).unwrap();
         let told = told(name);
         assert!(told[0].is_bound);
         // A thread that has ended is known everywhere, as it has given back its number.
         assert_eq!(told[0].is_alive, (knows || !is_alive).then_some(is_alive));
         let what = if is_alive { "has a thread, which does not pop" } else { "that has ended" };
         assert!(told[0].line.contains(what), "{}", told[0].line);
-        drop(go_on);
-        let consumer = ended.or_else(|| thread.map(|thread| thread.join().unwrap()));
-        let mut consumer = consumer.unwrap();
+        let mut consumer = ended.or_else(|| end.map(|end| end())).unwrap();
         assert_eq!(consumer.pop(), Ok(1));
         assert_eq!(waiting.join().unwrap(), Ok(()));
     }

@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::{fork, identity};
 use crate::cycles::{Post, new_number};
 use crate::sync::{AtomicPtr, const_fn};
-use crate::threads::records::{self, Record};
+use crate::threads::records;
 
 /// A number that no thread has. A thread that has none has 0.
 pub(crate) const NO_THREAD: u64 = u64::MAX;
@@ -103,10 +103,11 @@ impl Members {
 
     /// Whether the thread to which the consumer is bound has not ended, if that can be told.
     pub(crate) fn has_living_thread(&self) -> Option<bool> {
-        match records::of(self.consumer.load(Ordering::Acquire)).map(Record::system_id) {
+        match records::of(self.consumer.load(Ordering::Acquire)) {
             None => Some(false),
-            Some(0) => None,
-            Some(thread) => Some(fork::thread_exists(thread)),
+            Some(record) if record.has_ended() => Some(false),
+            Some(record) if record.system_id() == 0 => None,
+            Some(record) => Some(fork::thread_exists(record.system_id())),
         }
     }
 
