@@ -80,7 +80,8 @@ impl Line {
 
     pub(crate) fn add(&mut self, sample: Sample) {
         self.rounds.push(Round {
-            time: sample.nanos_per_item,
+            // Of processor time nothing may be left but what producers spun.
+            time: sample.nanos_per_item.max(0.1),
             switches: sample.switches_per_item,
             call: Spread::new(&sample.call),
             delivery: Spread::new(&sample.delivery),

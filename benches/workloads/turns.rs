@@ -27,11 +27,16 @@ pub(super) fn turns<Q: Queue, T: Item>(workload: &Workload, items: u64) -> Sampl
                 let mut calls = new_histogram();
                 starters.wait();
                 let begin = Instant::now();
-                while begin.elapsed() < length {
+                let mut push = || {
                     let start = Instant::now();
                     sender.put(T::with_number(0));
                     calls += start.elapsed().as_nanos() as u64;
+                };
+                while begin.elapsed() < length {
+                    push();
                 }
+                // The consumer may have begun to wait before the time was over.
+                push();
                 pushing.fetch_sub(1, Ordering::Release);
                 calls
             })
