@@ -238,8 +238,10 @@ fn what_was_accepted_before_the_consumer_was_dropped_is_dropped() {
     for _ in 0..300 {
         let tally = Tally::new();
         let (producer, mut consumer) = bounded(2);
-        let (tally, producer) = (&tally, &producer);
+        let tally = &tally;
         let made = thread::scope(|scope| {
+            // It takes the producer along: what is published after the consumer was dropped is
+            // dropped with that.
             let pushing = scope
                 .spawn(move || (1..50).take_while(|_| producer.push(tally.item()).is_ok()).count());
             drop(consumer.pop());
