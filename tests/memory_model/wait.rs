@@ -211,7 +211,7 @@ pub(crate) fn wake(word: Place, orders: Orders) -> Code {
     seq([look(word, orders), wake_slow(word, orders)])
 }
 
-/// `end_linger`.
+/// `end_linger_now`.
 pub(crate) fn wake_now(orders: Orders) -> Code {
     let is_not_wanted = is([Now], |[now]| now & STATE != WANTED);
     seq([
