@@ -224,8 +224,8 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     /// These end a linger, and are not late: [closing](crate::Producer::close), the drop of the last
     /// producer, [`Listener::flush`](crate::Listener::flush) and [`stop`](crate::Listener::stop),
     /// [`try_push_and_wait`](crate::Producer::try_push_and_wait),
-    /// [`wake_consumer`](crate::Producer::wake_consumer), and a full ring. So `items` above the
-    /// capacity are the capacity; 0 are 1.
+    /// [`wake_consumer`](crate::Producer::wake_consumer), a push that fills the ring, and one that
+    /// waits for room. So `items` above the capacity are the capacity; 0 are 1.
     ///
     /// It holds for this consumer, wherever it moves, and for every call that waits. One that has
     /// popped nothing since the last linger does not linger again, so a `pop_timeout` that is much

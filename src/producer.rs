@@ -486,7 +486,7 @@ impl<T> Producer<T> {
     /// ```
     #[cfg(feature = "std")]
     pub fn wake_consumer(&self) {
-        self.shared.parker.end_linger();
+        self.shared.parker.end_linger_now();
     }
 
     /// Refuses every push from now on, whichever producer's, and wakes all who wait: the consumer,

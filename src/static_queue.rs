@@ -309,7 +309,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// [`Producer::wake_consumer`](crate::Producer::wake_consumer) does. May be called anywhere.
     #[cfg(feature = "std")]
     pub fn wake_consumer(&self) {
-        self.shared.parker.end_linger();
+        self.shared.parker.end_linger_now();
     }
 
     /// Refuses every push from now on, and wakes all who wait: the consumer, which pops what is

@@ -200,7 +200,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Shared<Places<S, B>> {
         };
         let (index, is_in_ring) = (claim.indices.start, claim.after.is_none());
         self.publish_one(claim, item);
-        self.parker.end_linger();
+        self.parker.end_linger_now();
         let is_taken = || self.ring().is_taken(index);
         Ok(is_in_ring && self.core().wait_until_taken(&is_taken, timeout))
     }

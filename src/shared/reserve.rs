@@ -192,7 +192,7 @@ impl Core<'_> {
                 }
             }
             // W10: the push that has filled the ring may have been stopped before it did.
-            self.notify_consumer();
+            self.parker.end_linger();
             // Without a barrier, a nap takes much longer than any store is on its way.
             if (may_sleep_unbounded || has_napped) && self.must_wait() {
                 wait.settle();
@@ -300,6 +300,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::PushTimeoutError;
     use crate::lanes::Entry;
     use crate::shared::{Places, Shared};
     use crate::slots::Inline;
@@ -327,5 +328,22 @@ mod tests {
             assert_eq!((item, pushing.join().unwrap()), (Ok(1), Ok(())));
         });
         assert!(!waiters.has_overdue());
+    }
+
+    /// C7: not even where the ring is full of pushes that were stopped. A consumer that finds
+    /// nothing wakes those who wait for room, so they must not wake it: neither would ever sleep.
+    #[test]
+    fn a_push_that_waits_wakes_a_consumer_that_lingers_and_no_other() {
+        let queue = Queue::new(Inline::new(), Inline::new());
+        let (parker, mut sleeps) = (&queue.parker, 0);
+        let mut push = || queue.push_or_sleep(2, None, &mut |_| sleeps += 1);
+        drop(queue.ring().claim(1));
+        let key = parker.prepare_wait();
+        assert_eq!(push(), Err(PushTimeoutError::Timeout(2)));
+        assert_eq!(parker.prepare_wait(), key);
+        let key = parker.prepare_linger();
+        assert_eq!(push(), Err(PushTimeoutError::Timeout(2)));
+        assert_ne!(parker.prepare_linger(), key);
+        assert_eq!(sleeps, 2);
     }
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::system::light_barrier;
 use super::{Deadline, EventCount};
-use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn};
+use crate::sync::{AtomicU64, Ordering, UnmodelledU64, const_fn, fence};
 
 cfg_event_fd! {
     use std::io;
@@ -77,9 +77,17 @@ impl Parker {
         self.events.notify(ends_linger, || self.event_fd.make_readable());
     }
 
-    /// Wakes the consumer if it lingers. For signal handlers too.
+    /// Wakes the consumer if it lingers, after the ring was seen full. For signal handlers too.
+    #[inline]
     pub(crate) fn end_linger(&self) {
         self.events.end_linger(|| self.event_fd.make_readable());
+    }
+
+    /// Wakes the consumer if it lingers, for what was published before. For signal handlers too.
+    pub(crate) fn end_linger_now(&self) {
+        // [now:F] SeqCst; pairs with [sleep:F]
+        fence(Ordering::SeqCst);
+        self.end_linger();
     }
 }
 

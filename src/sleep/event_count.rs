@@ -65,8 +65,8 @@ impl EventCount {
 
     /// Takes the announcement back.
     pub(super) fn cancel_wait(&self, key: u64) {
-        // LINGERING, WANTED, WAKING, IDLE => IDLE. A notifier can only have done the same, and its exchanges
-        // fail from here on.
+        // LINGERING, WANTED, WAKING, IDLE => IDLE. A notifier can only have done the same, and its
+        // exchanges fail from here on.
         self.word.value().swap(key - key % NEXT + NEXT, Ordering::Relaxed);
     }
 
@@ -100,11 +100,12 @@ impl EventCount {
 
     /// Wakes a thread that lingers, whatever there is; and none that has announced WANTED, as there
     /// is nothing for that one.
+    #[inline]
     pub(super) fn end_linger(&self, make_readable: impl FnOnce()) {
-        // [now:F] SeqCst; pairs with [sleep:F]
-        fence(Ordering::SeqCst);
+        // [notify:L] SeqCst; pairs with [sleep:F], [announce:R]
         let now = self.word.value().load(Ordering::SeqCst);
-        if now & STATE != WANTED {
+        // WAKING too, W4.
+        if now & LINGERING != 0 {
             self.notify_slow(now, || true, make_readable);
         }
     }

@@ -97,7 +97,10 @@
 //!     heavy barrier is needed.
 //!   * *A full ring.* While the consumer sleeps the head stays, so the tail of a full ring is at the
 //!     index. A push that waits for room looks at the word before it sleeps, in place of the one
-//!     that filled the ring.
+//!     that filled the ring. It wakes no consumer that has announced WANTED: where the ring is full
+//!     of stopped pushes, the two would go on waking each other, W7. (`try_push` does not look when
+//!     refused. So if the push that filled the ring is stopped before it wakes the consumer, and
+//!     none waits, the linger goes on until its time is over.)
 //!   * *Closing* sets a bit of the tail which makes it larger than any index. So it wakes the
 //!     consumer as a push does; so does each push that finishes after that; and no consumer lingers
 //!     at a closed queue.
@@ -110,16 +113,17 @@
 //!
 //! # Closing
 //!
-//! Closing wakes all producers without looking: it changes the word, and then makes the system call, which is
-//! a full fence. A producer that announced before finds the word changed, or is woken. One that
-//! announces after that sees the queue closed by the time it may sleep without bound.
+//! Closing wakes all producers without looking: it changes the word, and then makes the system
+//! call, which is a full fence. A producer that announced before finds the word changed, or is
+//! woken. One that announces after that sees the queue closed by the time it may sleep without
+//! bound.
 //!
 //! # Orderings
 //!
 //! | label | site | operation and ordering | pairs with | model that fails if weakened |
 //! |---|---|---|---|---|
 //! | [sleep:F] | after the announcement | fence SeqCst | [claim:C], [close:C] and [notify:L]; [pop:F]; [now:F] | `a_push_wakes_a_pop`, `a_pop_wakes_a_push`; `memory_model`: `a_push_wakes_a_pop`, `a_wake_is_passed_on_while_there_is_room` |
-//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst | [sleep:F]; [announce:R] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
+//! | [notify:L] | after publishing or closing | light barrier, load of the word SeqCst; before a push waits, without the barrier | [sleep:F]; [announce:R] | `a_push_wakes_a_pop`; `memory_model`: `a_push_wakes_a_pop` |
 //! | [announce:R] | arming, and so after the descriptor was stored; lingering, after the index | exchange of the word, Release | [notify:L], [notify:A] | `memory_model`: `a_push_that_finds_the_consumer_armed_sees_its_descriptor` |
 //! | [notify:A] | another announcement than at [notify:L] | failed exchange of the word, Acquire | [announce:R] | `memory_model`: `a_push_that_finds_the_consumer_armed_anew_sees_its_descriptor` |
 //! | [now:F] | `wake_consumer`, before the word | fence SeqCst | [sleep:F] | `memory_model`: `a_pop_that_lingers_is_woken_now` |

@@ -337,6 +337,9 @@ fn a_push_that_makes_it_enough_wakes_a_pop_that_lingers() {
     sleeps_for_ever(WEAK, "[notify:L] Acquire", model(with_wake(Acquire)));
     sleeps_for_ever(&[Language], "[claim:C] AcqRel", model(with_claim(AcqRel)));
     sleeps_for_ever(WEAK, "no [sleep:F]", model(without_sleep_fence()));
+    let blind = Orders { end_look: false, ..AS_IT_IS };
+    // On ARM the look for who sleeps comes after the publication.
+    sleeps_for_ever(&[X86, Language], "no look at the tail", model(blind));
 }
 
 /// W10. The push that made it enough is stopped before it looks. Another one comes after it, or

@@ -64,6 +64,8 @@ pub(crate) struct Orders {
     pub(crate) lingers: bool,
     /// [now:F]
     pub(crate) now_fence: bool,
+    /// Whether who lingers looks at the tail before it sleeps.
+    pub(crate) end_look: bool,
 }
 
 pub(crate) const AS_IT_IS: Orders = Orders {
@@ -80,6 +82,7 @@ pub(crate) const AS_IT_IS: Orders = Orders {
     passes_on: true,
     lingers: false,
     now_fence: true,
+    end_look: true,
 };
 
 fn fence_if(is_there: bool, label: &'static str) -> Code {
@@ -211,7 +214,7 @@ pub(crate) fn wake(word: Place, orders: Orders) -> Code {
     seq([look(word, orders), wake_slow(word, orders)])
 }
 
-/// `end_linger`.
+/// `end_linger_now`.
 pub(crate) fn wake_now(orders: Orders) -> Code {
     let is_not_wanted = is([Now], |[now]| now & STATE != WANTED);
     seq([
@@ -291,7 +294,7 @@ pub(crate) fn linger(end: Word, look_for_news: Code, orders: Orders) -> Code {
         announce(Asleep, LINGERING, orders.announce, orders),
         set(News, 0),
         read_end(),
-        when(has_ended(), set(News, 1)),
+        if orders.end_look { when(has_ended(), set(News, 1)) } else { nothing() },
         try_pop(),
         set(FirstResult, Result),
         when(is([Result, News], |[result, news]| result == EMPTY && news == 0), may_sleep),
