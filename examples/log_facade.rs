@@ -60,7 +60,8 @@ impl Logger {
     }
 
     /// Sends what is logged from now on to the standard error, and waits until what is in the queue
-    /// is written, but not beyond the deadline. Returns whether all is written, and nothing was refused.
+    /// is written, but not beyond the deadline. Returns whether all is written, and nothing was
+    /// refused.
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
