@@ -1,7 +1,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use bywash::{Listener, Producer, bounded};
+use bywash::{Listener, Producer, PushTimeoutError, bounded};
 use log::{LevelFilter, Log, Metadata, Record, info};
 
 struct Logger {
@@ -23,7 +23,10 @@ impl Log for Logger {
         // nobody reads the output, only the first line waits: the next ones find it counted.
         let is_stuck = self.queue.counts().unreported != 0;
         let patience = Duration::from_secs(if is_stuck { 0 } else { 1 });
-        let _ = self.queue.push_timeout_or_count(line, patience);
+        let result = self.queue.push_timeout_or_count(line, patience);
+        if let Err(PushTimeoutError::Closed(line)) = result {
+            eprintln!("{line}"); // The listener is stopped, and the queue counts no such line.
+        }
     }
 
     fn flush(&self) {

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use std::{env, thread};
 
-use bywash::{Handler, Listener, ListenerError, Producer, bounded};
+use bywash::{Handler, Listener, ListenerError, Producer, PushTimeoutError, bounded};
 use log::{Level, LevelFilter, Log, Metadata, Record, debug, error, info, warn};
 
 /// The largest burst that should not wait. The bypass is as large, for what the sink logs.
@@ -59,8 +59,9 @@ impl Logger {
         Ok(logger)
     }
 
-    /// Refuses what is logged from now on, and waits until what is in the queue is written, but not
-    /// beyond the deadline. Returns whether all is written, and nothing was refused.
+    /// Sends what is logged from now on to the standard error, and waits until what is in the queue
+    /// is written, but not beyond the deadline. Returns whether all is written, and nothing was
+    /// refused.
     fn stop(&self) -> bool {
         let result = self.listener.stop(DEADLINE);
         let refused = self.refused.load(Relaxed);
@@ -88,9 +89,12 @@ impl Log for Logger {
             return eprint!("{line}"); // A forked child, such as a daemon: nobody writes there.
         }
         let patience = if record.level() <= Level::Warn { PATIENCE } else { Duration::ZERO };
-        // If there is no room, the sink learns that a line was lost here.
-        if self.queue.push_timeout_or_count(line, patience).is_err() {
-            self.refused.fetch_add(1, Relaxed);
+        match self.queue.push_timeout_or_count(line, patience) {
+            Ok(()) => {}
+            // After `stop`: the sink may have ended.
+            Err(PushTimeoutError::Closed(line)) => eprint!("{line}"),
+            // There is no room. The sink learns that a line was lost here.
+            Err(_) => _ = self.refused.fetch_add(1, Relaxed),
         }
     }
 

@@ -150,6 +150,9 @@ impl<T> Producer<T> {
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
     /// [`set_long_wait_hook`](crate::set_long_wait_hook) finds out.
     ///
+    /// Whether other pushes can starve one that waits:
+    /// [fairness](crate::in_production#what-a-waiting-push-can-rely-on).
+    ///
     /// # Errors
     ///
     /// [`WouldDeadlock`](PushError::WouldDeadlock) if ring and bypass are full and the wait would
@@ -633,8 +636,9 @@ impl<T> Producer<T> {
         self.shared.core().is_closed()
     }
 
-    /// Whether the consumer's thread stayed in the parent when this process was forked: what is
-    /// pushed here is accepted while there is room, and handled by nobody.
+    /// Whether this is a forked child and the consumer's thread stayed in the parent, or the system
+    /// ended that thread: what is pushed here is accepted while there is room, and nobody handles
+    /// it. It says nothing of a listener that was stopped: [`is_closed`](Self::is_closed) does.
     ///
     /// A program that becomes a daemon after its logger was started finds out with this: count what
     /// it would have logged, or write it elsewhere. `false` as soon as a thread of this process has

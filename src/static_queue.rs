@@ -393,7 +393,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
         self.shared.core().is_closed()
     }
 
-    /// Whether the consumer's thread stayed in the parent when this process was forked, as
+    /// Whether this is a forked child and the consumer's thread stayed in the parent, or the system
+    /// ended that thread: as
     /// [`Producer::is_consumer_gone`](crate::Producer::is_consumer_gone) tells it.
     #[cfg(feature = "std")]
     pub fn is_consumer_gone(&self) -> bool {

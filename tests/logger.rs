@@ -1,11 +1,15 @@
 //! The logger of the guide does not freeze the program when nobody reads its output, and knows when
-//! it is in a child without its writer.
+//! it is in a child without its writer. What is logged after its end is not silently gone.
 #![cfg(all(feature = "std", not(bywash_loom)))]
 
 mod support;
 
+use std::env;
+use std::process::Command;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+
+use bywash::Handler;
 
 include!("../docs/logger.rs");
 
@@ -61,4 +65,49 @@ fn in_a_daemon_it_pushes_nothing_that_nobody_would_write() {
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert_eq!(status, 0);
     drop(go_on);
+}
+
+/// Writes nothing, and logs while the queue that it drains is closed, and in its destructor.
+struct Sink(Producer<String>);
+
+impl Handler<String> for Sink {
+    fn handle(&mut self, _: String) {
+        while !self.0.is_closed() {
+            thread::yield_now();
+        }
+        info!("while it drains");
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        info!("in its destructor");
+    }
+}
+
+#[test]
+fn what_is_logged_after_stop_goes_to_the_standard_error() {
+    support::watch();
+    if env::var_os("BYWASH_IS_PROGRAM").is_some() {
+        let (queue, consumer) = bounded(4);
+        let sink = Sink(queue.downgrade());
+        let listener = Listener::builder().spawn(consumer, sink).unwrap();
+        let logger: &Logger = Box::leak(Box::new(Logger { queue, listener }));
+        log::set_logger(logger).unwrap();
+        log::set_max_level(LevelFilter::Info);
+        info!("before");
+        logger.listener.stop(Duration::MAX).unwrap();
+        info!("by a thread that still runs");
+        assert_eq!((logger.listener.handled(), logger.listener.counts().lost), (1, 0));
+        return;
+    }
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["what_is_logged_after_stop_goes_to_the_standard_error", "--exact", "--nocapture"])
+        .env("BYWASH_IS_PROGRAM", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let lines = ["while it drains", "in its destructor", "by a thread that still runs"];
+    assert_eq!(said, lines.map(|line| format!("INFO: {line}\n")).concat());
 }

@@ -58,7 +58,8 @@ impl ListenerBuilder {
     }
 
     /// Sets the size of the thread's stack, in bytes. Without this it is that of
-    /// [`std::thread::Builder`].
+    /// [`std::thread::Builder`]. For how large: [the stack that a handler
+    /// needs](crate::in_production#the-stack-that-a-handler-needs).
     #[must_use]
     pub fn stack_size(self, size: usize) -> Self {
         Self { thread: self.thread.stack_size(size), ..self }

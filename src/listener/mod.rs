@@ -120,8 +120,8 @@ const DROP_PARTS: u32 = 10;
 /// thread and inside the consumer's [`Domain`] waiting could never end, so there a drop only closes
 /// the queue, and what is left is handled after the handler has returned.
 ///
-/// A program that ends does not drop what is in a `static`, and does not wait for its threads. So
-/// stop such a listener before `main` returns.
+/// A program that ends does not drop what is in a `static`, such as a global logger, or in a panic
+/// hook, and does not wait for its threads. So stop such a listener before `main` returns.
 ///
 /// A handler that holds a producer of the queue, to log what it does, keeps the queue open, and so
 /// its own thread running. Give it one that [does not count](crate::Producer::downgrade).
@@ -173,7 +173,9 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts a thread of that name, which calls `handler` with each item that it pops, in order.
+    /// Starts a thread of that name, which calls the closure `handler` with each item that it pops,
+    /// in order. For a type that is a [`Handler`], use
+    /// [`Listener::builder().spawn`](ListenerBuilder::spawn).
     ///
     /// The thread is the consumer's before this returns: no push of the handler ever waits. The
     /// handler and the consumer are dropped on that thread, when all has been handled.
