@@ -87,6 +87,9 @@ pub enum PushTimeoutError<T> {
 /// assert!(consumer.try_pop().unwrap_err().is_closed());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Aligned as most items are. In the byte after the tag of a result, it made the compiler move the
+// item in pieces at odd addresses, and later reads waited for these stores.
+#[repr(usize)]
 pub enum TryPopError {
     /// Every push that has finished has had its item popped.
     Empty,

@@ -35,13 +35,6 @@ fn slower_peers(comparison: &Comparison<'_>) -> usize {
     results.peers(*figure).iter().filter(|peer| peer.median(*figure) > ours).count()
 }
 
-const TAG: &str = "A `try_pop` returns its error in the byte after the tag. So compilers move the \
-    bytes after the tag in pieces of 16, at odd addresses, and each later read of the item meets \
-    two of them and waits until both are in the cache: `perf annotate` of \
-    `--run uncontended/push_pop/64_bytes,capacity_1024 bywash 100000000` shows two fifths of the \
-    time at two such reads. With `#[repr(usize)]` for `TryPopError` a loop of this alone \
-    took 18.7 ns in place of 28.6 ns, as with `concurrent-queue`.";
-
 const TURNS: &str = "Its pushes take turns from the first moment, so a thread is woken for each item: \
     see the time per item, and the futex calls of 16 producers. With bywash others overtake a push \
     until it has waited for long, and only then line up behind it.";
@@ -64,7 +57,6 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> String {
         Kind::Try | Kind::Blocking if workload.capacity == 1 && peer.name() == "crossfire" => {
             ANOTHER_QUEUE
         }
-        Kind::Uncontended if workload.payload == Payload::Bytes64 => TAG,
         Kind::Full if workload.payload != Payload::U64 => MOVES,
         Kind::Paced(_) | Kind::Signals(_) if is_waking && peer.name() == "kanal" => {
             return spins(comparison);
