@@ -499,7 +499,7 @@ impl<T, Q: Queue<Item = T>> Consumer<T, Q> {
     ///
     /// Ask after each pop, and write the number there. The place is exact to a lap of the ring:
     /// refusals in a row are reported together, where the first of them would have been. The sum is
-    /// exact in the end.
+    /// exact in the end. Call it in a `while let` loop: a `for` loop borrows the consumer.
     ///
     /// # Examples
     ///

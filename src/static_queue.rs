@@ -46,7 +46,11 @@ use {
 /// static LOG: bywash::StaticQueue<u8, 0, 0> = bywash::StaticQueue::new();
 /// ```
 ///
-/// Without the feature `std`, threads cannot be told apart, and so the bypass is not used.
+/// `BYPASS` slots are for what is pushed on the consumer's thread, or in its domain, while the ring
+/// is full. The 16 of the examples are for a thread that a few handlers interrupt meanwhile. A
+/// consumer that pushes an item for each one that it pops needs `N` + 1, by the rule of
+/// [`Builder::bypass`](crate::Builder::bypass). Where nothing is pushed there, take 0. Without the
+/// feature `std`, threads cannot be told apart, and so the bypass is not used.
 pub struct StaticQueue<T, const N: usize, const BYPASS: usize> {
     shared: Shared<Places<Inline<T, N>, Inline<Entry<T>, BYPASS>>>,
     claimed: AtomicBool,
@@ -288,7 +292,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// # Errors
     ///
-    /// As [`try_push`](Self::try_push).
+    /// As [`try_push`](Self::try_push). Only items that are refused with
+    /// [`Full`](TryPushError::Full) are counted.
     pub fn try_push_or_count(&self, item: T) -> Result<(), TryPushError<T>> {
         self.shared.try_push_or_count(item)
     }

@@ -185,26 +185,19 @@ fn crash_reporter_reports_an_exception_and_ends_by_it() {
 #[test]
 fn profiler_counts_each_sample_and_finds_the_hot_phase() {
     let Ended { out, .. } = run(&mut example("profiler"));
-    let [taken, pushed, refused] = numbers_on_line_with(&out, " samples taken: ")[..] else {
-        panic!("{out}")
-    };
-    assert_eq!(
-        (pushed + refused, numbers_on_line_with(&out, " counted:")),
-        (taken, vec![pushed]),
-        "{out}"
-    );
-    assert!(pushed >= 300, "{out}");
+    let taken = numbers_on_line_with(&out, " samples taken, ")[0];
+    assert!(taken >= 300, "{out}");
     let phase = |name: &str| {
         out.lines().find(|line| line.ends_with(name)).map_or(0, |line| numbers(line)[0])
     };
     let (waiting, reading, compressing) =
         (phase(" waiting"), phase(" reading"), phase(" compressing"));
-    assert_eq!(waiting + reading + compressing, pushed, "{out}");
+    assert_eq!(waiting + reading + compressing, taken, "{out}");
     assert!(compressing > waiting.max(reading), "{out}");
     let (_, addresses) = out.split_once("hottest addresses:\n").expect("there is a second table");
     let hits: Vec<usize> = addresses.lines().map(|line| numbers(line)[0]).collect();
     assert!(!hits.is_empty() && hits.is_sorted_by(|one, next| one >= next), "{out}");
-    assert!(hits.iter().sum::<usize>() <= pushed, "{out}");
+    assert!(hits.iter().sum::<usize>() <= taken, "{out}");
 }
 
 #[test]

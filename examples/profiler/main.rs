@@ -50,21 +50,31 @@ fn count<K: Ord>(keys: impl Iterator<Item = K>) -> Vec<(K, usize)> {
     counts
 }
 
-fn main() -> io::Result<()> {
+/// Pops samples until the queue is closed, and stops the work when they are enough. Also returns
+/// how many were lost.
+fn collect() -> (Vec<Sample>, u64) {
     let mut consumer = SAMPLES.consumer().expect("nobody else claims it");
     consumer.bind(); // Handlers on this thread may then use the bypass.
-    sampler::start()?;
-    let workers = [thread::spawn(work), thread::spawn(work)];
-    let mut samples: Vec<Sample> = consumer.iter().take(WANTED).collect();
-    STOP.store(true, Relaxed);
-    workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
-    // After this no handler runs: the other threads are gone, and this one ignores the signal.
-    sampler::stop()?;
-    samples.extend(consumer.try_iter());
+    let (mut samples, mut lost) = (Vec::new(), 0);
+    // A `for` loop would borrow the consumer, which is asked what was lost after each pop.
+    while let Ok(sample) = consumer.pop() {
+        samples.push(sample);
+        lost += consumer.take_lost();
+        STOP.fetch_or(samples.len() >= WANTED, Relaxed);
+    }
+    (samples, lost)
+}
 
-    let (pushed, refused) = sampler::totals();
-    println!("{} samples taken: {pushed} pushed, {refused} refused", pushed + refused);
-    println!("{} counted:", samples.len());
+fn main() -> io::Result<()> {
+    sampler::start()?;
+    let collector = thread::spawn(collect);
+    let workers = [thread::spawn(work), thread::spawn(work)];
+    workers.into_iter().for_each(|worker| worker.join().expect("it does not panic"));
+    sampler::stop()?;
+    SAMPLES.close();
+    let (samples, lost) = collector.join().expect("it does not panic");
+
+    println!("{} samples taken, and {lost} lost:", samples.len());
     for (phase, count) in count(samples.iter().map(|sample| sample.phase)) {
         println!("{count:>6} {}", PHASES[phase]);
     }

@@ -12,8 +12,6 @@ pub(crate) struct Sample {
 }
 
 pub(crate) static SAMPLES: StaticQueue<Sample, 1024, 16> = StaticQueue::new();
-static PUSHED: AtomicUsize = AtomicUsize::new(0);
-static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// What the thread does. A handler may read it, because its initialiser is constant and it has
@@ -26,16 +24,11 @@ pub(crate) fn enter(phase: usize) {
     PHASE.with(|current| current.store(phase, Relaxed));
 }
 
-/// How many samples were pushed, and how many refused.
-pub(crate) fn totals() -> (usize, usize) {
-    (PUSHED.load(Relaxed), REFUSED.load(Relaxed))
-}
-
 /// Runs in the handler. It does not allocate, lock or wait, and leaves `errno` alone.
 #[cfg(unix)]
 fn take(address: usize) {
     let sample = Sample { phase: PHASE.with(|phase| phase.load(Relaxed)), address };
-    if SAMPLES.try_push(sample).is_ok() { &PUSHED } else { &REFUSED }.fetch_add(1, Relaxed);
+    let _ = SAMPLES.try_push_or_count(sample);
 }
 
 #[cfg(unix)]
