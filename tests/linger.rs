@@ -63,13 +63,28 @@ impl<'a> Popping<'a> {
     }
 }
 
+/// Starts the consumer, and acts while it waits.
+fn while_popping(
+    (producer, consumer): (Producer<u32>, Consumer<u32>),
+    act: impl FnOnce(Producer<u32>, Popping<'_>),
+) {
+    thread::scope(|scope| {
+        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+        act(producer, popping);
+    });
+}
+
 /// Starts a consumer that lingers for an hour, unless it finds so many items.
 fn with_lingering(items: usize, act: impl FnOnce(Producer<u32>, Popping<'_>)) {
     let (producer, mut consumer) = bounded(100);
     consumer.linger(LONG, items);
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
-        act(producer, popping);
+    while_popping((producer, consumer), act);
+}
+
+fn assert_the_first_item_wakes(ends: (Producer<u32>, Consumer<u32>)) {
+    while_popping(ends, |producer, popping| {
+        producer.push(1).unwrap();
+        assert_eq!(popping.found(), 1);
     });
 }
 
@@ -109,8 +124,7 @@ fn a_full_ring_wakes_it() {
     for capacity in [1, 2, 7] {
         let (producer, mut consumer) = Builder::new(capacity).build();
         consumer.linger(LONG, usize::MAX);
-        thread::scope(|scope| {
-            let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+        while_popping((producer, consumer), |producer, popping| {
             popping.assert_sleeps_on(|| (1..capacity).for_each(|_| producer.push(1).unwrap()));
             producer.try_push(1).unwrap();
             assert_eq!(popping.found(), capacity);
@@ -147,8 +161,7 @@ fn a_closed_queue_wakes_it_that_is_empty() {
 fn to_wake_it_does_nothing_unless_it_lingers() {
     let (producer, consumer) = bounded(1);
     producer.wake_consumer();
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+    while_popping((producer, consumer), |producer, popping| {
         popping.assert_sleeps_on(|| producer.wake_consumer());
         producer.push(1).unwrap();
         assert_eq!(popping.found(), 1);
@@ -163,11 +176,7 @@ fn without_being_told_and_when_told_not_to_it_does_not_linger() {
             consumer.linger(LONG, 64);
             consumer.linger(time, 64);
         }
-        thread::scope(|scope| {
-            let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
-            producer.push(1).unwrap();
-            assert_eq!(popping.found(), 1);
-        });
+        assert_the_first_item_wakes((producer, consumer));
     }
 }
 
@@ -175,11 +184,7 @@ fn without_being_told_and_when_told_not_to_it_does_not_linger() {
 fn a_number_of_zero_is_one_and_the_longest_time_is_for_ever() {
     let (producer, mut consumer) = bounded(100);
     consumer.linger(Duration::MAX, 0);
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
-        producer.push(1).unwrap();
-        assert_eq!(popping.found(), 1);
-    });
+    assert_the_first_item_wakes((producer, consumer));
 }
 
 #[test]
@@ -187,8 +192,7 @@ fn a_later_number_counts() {
     let (producer, mut consumer) = bounded(100);
     consumer.linger(LONG, 100);
     consumer.linger(LONG, 2);
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+    while_popping((producer, consumer), |producer, popping| {
         popping.assert_sleeps_on(|| producer.push(1).unwrap());
         producer.push(2).unwrap();
         assert_eq!(popping.found(), 2);
@@ -247,8 +251,7 @@ fn an_item_that_does_not_wake_it_is_popped_when_the_linger_ends() {
 fn while_nothing_comes_it_sleeps_on_and_then_the_first_item_wakes_it() {
     let (producer, mut consumer) = bounded(100);
     consumer.linger(Duration::from_millis(2), 64);
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+    while_popping((producer, consumer), |producer, popping| {
         popping.watch.wait_until_unbounded();
         popping.assert_sleeps_on(|| ());
         producer.push(1).unwrap();
@@ -312,11 +315,7 @@ fn a_consumer_in_place_of_one_that_lingered_does_not_linger() {
     std::mem::forget(consumer);
     // SAFETY: it was forgotten.
     let consumer = unsafe { producer.reclaim_consumer() }.unwrap();
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
-        producer.push(1).unwrap();
-        assert_eq!(popping.found(), 1);
-    });
+    assert_the_first_item_wakes((producer, consumer));
 }
 
 #[test]
@@ -325,8 +324,7 @@ fn what_would_go_into_the_bypass_finds_it_awake() {
     let (producer, mut consumer) = Builder::new(2).build();
     consumer.linger(LONG, 2);
     let domain = consumer.domain();
-    thread::scope(|scope| {
-        let popping = Popping::start(scope, |item| producer.push(item).unwrap(), consumer);
+    while_popping((producer, consumer), |producer, popping| {
         let _guard = domain.enter();
         (1..=3).for_each(|_| producer.try_push(1).unwrap());
         assert!(popping.found() >= 2);

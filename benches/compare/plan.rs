@@ -103,7 +103,7 @@ impl Plan {
         let measured = match workload.kind {
             Kind::Paced(pace) | Kind::Signals(pace) => pace.period * self.bursts(pace) as u32,
             Kind::Turns => self.turns,
-            Kind::Blocking if workload.warm => 2 * self.duration(workload),
+            _ if workload.warm => 2 * self.duration(workload),
             _ => self.duration(workload),
         };
         measured + TO_BEGIN + PER_THREAD * workload.producers as u32

@@ -90,18 +90,15 @@ pub(crate) fn paced(results: &[Results]) -> String {
          counted as processor time. A push in a signal handler is a `try_push`, or the like of \
          it. In real handlers that is safe with bywash alone: here the signals come between the \
          calls of a queue. With *linger*, bywash's consumer sleeps on for a millisecond unless 64 \
-         items are there, so that pushes need not wake it (`Consumer::linger`).\n\n\
-         ### Processor time per item, of all threads, in nanoseconds\n\n",
+         items are there, so that pushes need not wake it (`Consumer::linger`).\n",
     );
-    text += &by_queue(paced.clone(), Figure::Time);
-    for (figure, title) in [
+    let titles = [
+        (Figure::Time, "Processor time per item, of all threads, in nanoseconds"),
         (Figure::Call50, "A call that pushes, 50 %, in nanoseconds"),
         (Figure::Delivery50, "From the push to the consumer's work, 50 %, in nanoseconds"),
         (Figure::Delivery99, "From the push to the consumer's work, 99 %, in nanoseconds"),
-    ] {
-        let _ = writeln!(text, "\n### {title}\n");
-        text += &by_queue(paced.clone(), figure);
-    }
+    ];
+    text += &titled(&paced, &titles);
     let tables: Vec<_> = paced.map(paced_table).collect();
     text + &folded("Context switches and latencies", &tables.concat())
 }
@@ -112,7 +109,7 @@ pub(crate) fn turns(results: &[Results]) -> String {
     let Some(Results { workload, lines, .. }) = turns.clone().next() else {
         return String::new();
     };
-    let mut text = format!(
+    let text = format!(
         "\n## Turns\n\n\
          {} producers push without rest, and the consumer works {} µs on each item. So all of them \
          wait most of the time, and what counts is whether they take turns: by strict turns all \
@@ -121,15 +118,22 @@ pub(crate) fn turns(results: &[Results]) -> String {
         WORK.as_micros(),
         lines[0].rounds.len(),
     );
-    for (figure, title) in [
+    let titles = [
         (Figure::LongestByMean, "The longest wait, divided by the mean"),
         (Figure::MostByMean, "The wait that 99 % do not exceed, divided by the mean"),
         (Figure::Time, "Time per item, in nanoseconds"),
-    ] {
-        let _ = writeln!(text, "\n### {title}\n");
-        text += &by_queue(turns.clone(), figure);
-    }
-    text
+    ];
+    text + &titled(&turns, &titles)
+}
+
+/// A table for each figure, under its title.
+fn titled<'a>(
+    group: &(impl IntoIterator<Item = &'a Results> + Clone),
+    titles: &[(Figure, &str)],
+) -> String {
+    let table =
+        |(figure, title): &(_, _)| format!("\n### {title}\n\n{}", by_queue(group.clone(), *figure));
+    titles.iter().map(table).collect()
 }
 
 fn paced_table(results: &Results) -> String {
