@@ -21,7 +21,7 @@ pub(crate) struct Plan {
     pub(crate) turns: Duration,
     /// How many bursts there are at least, where the threads rest.
     pub(crate) bursts: u64,
-    /// How long to wait, in all, until cores that are far apart are near again.
+    /// How long to wait, in all, until the cores are as far apart as they mostly are.
     pub(crate) patience: Duration,
     /// What takes longer hangs.
     pub(crate) limit: Duration,
@@ -136,8 +136,8 @@ impl Plan {
         let whole: Duration = lines.iter().map(|(.., time)| *time).sum();
         let decides = if self.verdicts { "who is faster" } else { "who is at least twice as fast" };
         let mut text = format!(
-            "{} rounds, about {} s in all, to say {decides}; and up to {} s more until cores are \
-             near each other:\n",
+            "{} rounds, about {} s in all, to say {decides}; and up to {} s more while the cores are \
+             nearer or farther than usual:\n",
             self.rounds,
             whole.as_secs(),
             self.patience.as_secs(),

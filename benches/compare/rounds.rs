@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::plan::{Plan, workloads};
-use crate::results::{Line, Results};
+use crate::results::{Line, Results, quantile};
 use crate::worker::{Failure, Worker};
 use crate::workloads::threads::round_trip_between_cores;
 use crate::workloads::{Sample, Workload};
@@ -75,29 +75,28 @@ impl Agenda {
 }
 
 /// How far apart the cores are. A host may move virtual ones, so that for some seconds a cache line
-/// takes many times as long from one to the other. Then this is another machine.
+/// takes many times as long from one to the other, or half as long. Then this is another machine.
 struct Cores {
-    /// The shortest time there and back, in nanoseconds.
-    nearest: f64,
-    /// How long to wait, in all, until they are near.
+    /// The times there and back that were seen, in nanoseconds.
+    seen: Vec<f64>,
+    /// How long to wait, in all, until they are as far apart as they mostly are.
     patience: Duration,
 }
 
 impl Cores {
     fn new(patience: Duration) -> Self {
-        Self { nearest: f64::INFINITY, patience }
+        Self { seen: Vec::new(), patience }
     }
 
-    /// Looks how far apart they are, and returns whether they are near.
+    /// Looks how far apart they are, and returns whether they mostly are.
     fn look(&mut self) -> bool {
-        const FAR: f64 = 2.0;
         round_trip_between_cores().is_none_or(|time| {
-            self.nearest = self.nearest.min(time);
-            time < FAR * self.nearest
+            self.seen.push(time);
+            is_usual(time, &self.seen)
         })
     }
 
-    /// Waits until they are near, and returns whether they are.
+    /// Waits until they are as they mostly are, and returns whether they are.
     fn wait(&mut self) -> bool {
         const PAUSE: Duration = Duration::from_millis(100);
         while !self.look() {
@@ -109,6 +108,12 @@ impl Cores {
         }
         true
     }
+}
+
+/// Whether it is neither half as much nor twice as much as the median.
+fn is_usual(time: f64, seen: &[f64]) -> bool {
+    let median = quantile(seen, 0.5);
+    median / 2.0 < time && time < median * 2.0
 }
 
 type Outcome = io::Result<Result<(), Failure>>;

@@ -102,8 +102,8 @@ fn method(plan: &Plan, results: &[Results]) -> String {
         text += " Workloads are measured twice: the system decides which thread runs on which \
                  core, or (*pinned*) the consumer has one core, and the producers the others. \
                  Where threads do not rest, measuring waits until a cache line passes from core to \
-                 core as fast as at other times: a host that moves virtual cores can make that \
-                 many times slower for some seconds.";
+                 core about as fast as it mostly does: a host that moves virtual cores can make \
+                 that many times slower for some seconds.";
     }
     text + "\n\n"
 }
