@@ -306,7 +306,7 @@ impl<T, S: Slots<Item = T>, B: Slots<Item = Entry<T>>> Reader<'_, S, B> {
                 let last_wait = &self.shared().last_waits.consumer;
                 let sleep = || parker.wait(key, end, may_sleep_unbounded);
                 // Nothing is popped meanwhile.
-                let mut sleep = || last_wait.time(|| 0, sleep);
+                let mut sleep = || last_wait.time(0, || 0, sleep);
                 match around {
                     Some(around) => around(&mut sleep),
                     None => sleep(),

@@ -4,7 +4,7 @@
 //! 2. The ring is full. A thread that must not wait for the consumer (`threads/members.rs`) claims
 //!    in the bypass, or is refused.
 //! 3. Any other waits, if its caller has patience. First it tries for a while, awake
-//!    (`sleep/backoff.rs`), unless it is another's turn (W9).
+//!    (`sleep/backoff.rs`).
 //! 4. Then it *registers*, so that pops look for sleepers. Before each sleep it announces the
 //!    sleep, looks once more whether there is room (`sleep/mod.rs` says why no wake is lost),
 //!    whether the consumer is in this process (`threads/fork.rs`), and whether its wait would close
@@ -120,8 +120,7 @@ impl Core<'_> {
         let Patience::Until(deadline) = patience else {
             return Err(Refusal::Full);
         };
-        // W9
-        if around.is_none() && !self.rare.waiters.has_overdue() {
+        if around.is_none() {
             let tried = self.reserve_awake(most, deadline);
             if tried != Err(Refusal::Full) {
                 return Ok((tried?, None));
@@ -159,7 +158,7 @@ impl Core<'_> {
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<Claim, Refusal> {
         let (waiters, head) = (&self.rare.waiters, &self.head);
-        let last_wait = &*self.last_waits.producers;
+        let (last_wait, capacity) = (&*self.last_waits.producers, self.capacity() as u64);
         // No nap first for a thread that sleeps only once. None for a thread that may be on a cycle
         // either: until the nap is over, the next one that looks would not find its edge. In a
         // model naps do not end.
@@ -171,7 +170,12 @@ impl Core<'_> {
         let mut watch = Watch::begin();
         let (began, mut overdue) = (Instant::now(), None);
         loop {
-            if overdue.is_none() && began.elapsed() >= LONGEST_WAIT_FOR_TURN {
+            // W9. A model has no clock.
+            let has_waited_long = match cfg!(bywash_loom) {
+                true => was_notified,
+                false => began.elapsed() >= LONGEST_WAIT_FOR_TURN,
+            };
+            if overdue.is_none() && has_waited_long {
                 overdue = Some(waiters.overdue());
             }
             watch.look(|since| {
@@ -179,7 +183,7 @@ impl Core<'_> {
                 wait.withdraw();
                 self.long_wait(since)
             });
-            let key = waiters.prepare_wait();
+            let announced = waiters.prepare_wait(overdue.is_some());
             // W2: the barrier is expensive. So first a nap, and a producer that is woken meanwhile
             // does without.
             let may_sleep_unbounded = !is_nap && heavy_barrier();
@@ -219,8 +223,8 @@ impl Core<'_> {
                 Answer::Ends => deadline,
             };
             let mut sleep = || {
-                let sleep = || waiters.wait(key, end, may_sleep_unbounded);
-                was_notified = last_wait.time(|| head.index(), sleep);
+                let sleep = || announced.wait(end, may_sleep_unbounded);
+                was_notified = last_wait.time(capacity, || head.index(), sleep);
             };
             if let Some(around) = &mut around {
                 around(&mut sleep);
@@ -231,8 +235,8 @@ impl Core<'_> {
             is_nap = naps_first && was_notified;
             has_napped |= !was_notified;
             // Slots are freed meanwhile. With many others it may take some tries to get one, which
-            // cost less than to sleep again. But not in turns, W9.
-            if was_notified && !waiters.has_overdue() {
+            // cost less than to sleep again.
+            if was_notified {
                 wait.withdraw();
                 let tried = self.reserve_awake(most, deadline);
                 if tried != Err(Refusal::Full) {

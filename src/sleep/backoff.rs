@@ -12,10 +12,11 @@
 //! * *Little to do.* If its last sleep was long, a thread looks at once, and soon sleeps. A consumer
 //!   yields once before: on Linux, one that went to sleep without was seen to preempt the thread
 //!   whose push woke it, and the push took 2.5 times as long.
-//! * *A slow consumer.* If its last sleep was long, and more than a yield for each item that was
-//!   popped meanwhile, a producer does not yield. Since Linux 6.18 (and 6.12.63) a thread that
-//!   yields gives up its time slice, and when it is woken later, it waits for some milliseconds
-//!   until it runs, while others push in its turn.
+//! * *A slow consumer.* If its last sleep was longer than a yield for each item that was popped
+//!   meanwhile, a producer does not yield. (Unless so many were popped that the consumer may have
+//!   waited, too, and it was brief.) Since Linux 6.18 (and 6.12.63) a thread that yields gives up
+//!   its time slice, and when it is woken later, it waits for some milliseconds until it runs, while
+//!   others push in its turn.
 //!
 //! Where other work keeps the cores busy, a yield may take a time slice of some milliseconds, while
 //! a thread that sleeps is woken soon. So answers have no yields, and one that has taken so long is
@@ -125,13 +126,22 @@ impl LastWait {
         Backoff::new(1, if slept_long { Backoff::YIELD } else { Backoff::LONGEST }, !slept_long)
     }
 
-    /// Calls `sleep`, and remembers whether it takes long for what was `popped` meanwhile.
-    pub(crate) fn time<R>(&self, popped: impl Fn() -> u64, sleep: impl FnOnce() -> R) -> R {
+    /// Calls `sleep`, and remembers whether it takes long for what was `popped` meanwhile. If that
+    /// was something, and less than the `queued` items that there were, the consumer never had to
+    /// wait. So that is its pace, however brief the sleep.
+    pub(crate) fn time<R>(
+        &self,
+        queued: u64,
+        popped: impl Fn() -> u64,
+        sleep: impl FnOnce() -> R,
+    ) -> R {
         let (start, popped_before) = (Instant::now(), popped());
         let result = sleep();
-        let items = popped().saturating_sub(popped_before).try_into().unwrap_or(u32::MAX);
-        let long_sleep = Self::SLOW_ITEM.saturating_mul(items).max(Self::LONG_SLEEP);
-        let slept_long = u64::from(start.elapsed() >= long_sleep);
+        let (time, items) = (start.elapsed(), popped().saturating_sub(popped_before));
+        let is_pace = (1..queued).contains(&items);
+        let shortest = if is_pace { Duration::ZERO } else { Self::LONG_SLEEP };
+        let for_items = Self::SLOW_ITEM.saturating_mul(items.try_into().unwrap_or(u32::MAX));
+        let slept_long = u64::from(time >= for_items.max(shortest));
         let word = self.word.load(Ordering::Relaxed);
         if word & 1 != slept_long {
             self.word.store(word ^ 1, Ordering::Relaxed);
@@ -142,6 +152,8 @@ impl LastWait {
 
 #[cfg(all(test, not(any(bywash_loom, bywash_steps))))]
 mod tests {
+    use core::cell::Cell;
+
     use super::*;
 
     /// How many hints its pauses take, and whether it may yield.
@@ -178,12 +190,12 @@ mod tests {
     fn after_a_long_sleep_a_thread_sleeps_again_soon() {
         let last = LastWait::new();
         let sleep = || thread::sleep(LastWait::LONG_SLEEP);
-        last.time(|| 0, sleep);
+        last.time(8, || 0, sleep);
         assert_eq!(pauses(&last.before_push()), LITTLE_ROOM);
         assert_eq!([0, 10].map(|popped| pauses(&last.before_pop(popped, 8))), [LITTLE_TO_DO; 2]);
         // A machine with much to do may make a brief sleep long.
         let is_brief = |_| {
-            last.time(|| 0, || ());
+            last.time(8, || 0, || ());
             pauses(&last.before_pop(10, 8)) == ANSWER
         };
         assert!((0..1000).any(is_brief));
@@ -192,10 +204,23 @@ mod tests {
     #[test]
     fn a_sleep_is_not_long_in_which_many_items_were_popped() {
         let last = LastWait::new();
-        last.time(|| 0, || thread::sleep(LastWait::LONG_SLEEP));
-        let popped = core::cell::Cell::new(0);
-        last.time(|| popped.replace(u64::MAX), || thread::sleep(LastWait::LONG_SLEEP));
+        last.time(8, || 0, || thread::sleep(LastWait::LONG_SLEEP));
+        let popped = Cell::new(0);
+        last.time(8, || popped.replace(u64::MAX), || thread::sleep(LastWait::LONG_SLEEP));
         assert_eq!(pauses(&last.before_push()), (1, 128, true));
+    }
+
+    #[test]
+    fn a_brief_sleep_is_long_in_which_few_items_were_popped_though_there_were_more() {
+        // A machine with much to do may make a brief sleep long.
+        let is_brief = |queued, items| {
+            let (last, popped) = (LastWait::new(), Cell::new(0));
+            last.time(queued, || popped.replace(items), || thread::sleep(LastWait::SLOW_ITEM));
+            pauses(&last.before_push()) == (1, 128, true)
+        };
+        assert!((0..1000).any(|_| is_brief(8, 0)));
+        assert!((0..1000).any(|_| is_brief(8, 8)));
+        assert!(!is_brief(8, 1));
     }
 
     #[test]

@@ -70,6 +70,11 @@ impl EventCount {
         self.word.value().swap(key - key % NEXT + NEXT, Ordering::Relaxed);
     }
 
+    #[cfg(test)]
+    pub(super) fn is_announced(&self) -> bool {
+        self.word.value().load(Ordering::Relaxed) & STATE == WANTED
+    }
+
     /// Forgets who sleeps or wakes: nobody does.
     pub(super) fn reset(&self) {
         self.cancel_wait(self.word.value().load(Ordering::Relaxed));

@@ -74,12 +74,13 @@
 //!   now, which a signal handler has forked, and where nobody would wake it (F4 in
 //!   `threads/fork.rs`).
 //! * **W9** *Turns.* A push that is awake is faster than one that must be woken first, and could
-//!   get in before it for ever. To wake one for each slot takes a switch of threads for each item.
-//!   So turns begin when a push is *overdue*: it has waited for 1 ms (as in Go's mutex). As long as
-//!   one is, no push tries on: who finds the ring full sleeps at once, and who is woken looks
-//!   once. Linux wakes in the order in which threads fell asleep. `try_push`, and a push that finds
-//!   room at once, still get in first. Whether others get in depends on no overdue push: if its
-//!   thread is stopped or has ended, the others are woken as before, and sleep sooner than need be.
+//!   get in before it for ever. Who was woken in vain even falls asleep behind all others, as Linux
+//!   wakes in the order in which threads fell asleep. So after 1 ms (as in Go's mutex) a push is
+//!   *overdue*, and sleeps on another word, the *line*: whoever wakes a producer wakes one there,
+//!   too. So it tries for each slot, and not once for as many slots as producers sleep. It goes on
+//!   announcing for those outside of the line, one of whom it may have been. And who leaves
+//!   announces for both. So nobody depends on an overdue push: if its thread is stopped or has
+//!   ended, the others are woken as before.
 //!
 //! # A consumer that lingers
 //!

@@ -1,25 +1,42 @@
 //! Where producers sleep.
 
-use core::sync::atomic;
 use std::time::Instant;
 
 use super::system::light_barrier;
 use super::{Deadline, EventCount, LONGEST_SLEEP};
 use crate::sync::{AtomicU64, Ordering, const_fn, fence};
 
-/// The producers' eventcount, and how many they are.
+/// The producers' eventcounts, and how many they are.
 #[derive(Debug)]
 pub(crate) struct Waiters {
     /// How many producers sleep, are about to, or were woken and have not left yet.
     registered: AtomicU64,
     events: EventCount,
-    /// How many have waited for too long, W9. Nothing but time depends on it. The atomic is
-    /// `core`'s in the models, too.
-    overdue: atomic::AtomicU64,
+    /// Where those sleep that are overdue, W9.
+    line: EventCount,
+    /// How many are overdue.
+    overdue: AtomicU64,
 }
 
 /// A push that has waited for too long, and waits.
 pub(crate) struct Overdue<'a>(&'a Waiters);
+
+/// What a producer sleeps on that has announced it.
+#[derive(Clone, Copy)]
+pub(crate) struct Announced<'a> {
+    events: &'a EventCount,
+    key: u64,
+}
+
+impl Announced<'_> {
+    /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
+    /// For `LONGEST_SLEEP` at most, W8. Returns whether a producer was notified meanwhile.
+    pub(crate) fn wait(self, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
+        let longest = Instant::now().checked_add(LONGEST_SLEEP);
+        let end = deadline.into_iter().chain(longest).min();
+        self.events.wait(self.key, end, may_sleep_unbounded)
+    }
+}
 
 impl Drop for Overdue<'_> {
     fn drop(&mut self) {
@@ -33,7 +50,8 @@ impl Waiters {
             Self {
                 registered: AtomicU64::new(0),
                 events: EventCount::new(),
-                overdue: atomic::AtomicU64::new(0),
+                line: EventCount::new(),
+                overdue: AtomicU64::new(0),
             }
         }
     }
@@ -50,34 +68,27 @@ impl Waiters {
         if before == 1 {
             return;
         }
-        self.events.prepare_wait();
+        self.prepare_wait(self.has_overdue());
         if may_go_on() {
-            self.events.notify(|| false, || {});
+            self.notify_each();
         }
     }
 
-    /// Whether a push has waited for too long, so that the others line up, W9.
     pub(crate) fn has_overdue(&self) -> bool {
         self.overdue.load(Ordering::Relaxed) != 0
     }
 
-    /// Says that the caller has waited for too long, until the result is dropped.
+    /// Says that the caller is overdue, W9, until the result is dropped.
     pub(crate) fn overdue(&self) -> Overdue<'_> {
         self.overdue.fetch_add(1, Ordering::Relaxed);
         Overdue(self)
     }
 
-    /// Announces that the caller is about to sleep. Returns the key to sleep on.
-    pub(crate) fn prepare_wait(&self) -> u64 {
-        self.events.prepare_wait()
-    }
-
-    /// Sleeps until notified or past the deadline; for a nap only, unless `may_sleep_unbounded`.
-    /// For `LONGEST_SLEEP` at most, W8. Returns whether a producer was notified meanwhile.
-    pub(crate) fn wait(&self, key: u64, deadline: Deadline, may_sleep_unbounded: bool) -> bool {
-        let longest = Instant::now().checked_add(LONGEST_SLEEP);
-        let end = deadline.into_iter().chain(longest).min();
-        self.events.wait(key, end, may_sleep_unbounded)
+    /// Announces that the caller is about to sleep: for those in the line, too, if it `is_overdue`.
+    pub(crate) fn prepare_wait(&self, is_overdue: bool) -> Announced<'_> {
+        let announce = |events| Announced { events, key: EventCount::prepare_wait(events) };
+        let announced = announce(&self.events);
+        if is_overdue { announce(&self.line) } else { announced }
     }
 
     /// Whether any producer is registered, after a slot was freed.
@@ -88,10 +99,16 @@ impl Waiters {
         self.registered.load(Ordering::Relaxed) != 0
     }
 
-    /// Wakes a producer that sleeps, if none is on its way already, after a slot was freed.
+    /// Wakes a producer that sleeps, if none is on its way already, after a slot was freed; and one
+    /// that is overdue.
     pub(crate) fn notify(&self) {
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
+        self.notify_each();
+    }
+
+    fn notify_each(&self) {
+        self.line.notify(|| false, || {});
         self.events.notify(|| false, || {});
     }
 
@@ -101,7 +118,7 @@ impl Waiters {
     pub(crate) fn notify_many(&self, count: i32) -> bool {
         let has_any = self.registered.load(Ordering::Relaxed) != 0;
         if has_any {
-            self.events.notify_many(count);
+            self.notify_many_of_each(count);
         }
         has_any
     }
@@ -110,12 +127,18 @@ impl Waiters {
     pub(crate) fn reset(&self) {
         self.registered.store(0, Ordering::Relaxed);
         self.overdue.store(0, Ordering::Relaxed);
+        self.line.reset();
         self.events.reset();
     }
 
     /// Wakes all, after the queue was closed.
     pub(crate) fn notify_all(&self) {
-        self.events.notify_many(i32::MAX);
+        self.notify_many_of_each(i32::MAX);
+    }
+
+    fn notify_many_of_each(&self, count: i32) {
+        self.line.notify_many(count);
+        self.events.notify_many(count);
     }
 }
 
@@ -123,16 +146,35 @@ impl Waiters {
 mod tests {
     use super::*;
 
+    /// Outside of the line, and in it.
+    fn announced(waiters: &Waiters) -> [bool; 2] {
+        [&waiters.events, &waiters.line].map(EventCount::is_announced)
+    }
+
     #[test]
-    fn others_line_up_until_the_last_overdue_push_has_left() {
+    fn a_free_slot_wakes_one_outside_of_the_line_and_one_in_it() {
         let waiters = Waiters::new();
-        assert!(!waiters.has_overdue());
-        let overdue = [waiters.overdue(), waiters.overdue()];
-        for push in overdue {
-            assert!(waiters.has_overdue());
-            drop(push);
-        }
-        assert!(!waiters.has_overdue());
+        waiters.prepare_wait(false);
+        assert_eq!(announced(&waiters), [true, false]);
+        waiters.notify();
+        assert_eq!(announced(&waiters), [false, false]);
+        waiters.prepare_wait(true);
+        assert_eq!(announced(&waiters), [true, true]);
+        waiters.notify();
+        assert_eq!(announced(&waiters), [false, false]);
+    }
+
+    #[test]
+    fn who_leaves_announces_for_the_line_while_a_push_is_overdue() {
+        let waiters = Waiters::new();
+        (0..3).for_each(|_| waiters.register());
+        let overdue = waiters.overdue();
+        waiters.deregister(|| false);
+        assert_eq!(announced(&waiters), [true, true]);
+        waiters.notify();
+        drop(overdue);
+        waiters.deregister(|| false);
+        assert_eq!(announced(&waiters), [true, false]);
     }
 
     #[test]
