@@ -20,8 +20,12 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// How many items were refused and [counted as lost](crate::Producer::try_push_or_count). It
+    /// How many items were refused and counted as lost, by
+    /// [`try_push_or_count`](crate::Producer::try_push_or_count) or `push_timeout_or_count`. It
     /// only grows.
+    ///
+    /// What other calls refuse is not counted, nor what a closed queue refuses, nor what is dropped
+    /// with the consumer. A `Listener` also counts `panics`, and what is `left`.
     pub lost: u64,
     /// How many of these the consumer was not told of yet, by
     /// [`take_lost`](crate::Consumer::take_lost) or a listener's `on_lost`. While it is not 0, the

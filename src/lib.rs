@@ -17,24 +17,24 @@
 //!
 //! # Guides
 //!
-//! | for whom | page |
+//! | if you | page |
 //! |---|---|
-//! | who pushes in signal and crash handlers, hooks or interrupts | [signal handlers and hooks](signal_handlers) |
-//! | who writes a logger | [a logger](logger) |
-//! | whose consumer is in an event loop or a task | [event loops and executors](event_loops) |
-//! | whose process forks | [forks](forks) |
-//! | who chooses sizes, and what to do when the queue is full | [capacity, bypass and policy](capacity) |
-//! | who runs it, and asks | [in production](in_production) |
-//! | who builds it into an interpreter | [embedding in a language runtime](embedding) |
-//! | who has another queue now | [porting from other queues](porting) |
-//! | who builds for another system, or without `std` | [systems](systems) |
+//! | push in signal and crash handlers, hooks or interrupts | [signal handlers and hooks](signal_handlers) |
+//! | write a logger | [a logger](logger) |
+//! | pop in an event loop or a task | [event loops and executors](event_loops) |
+//! | fork, or have threads that end | [forks, and threads that end](forks) |
+//! | choose sizes, and what to do when the queue is full | [capacity, bypass and policy](capacity) |
+//! | run it in production | [in production](in_production) |
+//! | build it into an interpreter | [embedding in a language runtime](embedding) |
+//! | have another queue now | [porting from other queues](porting) |
+//! | build for another system, or without `std` | [systems](systems) |
 //!
 //! # Bind first
 //!
 //! A log queue must be bounded, or memory runs out. So when it is full, a thread that pushes waits.
 //! But if the thread that drains the queue pushes, too, it waits for room that only it can make.
 //! This queue recognises that thread, and lets it push into a second ring, the
-//! [bypass](capacity#full-bypass-refusal):
+//! [bypass](capacity#full-bypass-refusal).
 //!
 #![doc = concat!("<div>", include_str!("../docs/bypass.svg"), "</div>")]
 //!
@@ -46,14 +46,15 @@
 //! and any other long one.
 //!
 //! A [`Listener`] runs a consumer on a thread of its own, and binds it. Its `flush` and `stop` wait
-//! no longer than the time that you give them, and its drop leaves a handler that is stuck. Its
-//! [`Handler`] hears of panics, of what was lost, and of when to flush, and by a [`StopToken`] that
+//! no longer than the time that you give them, and dropping it abandons a handler that is stuck.
+//! Its [`Handler`] is told of panics, of losses and of when to flush. A [`StopToken`] tells it that
 //! it is being stopped.
 //!
 //! # What may be called from where
 //!
-//! **Anywhere**, even in a signal handler (1) that interrupted another call on the same queue. The
-//! following never wait and never allocate:
+//! **Anywhere**, even in a signal handler (1) or an [allocator
+//! hook](signal_handlers#allocator-hooks) that interrupted another call on the same queue. The
+//! following never allocate, and never wait, the last one excepted:
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
@@ -63,30 +64,29 @@
 //! * `wake_consumer` of a [producer](Producer::wake_consumer) or a [static
 //!   queue](StaticQueue::wake_consumer)
 //! * [`StopToken::is_stopping`], [`StopToken::deadline`]
-//! * [`try_push_and_wait`](Producer::try_push_and_wait), with one exception: it waits until the
-//!   item is popped or the timeout has passed. On the consumer's thread or in its [`Domain`] (2) it
-//!   does not wait.
+//! * [`try_push_and_wait`](Producer::try_push_and_wait), which waits until the item is popped or
+//!   the timeout has passed, but not on the consumer's thread or in its [`Domain`] (2)
 //!
-//! **Anywhere except in signal handlers**: also in destructors, panic hooks and allocator hooks,
+//! **Anywhere except in signal handlers and allocator hooks**: also in destructors and panic hooks,
 //! even if they run in the middle of another call on the same queue:
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
 //! | `push…` (3) on the consumer's thread or in its domain (2) | never: bypass, then `WouldDeadlock` | never |
 //! | `push…` (3) elsewhere | for room; never if that would close a [cycle of waits](capacity#several-queues) | never |
-//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never, but in destructors of items that are left | never; the last drop frees |
-//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] (5) | never | yes |
-//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] (4) | never | never; the first `domain` of a queue does |
-//! | [`set_long_wait_hook`] (4) | never | yes |
-//! | [`StopToken::wait`] (4) | for a stop | never |
-//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] (4) | never | yes |
-//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] (4) | for the handler; never on its thread or in its domain (2), nor if the handler waits for the caller | never, but to say that a drop left a stuck handler; the last drop frees |
+//! | [`close`](Consumer::close), [`StaticQueue::consumer`], cloning and dropping an end | never, apart from destructors of items that are left | never; the last drop frees |
+//! | [`bounded`], [`Builder::build`], [`Consumer::domain`], [`Domain::enter`] | never | yes |
+//! | [`Listener::len`], [`Listener::is_empty`], [`Listener::left`], [`Listener::handled`], [`Listener::counts`], [`Listener::flush_error`], [`Listener::panics`], [`Listener::domain`] | never | never; the first `domain` of a queue does |
+//! | [`set_long_wait_hook`] | never | yes |
+//! | [`StopToken::wait`] | for a stop | never |
+//! | [`Listener::spawn`], [`ListenerBuilder::spawn`] | never | yes |
+//! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | for the handler, except on its thread, in its domain (2), or if the handler waits for the caller | only to report a stuck handler on drop; the last drop frees |
 //!
-//! **With a `&mut Consumer`**, and not in signal handlers:
+//! **With a `&mut Consumer`**, and in neither signal handlers nor allocator hooks:
 //!
 //! | call | waits | allocates |
 //! |---|---|---|
-//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`bind`](Consumer::bind) (5), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), [`arm`](struct.Consumer.html#method.arm) | never, not for a stopped producer either | the first on a thread may |
+//! | [`try_pop`](Consumer::try_pop), [`try_iter`](Consumer::try_iter), [`bind`](Consumer::bind), [`unbind`](Consumer::unbind), [`recover`](Consumer::recover), [`arm`](struct.Consumer.html#method.arm) | never, not for a stopped producer either | the first on a thread may |
 //! | [`pop`](Consumer::pop), [`pop_timeout`](Consumer::pop_timeout), [`pop_deadline`](Consumer::pop_deadline), [`pop_or_sleep`](Consumer::pop_or_sleep), [`iter`](Consumer::iter) | for an item | the first on a thread may |
 //! | [`try_pop_many`](Consumer::try_pop_many) | never | if the buffer is too small; the first on a thread may |
 //! | [`pop_many`](Consumer::pop_many) | for an item | the same |
@@ -103,21 +103,20 @@
 //! 3. [`push`](Producer::push), [`push_timeout`](Producer::push_timeout),
 //!    [`push_timeout_or_count`](Producer::push_timeout_or_count),
 //!    [`push_deadline`](Producer::push_deadline), [`push_or_sleep`](Producer::push_or_sleep),
-//!    [`push_many`](Producer::push_many). In a signal handler, use `try_push`. With a timeout of
-//!    zero, none of them waits.
-//! 4. Not in allocator hooks.
-//! 5. An allocator hook may run inside it: see [allocator hooks](signal_handlers#allocator-hooks).
+//!    [`push_many`](Producer::push_many). With a timeout of zero, none of them waits. Whether they
+//!    wait when the consumer's thread is gone: [a table](forks#whether-a-push-waits).
 //!
 //! # Guarantees
 //!
 //! * Every accepted item is popped exactly once, or dropped with the consumer, whatever the
-//!   destructors of items do.
+//!   destructors of items do. ([After a fork](forks), that holds for each process and its copy.)
 //! * If one push returned before another began, its item is popped first, whether the two went
 //!   through the ring or the bypass.
 //! * The bound is exact, for any capacity.
 //! * If a producer is stopped in the middle of a push, by a debugger or a handler that never
-//!   returns, it hides only its own item: the consumer pops the others ahead of it. While it is
-//!   stopped, its slot and those behind it are not used again.
+//!   returns, it hides only its own item: the consumer pops the others ahead of it. Its slot and
+//!   those behind it stay in use meanwhile. Once the others are used up, pushes wait or are
+//!   refused.
 //! * No wake-up is lost, and closing leaves no thread asleep.
 //! * When either end closes the queue, or the consumer is dropped, every waiting and later push
 //!   gets its item back. When a producer closes it, or the last producer is dropped, the consumer

@@ -134,8 +134,9 @@ impl<T> Producer<T> {
     /// and bypass are full, it hands the item back at once. Elsewhere it sleeps until the consumer
     /// makes room or the queue is closed. In a forked child it does not sleep for a consumer whose
     /// thread stayed in the parent: it hands the item back at once. The same goes, on Linux, for a
-    /// consumer whose thread was ended by the system without unwinding. (A thread that ends in the
-    /// ordinary way leaves its consumer to the next that binds it.)
+    /// consumer whose thread was ended by the system without unwinding. If the thread has ended in
+    /// the ordinary way and its consumer lives on, it **waits** for the next thread that binds it:
+    /// see [whether a push waits](crate::forks#whether-a-push-waits).
     ///
     /// It also never closes a cycle of waits across queues. If the consumer of this queue, or a
     /// thread in its domain, waits itself in a push without a deadline into another full queue,
@@ -143,8 +144,8 @@ impl<T> Producer<T> {
     /// calling thread, the item takes the bypass of this queue, and if that is full, it is handed
     /// back at once. A thread that is nobody's consumer and in no domain is never in a cycle.
     ///
-    /// Do not call it in a signal handler, which may have interrupted the very code that it would
-    /// wait for: call [`try_push`](Self::try_push) there.
+    /// Do not call it in a signal handler or an allocator hook, which may have interrupted the very
+    /// code that it would wait for: call [`try_push`](Self::try_push) there.
     ///
     /// **A thread that owns the [`Consumer`](crate::Consumer), and has neither popped nor called
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
@@ -204,12 +205,14 @@ impl<T> Producer<T> {
     }
 
     /// As [`push_timeout`](Self::push_timeout), and counts `item` as lost if there was no room in
-    /// time: what most loggers want. [`Consumer::take_lost`](crate::Consumer::take_lost) and
-    /// a listener's [`on_lost`](crate::Handler::on_lost) tell the count, and where it belongs.
+    /// time, or, at once, if the wait could never end: what most loggers want.
+    /// [`Consumer::take_lost`](crate::Consumer::take_lost) and a listener's
+    /// [`on_lost`](crate::Handler::on_lost) tell the count, and where it belongs.
     ///
     /// If the consumer is stuck, each of these calls takes its whole timeout. Where one is enough,
     /// wait only while nothing is [unreported](crate::Counts::unreported). Do not call it in a
-    /// signal handler: there is [`try_push_or_count`](Self::try_push_or_count).
+    /// signal handler or an allocator hook: there is
+    /// [`try_push_or_count`](Self::try_push_or_count).
     ///
     /// # Errors
     ///
@@ -362,7 +365,8 @@ impl<T> Producer<T> {
     }
 
     /// Pushes all of `items`, many at a time as [`try_push_many`](Self::try_push_many) does, and
-    /// waits for room as [`push`](Self::push) does. Do not call it in a signal handler.
+    /// waits for room as [`push`](Self::push) does. Do not call it in a signal handler or an
+    /// allocator hook.
     ///
     /// # Errors
     ///

@@ -186,7 +186,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
 
     /// Pushes `item`, and waits for room, unless the wait could never end, as
     /// [`Producer::push`](crate::Producer::push) does. Before the first consumer is claimed, it
-    /// waits, too. Do not call it in a signal handler.
+    /// waits, too. Do not call it in a signal handler or an allocator hook.
     ///
     /// # Errors
     ///
@@ -263,8 +263,8 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     }
 
     /// Pushes all of `items`, and waits for room, as
-    /// [`Producer::push_many`](crate::Producer::push_many) does. Do not call it in a signal
-    /// handler.
+    /// [`Producer::push_many`](crate::Producer::push_many) does. Do not call it in a signal handler
+    /// or an allocator hook.
     ///
     /// # Errors
     ///

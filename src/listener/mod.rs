@@ -214,7 +214,8 @@ impl Listener {
     /// keeps, but not much longer than `timeout`.
     ///
     /// It does not wait for what others push meanwhile, nor for a push that has not returned.
-    /// Pushes cost no more for it.
+    /// Pushes cost no more for it. After a [`stop`](Self::stop) that succeeded it returns `Ok` at
+    /// once.
     ///
     /// # Errors
     ///
@@ -255,7 +256,8 @@ impl Listener {
     /// Closes the queue, and waits until everything in it has been handled and the handler is
     /// dropped, but not much longer than `timeout`.
     ///
-    /// From here on pushes get their items back, also those that wait for room. To wait longer,
+    /// From here on pushes get their items back, also those that wait for room. These items are not
+    /// counted as lost: see [what may be lost](crate::logger#what-may-be-lost). To wait longer,
     /// call it again. The thread ends right after. It is not joined, because a destructor of its
     /// thread-locals could be stuck as well.
     ///
