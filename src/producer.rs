@@ -503,7 +503,7 @@ impl<T> Producer<T> {
     /// A push that began before may still succeed, and its item is popped. Closing again does
     /// nothing.
     ///
-    /// Never waits, and may be called anywhere, in signal handlers too. It makes two system calls
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes three system calls
     /// at most, and leaves `errno` alone.
     ///
     /// # Examples

@@ -328,7 +328,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     /// A push that has begun before may still succeed, and its item is popped. Closing once more
     /// does nothing.
     ///
-    /// Never waits, and may be called anywhere, in signal handlers too. It makes two system calls
+    /// Never waits, and may be called anywhere, in signal handlers too. It makes three system calls
     /// at most, and leaves `errno` alone.
     ///
     /// ```

@@ -37,7 +37,7 @@ fn slower_peers(comparison: &Comparison<'_>) -> usize {
 
 const TURNS: &str = "Its pushes take turns from the first moment, so a thread is woken for each item: \
     see the time per item, and the futex calls of 16 producers. With bywash others overtake a push; \
-    once it has waited for long, it is woken for each place that gets free.";
+    once it has waited for long, a place that gets free wakes one such push, too.";
 
 fn spins(comparison: &Comparison<'_>) -> String {
     let Comparison { ours, peer, .. } = comparison;

@@ -25,8 +25,7 @@ use {
     crate::cycles::{Answer, Wait},
     crate::long_wait::Watch,
     crate::sleep::{
-        AroundSleep, Deadline, LONGEST_WAIT_FOR_TURN, Naps, Patience, heavy_barrier, is_over,
-        sleep_briefly,
+        AroundSleep, Deadline, Naps, OVERDUE_AFTER, Patience, heavy_barrier, is_over, sleep_briefly,
     },
     std::time::Instant,
 };
@@ -158,7 +157,7 @@ impl Core<'_> {
         mut around: Option<AroundSleep<'_>>,
     ) -> Result<Claim, Refusal> {
         let (waiters, head) = (&self.rare.waiters, &self.head);
-        let (last_wait, capacity) = (&*self.last_waits.producers, self.capacity() as u64);
+        let (last_wait, capacity) = (&*self.last_waits.producers, self.lane().capacity());
         // No nap first for a thread that sleeps only once. None for a thread that may be on a cycle
         // either: until the nap is over, the next one that looks would not find its edge. In a
         // model naps do not end.
@@ -170,12 +169,12 @@ impl Core<'_> {
         let mut watch = Watch::begin();
         let (began, mut overdue) = (Instant::now(), None);
         loop {
-            // W9. A model has no clock.
-            let has_waited_long = match cfg!(bywash_loom) {
-                true => was_notified,
-                false => began.elapsed() >= LONGEST_WAIT_FOR_TURN,
+            // W9. A model has no clock: there who was woken in vain is overdue, in some rings.
+            let has_waited_long = || match cfg!(bywash_loom) {
+                true => was_notified && capacity == 2,
+                false => began.elapsed() >= OVERDUE_AFTER,
             };
-            if overdue.is_none() && has_waited_long {
+            if overdue.is_none() && has_waited_long() {
                 overdue = Some(waiters.overdue());
             }
             watch.look(|since| {
@@ -320,7 +319,7 @@ mod tests {
         let queue = Queue::new(Inline::new(), Inline::new());
         let waiters = &queue.rare.waiters;
         queue.try_push(1).unwrap();
-        assert_eq!(push(&queue, Patience::new(2 * LONGEST_WAIT_FOR_TURN)), Err(Refusal::Full));
+        assert_eq!(push(&queue, Patience::new(2 * OVERDUE_AFTER)), Err(Refusal::Full));
         assert!(!waiters.has_overdue());
         thread::scope(|scope| {
             let pushing = scope.spawn(|| push(&queue, Patience::Until(None)));

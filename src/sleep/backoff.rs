@@ -13,10 +13,10 @@
 //!   yields once before: on Linux, one that went to sleep without was seen to preempt the thread
 //!   whose push woke it, and the push took 2.5 times as long.
 //! * *A slow consumer.* If its last sleep was longer than a yield for each item that was popped
-//!   meanwhile, a producer does not yield. (Unless so many were popped that the consumer may have
-//!   waited, too, and it was brief.) Since Linux 6.18 (and 6.12.63) a thread that yields gives up
-//!   its time slice, and when it is woken later, it waits for some milliseconds until it runs, while
-//!   others push in its turn.
+//!   meanwhile, and two for the sleep, a producer does not yield. (Unless it was brief, and none
+//!   were popped, or so many that the consumer may have waited, too.) Since Linux 6.18 (and 6.12.63)
+//!   a thread that yields gives up its time slice, and when it is woken later, it waits for some
+//!   milliseconds until it runs, while others push in its turn.
 //!
 //! Where other work keeps the cores busy, a yield may take a time slice of some milliseconds, while
 //! a thread that sleeps is woken soon. So answers have no yields, and one that has taken so long is
@@ -100,6 +100,8 @@ impl LastWait {
     const LONG_SLEEP: Duration = Duration::from_micros(60);
     /// As long as a yield.
     const SLOW_ITEM: Duration = Duration::from_micros(2);
+    /// To fall asleep and to be woken takes as long as so many yields.
+    const SLEEP: u64 = 2;
 
     pub(crate) const fn new() -> Self {
         Self { word: AtomicU64::new(0) }
@@ -140,7 +142,8 @@ impl LastWait {
         let (time, items) = (start.elapsed(), popped().saturating_sub(popped_before));
         let is_pace = (1..queued).contains(&items);
         let shortest = if is_pace { Duration::ZERO } else { Self::LONG_SLEEP };
-        let for_items = Self::SLOW_ITEM.saturating_mul(items.try_into().unwrap_or(u32::MAX));
+        let items = u32::try_from(items.saturating_add(Self::SLEEP)).unwrap_or(u32::MAX);
+        let for_items = Self::SLOW_ITEM.saturating_mul(items);
         let slept_long = u64::from(time >= for_items.max(shortest));
         let word = self.word.load(Ordering::Relaxed);
         if word & 1 != slept_long {
@@ -215,7 +218,7 @@ mod tests {
         // A machine with much to do may make a brief sleep long.
         let is_brief = |queued, items| {
             let (last, popped) = (LastWait::new(), Cell::new(0));
-            last.time(queued, || popped.replace(items), || thread::sleep(LastWait::SLOW_ITEM));
+            last.time(queued, || popped.replace(items), || thread::sleep(4 * LastWait::SLOW_ITEM));
             pauses(&last.before_push()) == (1, 128, true)
         };
         assert!((0..1000).any(|_| is_brief(8, 0)));

@@ -1,7 +1,7 @@
 //! Sleeping, and being woken from anywhere.
 //!
-//! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and one system call
-//! at most, all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
+//! Only `push` and `pop` sleep. To wake a sleeper takes a few atomic operations and a system call,
+//! all legal in a signal handler. [`EventCount`] is the word that a thread sleeps on, an
 //! eventcount as Vyukov and folly have it. [`Parker`] is the one of the consumer, [`Waiters`] that
 //! of the producers. `backoff.rs` says how long to try before sleeping, by the [`LastWait`].
 //! `Changes` is for those who wait for a listener. Each system has a file: `linux.rs` (futex and
@@ -56,7 +56,7 @@
 //! # Producers that sleep
 //!
 //! If each freed slot woke a producer, 16 producers would fight for every slot. So one wake is on
-//! its way at most: a pop finds WANTED and wakes one producer, and the pops after it find IDLE. A
+//! its way (two while pushes are overdue, W9): a pop finds WANTED and wakes one producer, and the pops after it find IDLE. A
 //! producer that leaves the sleep while others are registered announces again for them, looks, and
 //! wakes the next one if there is room. So the wake is passed on while there is room, and a
 //! consumer that pops once and never again has let one producer in. A producer that finds the room
@@ -73,14 +73,15 @@
 //! * **W8** A producer looks again after `LONGEST_SLEEP`, also unwoken: it may be in a child by
 //!   now, which a signal handler has forked, and where nobody would wake it (F4 in
 //!   `threads/fork.rs`).
-//! * **W9** *Turns.* A push that is awake is faster than one that must be woken first, and could
+//! * **W9** *The line.* A push that is awake is faster than one that must be woken first, and could
 //!   get in before it for ever. Who was woken in vain even falls asleep behind all others, as Linux
 //!   wakes in the order in which threads fell asleep. So after 1 ms (as in Go's mutex) a push is
 //!   *overdue*, and sleeps on another word, the *line*: whoever wakes a producer wakes one there,
-//!   too. So it tries for each slot, and not once for as many slots as producers sleep. It goes on
-//!   announcing for those outside of the line, one of whom it may have been. And who leaves
-//!   announces for both. So nobody depends on an overdue push: if its thread is stopped or has
-//!   ended, the others are woken as before.
+//!   too. So it tries again for each slot, or each few, and not once for as many slots as producers
+//!   sleep. It goes on announcing for those outside of the line, one of whom it may have been, and
+//!   who leaves announces for both. So nobody depends on an overdue push: if its thread is stopped
+//!   or has ended, the others are woken as before. (A thread that may be on a cycle takes no nap, so
+//!   it joins the line only after it was woken. `push_or_sleep` never does.)
 //!
 //! # A consumer that lingers
 //!
@@ -178,7 +179,7 @@ pub(crate) use system::{heavy_barrier, sleep_briefly};
 pub(crate) const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 
 /// After so long a push that waits is overdue: W9.
-pub(crate) const LONGEST_WAIT_FOR_TURN: Duration = Duration::from_millis(1);
+pub(crate) const OVERDUE_AFTER: Duration = Duration::from_millis(1);
 
 /// Of both sides of a queue. It is written while others push and pop, so it has lines of its own.
 #[derive(Debug)]

@@ -14,7 +14,8 @@ pub(crate) struct Waiters {
     events: EventCount,
     /// Where those sleep that are overdue, W9.
     line: EventCount,
-    /// How many are overdue.
+    /// How many are overdue. Relaxed: who must pass on what woke it in the line was woken by the
+    /// kernel, after those that still sleep there had counted themselves and called it.
     overdue: AtomicU64,
 }
 
@@ -84,7 +85,7 @@ impl Waiters {
         Overdue(self)
     }
 
-    /// Announces that the caller is about to sleep: for those in the line, too, if it `is_overdue`.
+    /// Announces that the caller is about to sleep, in the line too if it `is_overdue`.
     pub(crate) fn prepare_wait(&self, is_overdue: bool) -> Announced<'_> {
         let announce = |events| Announced { events, key: EventCount::prepare_wait(events) };
         let announced = announce(&self.events);
@@ -99,8 +100,8 @@ impl Waiters {
         self.registered.load(Ordering::Relaxed) != 0
     }
 
-    /// Wakes a producer that sleeps, if none is on its way already, after a slot was freed; and one
-    /// that is overdue.
+    /// Wakes a producer that sleeps, after a slot was freed; and one that is overdue. None in place
+    /// of one that is on its way already.
     pub(crate) fn notify(&self) {
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
@@ -112,13 +113,16 @@ impl Waiters {
         self.events.notify(|| false, || {});
     }
 
-    /// Wakes up to `count` producers, also while another is on its way. Returns whether any are
-    /// registered.
+    /// Wakes up to `count` producers, and as many that are overdue, also while others are on their
+    /// way. Returns whether any are registered.
     #[inline]
     pub(crate) fn notify_many(&self, count: i32) -> bool {
         let has_any = self.registered.load(Ordering::Relaxed) != 0;
+        if has_any && self.has_overdue() {
+            self.line.notify_many(count);
+        }
         if has_any {
-            self.notify_many_of_each(count);
+            self.events.notify_many(count);
         }
         has_any
     }
@@ -133,12 +137,8 @@ impl Waiters {
 
     /// Wakes all, after the queue was closed.
     pub(crate) fn notify_all(&self) {
-        self.notify_many_of_each(i32::MAX);
-    }
-
-    fn notify_many_of_each(&self, count: i32) {
-        self.line.notify_many(count);
-        self.events.notify_many(count);
+        self.line.notify_many(i32::MAX);
+        self.events.notify_many(i32::MAX);
     }
 }
 
@@ -175,6 +175,21 @@ mod tests {
         drop(overdue);
         waiters.deregister(|| false);
         assert_eq!(announced(&waiters), [true, false]);
+    }
+
+    #[test]
+    fn closing_or_one_wake_more_reaches_the_line() {
+        let waiters = Waiters::new();
+        waiters.register();
+        let _overdue = waiters.overdue();
+        let wakes: [fn(&Waiters); 2] = [Waiters::notify_all, |waiters| {
+            assert!(waiters.notify_many(1));
+        }];
+        for wake in wakes {
+            let in_line = waiters.prepare_wait(true);
+            wake(&waiters);
+            assert!(in_line.wait(Some(Instant::now()), true));
+        }
     }
 
     #[test]
