@@ -118,13 +118,18 @@ impl Waiters {
     #[inline]
     pub(crate) fn notify_many(&self, count: i32) -> bool {
         let has_any = self.registered.load(Ordering::Relaxed) != 0;
-        if has_any && self.has_overdue() {
-            self.line.notify_many(count);
-        }
         if has_any {
-            self.events.notify_many(count);
+            self.notify_many_of_each(count);
         }
         has_any
+    }
+
+    #[cold]
+    fn notify_many_of_each(&self, count: i32) {
+        if self.has_overdue() {
+            self.line.notify_many(count);
+        }
+        self.events.notify_many(count);
     }
 
     /// Forgets who sleeps or wakes: nobody does.
