@@ -2,11 +2,17 @@
 
 use crate::ratios::Comparison;
 use crate::results::{Figure, Results};
+use crate::units::duration;
 use crate::workloads::{Kind, Payload};
 
 const ANOTHER_QUEUE: &str = "With room for one item `crossfire` is another queue: one word holds \
     both indices, and a pop waits for a push that has not finished (its `flavor/one_mpsc.rs`), as \
     no pop of bywash may. With more room it is a ring, too, and no longer twice as fast: see \
+    capacity 8.";
+
+const ANOTHER_TOO: &str = "With room for one item `concurrent-queue` is another queue: one word has a \
+    bit for the item and a bit for who writes or reads it, and a pop waits for a push that has not \
+    finished (its `single.rs`), as no pop of bywash may. With more room it is a ring, too: see \
     capacity 8.";
 
 const MOVES: &str = "An item of more than 16 bytes goes through memory into the call, into the \
@@ -48,15 +54,35 @@ fn spins(comparison: &Comparison<'_>) -> String {
     )
 }
 
+/// Where a peer's consumer sleeps sooner, and its items are late.
+fn sleeps_sooner(comparison: &Comparison<'_>) -> Option<String> {
+    let Comparison { ours, peer, .. } = comparison;
+    let [ours, peers] = [ours, peer].map(|line| line.median(Figure::Delivery50));
+    (peers > 1.25 * ours).then(|| {
+        format!(
+            "`{}`'s consumer sleeps where that of bywash still looks, for some ten microseconds. \
+             So half of the items are with it after {}, with bywash after {}.",
+            peer.name(),
+            duration(peers),
+            duration(ours),
+        )
+    })
+}
+
 /// Why a peer is faster, and how a reader can see that. Only what a counter or an experiment has
 /// shown.
 pub(crate) fn of(comparison: &Comparison<'_>) -> String {
     let Comparison { results: Results { workload, .. }, figure, ours, peer, .. } = comparison;
     let is_waking = !matches!(figure, Figure::Time);
+    let is_paced = workload.kind.pace().is_some();
+    if let Some(known) = sleeps_sooner(comparison).filter(|_| is_paced && !is_waking) {
+        return known;
+    }
     let known = match workload.kind {
         Kind::Try | Kind::Blocking if workload.capacity == 1 && peer.name() == "crossfire" => {
             ANOTHER_QUEUE
         }
+        Kind::Try if workload.capacity == 1 && peer.name() == "concurrent-queue" => ANOTHER_TOO,
         Kind::Full if workload.payload != Payload::U64 => MOVES,
         Kind::Paced(_) | Kind::Signals(_) if is_waking && peer.name() == "kanal" => {
             return spins(comparison);
