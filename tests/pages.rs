@@ -225,7 +225,9 @@ fn readmes_range_of_streams_is_what_was_measured() {
     let results = read("benches/RESULTS.md");
     let is_stream = |row: &&str| {
         let name = row.strip_prefix("| spinning, ").and_then(|rest| rest.split(" |").next());
-        name.is_some_and(|name| name.replace(", pinned", "").split(' ').count() == 2)
+        name.is_some_and(|name| {
+            name.replace(", pinned", "").split(' ').count() == 2 && !name.starts_with("1 ")
+        })
     };
     let ratios: BTreeSet<_> = results
         .lines()
@@ -235,4 +237,17 @@ fn readmes_range_of_streams_is_what_was_measured() {
         .collect();
     let (best, worst) = (ratios.first().unwrap(), ratios.last().unwrap());
     assert!(README.contains(&format!("{best} to {worst} of the time")), "{best} to {worst}");
+    let is_stream = |row: &&str| {
+        ["2", "4", "16"].iter().any(|producers| {
+            row.starts_with(&format!("| try/{producers}_to_1/u64,capacity_1024"))
+        })
+    };
+    let to_crossbeam = results.lines().filter(is_stream).map(|row| {
+        let figure = |cell: &str| cell.trim_matches([' ', '*']).parse::<f64>().unwrap();
+        let cells: Vec<_> = row.split('|').collect();
+        format!("{:.2}", figure(cells[2]) / figure(cells[4]))
+    });
+    let ratios: BTreeSet<_> = to_crossbeam.collect();
+    let (best, worst) = (ratios.first().unwrap(), ratios.last().unwrap());
+    assert!(README.contains(&format!("{best} to {worst} of `crossbeam-channel`'s")), "{ratios:?}");
 }

@@ -20,10 +20,6 @@ const MOVES: &str = "An item of more than 16 bytes goes through memory into the 
     with `tokio`: `perf record` and `perf annotate` of `--run full/try_push/string,capacity_1024 \
     bywash 100000000` show that nearly all of the time goes into that.";
 
-const PREEMPTS: &str = "`crossfire`'s consumer runs on the core of the thread that pushes, before \
-    the push returns. So the item is there a little sooner, and the push takes more than twice as \
-    long: see the calls under latencies.";
-
 const YIELDS: &str = "Before a consumer of bywash sleeps it yields once. Without the yields \
     of `Backoff::new` (`src/sleep/backoff.rs`) it does not, and is level with its peers here. But \
     then it preempts the thread whose push wakes it, and the push takes 2.5 times as long (as with \
@@ -44,6 +40,24 @@ fn slower_peers(comparison: &Comparison<'_>) -> usize {
 const TURNS: &str = "Its pushes take turns from the first moment, so a thread is woken for each item: \
     see the time per item, and the futex calls of 16 producers. With bywash others overtake a push; \
     once it has waited for long, a place that gets free wakes one such push, too.";
+
+const IN_A_LIST: &str = "A push that waits leaves its item in a list under a mutex, and the consumer \
+    moves the oldest into the queue (`pull_pending` of `flume`). So none overtakes another. In a \
+    signal handler, a push could find that mutex locked by what it interrupted.";
+
+/// Where a peer's push takes much longer, because the thread that it wakes runs first.
+fn preempts(comparison: &Comparison<'_>) -> Option<String> {
+    let Comparison { results, ours, peer, .. } = comparison;
+    let times = peer.median(Figure::Call50) / ours.median(Figure::Call50);
+    (times > 2.0 && !results.workload.pinned).then(|| {
+        format!(
+            "`{}`'s consumer runs on the core of the thread that pushes, before the push returns. \
+             So the item is there sooner, and the push takes {times:.1} times as long: see the \
+             calls under latencies.",
+            peer.name(),
+        )
+    })
+}
 
 fn spins(comparison: &Comparison<'_>) -> String {
     let Comparison { ours, peer, .. } = comparison;
@@ -75,7 +89,13 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> String {
     let Comparison { results: Results { workload, .. }, figure, ours, peer, .. } = comparison;
     let is_waking = !matches!(figure, Figure::Time);
     let is_paced = workload.kind.pace().is_some();
-    if let Some(known) = sleeps_sooner(comparison).filter(|_| is_paced && !is_waking) {
+    let known = match figure {
+        Figure::Time if is_paced => sleeps_sooner(comparison),
+        Figure::Time if workload.kind == Kind::WakeUp => preempts(comparison),
+        Figure::Delivery50 | Figure::Delivery99 => preempts(comparison),
+        _ => None,
+    };
+    if let Some(known) = known {
         return known;
     }
     let known = match workload.kind {
@@ -95,14 +115,8 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> String {
         Kind::Paced(pace) if *figure == Figure::Time && pace.burst == 1 && !workload.pinned => {
             YIELDS
         }
+        Kind::Turns if peer.name() == "flume" => IN_A_LIST,
         Kind::Turns if peer.median(Figure::Time) > ours.median(Figure::Time) => TURNS,
-        Kind::WakeUp
-            if peer.name() == "crossfire"
-                && !workload.pinned
-                && peer.median(Figure::Call50) > 2.0 * ours.median(Figure::Call50) =>
-        {
-            PREEMPTS
-        }
         _ => "no explanation yet",
     };
     known.into()
