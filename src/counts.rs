@@ -25,7 +25,8 @@ pub struct Counts {
     /// only grows.
     ///
     /// What other calls refuse is not counted, nor what a closed queue refuses, nor what is dropped
-    /// with the consumer. A `Listener` also counts `panics`, and what is `left`.
+    /// with the consumer. For what a `Listener` counts beside it, and for all that was lost, see
+    /// [what may be lost](crate::logger#what-may-be-lost).
     pub lost: u64,
     /// How many of these the consumer was not told of yet, by
     /// [`take_lost`](crate::Consumer::take_lost) or a listener's `on_lost`. While it is not 0, the

@@ -44,8 +44,8 @@ pub enum PushError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
     /// forked child, whose parent has the consumer's thread, or that thread was ended by the system
-    /// without unwinding, or this is an allocator hook inside
-    /// [`bind`](crate::Consumer::bind) or [`enter`](crate::Domain::enter).
+    /// without unwinding, or this is an allocator hook inside [`bind`](crate::Consumer::bind) or
+    /// [`enter`](crate::Domain::enter), which should have called `try_push` instead.
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),
@@ -71,8 +71,8 @@ pub enum PushTimeoutError<T> {
     /// Ring and bypass were full, and a wait on this thread could never end: it is the
     /// consumer's thread, or one that the consumer depends on. Or the ring was full, and this is a
     /// forked child, whose parent has the consumer's thread, or that thread was ended by the system
-    /// without unwinding, or this is an allocator hook inside
-    /// [`bind`](crate::Consumer::bind) or [`enter`](crate::Domain::enter).
+    /// without unwinding, or this is an allocator hook inside [`bind`](crate::Consumer::bind) or
+    /// [`enter`](crate::Domain::enter), which should have called `try_push` instead.
     WouldDeadlock(T),
     /// The queue was closed, from either end, or its consumer is gone.
     Closed(T),

@@ -53,8 +53,9 @@
 //! # What may be called from where
 //!
 //! **Anywhere**, even in a signal handler (1) or an [allocator
-//! hook](signal_handlers#allocator-hooks) that interrupted another call on the same queue. The
-//! following never allocate, and never wait, the last one excepted:
+//! hook](signal_handlers#allocator-hooks) that interrupted another call on the same queue. These
+//! calls are async-signal-safe. No others are, and no method of a [`Consumer`] or [`Listener`] is.
+//! They never allocate, and never wait, the last one excepted:
 //!
 //! * [`try_push`](Producer::try_push), [`try_push_within`](Producer::try_push_within),
 //!   [`try_push_or_count`](Producer::try_push_or_count), [`try_push_many`](Producer::try_push_many)
@@ -64,8 +65,9 @@
 //! * `wake_consumer` of a [producer](Producer::wake_consumer) or a [static
 //!   queue](StaticQueue::wake_consumer)
 //! * [`StopToken::is_stopping`], [`StopToken::deadline`]
-//! * [`try_push_and_wait`](Producer::try_push_and_wait), which waits until the item is popped or
-//!   the timeout has passed, but not on the consumer's thread or in its [`Domain`] (2)
+//! * [`try_push_and_wait`](Producer::try_push_and_wait), but not in allocator hooks: it waits until
+//!   the item is popped or the timeout has passed, except on the consumer's thread and in its
+//!   [`Domain`] (2)
 //!
 //! **Anywhere except in signal handlers and allocator hooks**: also in destructors and panic hooks,
 //! even if they run in the middle of another call on the same queue:
@@ -81,6 +83,10 @@
 //! | [`StopToken::wait`] | for a stop | never |
 //! | [`Listener::spawn`], [`ListenerBuilder::spawn`] | never | yes |
 //! | [`Listener::flush`], [`Listener::stop`], dropping a [`Listener`] | for the handler, except on its thread, in its domain (2), or if the handler waits for the caller | only to report a stuck handler on drop; the last drop frees |
+//!
+//! No push allocates, not even a thread's first. (When a `push…` finds the ring full, the system may
+//! allocate for thread-locals: on macOS, and in a library that is loaded at run time.) Any push may
+//! run in the destructor of a thread-local.
 //!
 //! **With a `&mut Consumer`**, and in neither signal handlers nor allocator hooks:
 //!

@@ -151,13 +151,18 @@ impl<T> Producer<T> {
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
     /// [`set_long_wait_hook`](crate::set_long_wait_hook) finds out.
     ///
+    /// It allocates nothing, [not even as a thread's first
+    /// push](crate#what-may-be-called-from-where), and may run in the destructor of a thread-local.
+    ///
     /// Whether other pushes can starve one that waits:
     /// [fairness](crate::in_production#what-a-waiting-push-can-rely-on).
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) if ring and bypass are full and the wait would
-    /// never end, [`Closed`](PushError::Closed) if the queue is closed. The item is in the error.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) if the wait would never end. On the consumer's
+    /// thread, in its domain and in a cycle, that is if ring and bypass are full; where the
+    /// consumer's thread stayed in the parent, or was ended by the system, if the ring is full.
+    /// [`Closed`](PushError::Closed) if the queue is closed. The item is in the error.
     ///
     /// # Examples
     ///
@@ -370,9 +375,7 @@ impl<T> Producer<T> {
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) if ring and bypass are full and the wait would
-    /// never end, [`Closed`](PushError::Closed) if the queue is closed. What was not pushed stays
-    /// in `items`, in order.
+    /// As [`push`](Self::push). What was not pushed stays in `items`, in order.
     ///
     /// # Examples
     ///
@@ -438,7 +441,7 @@ impl<T> Producer<T> {
     /// when it has interrupted a push: it does not wait for the slot that this push has claimed. On
     /// the consumer's thread, in its [`Domain`](crate::Domain), and if the consumer's thread is not
     /// in this process (it stayed in the parent of a fork, or was ended by the system), it does not
-    /// wait.
+    /// wait. Do not call it in an [allocator hook](crate::signal_handlers#allocator-hooks).
     ///
     /// A popped item need not be written yet: give the consumer a moment, or let it tell you. An
     /// item that is dropped with the consumer counts as popped. But if the consumer is dropped in

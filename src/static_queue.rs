@@ -190,9 +190,9 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
     ///
     /// # Errors
     ///
-    /// [`WouldDeadlock`](PushError::WouldDeadlock) on the consumer's thread or in its domain if
-    /// ring and bypass are full, [`Closed`](PushError::Closed) from the time that the consumer was
-    /// closed or dropped until the next one is claimed.
+    /// [`WouldDeadlock`](PushError::WouldDeadlock) where [`Producer::push`](crate::Producer::push)
+    /// returns it, [`Closed`](PushError::Closed) from the time that the consumer was closed or
+    /// dropped until the next one is claimed.
     ///
     /// # Examples
     ///
@@ -300,7 +300,7 @@ impl<T, const N: usize, const BYPASS: usize> StaticQueue<T, N, BYPASS> {
 
     /// As [`try_push`](Self::try_push), and then waits until the item was popped, as
     /// [`Producer::try_push_and_wait`](crate::Producer::try_push_and_wait) does. May be called
-    /// anywhere.
+    /// anywhere, except in allocator hooks.
     ///
     /// # Errors
     ///
