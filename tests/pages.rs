@@ -238,9 +238,9 @@ fn readmes_range_of_streams_is_what_was_measured() {
     let (best, worst) = (ratios.first().unwrap(), ratios.last().unwrap());
     assert!(README.contains(&format!("{best} to {worst} of the time")), "{best} to {worst}");
     let is_stream = |row: &&str| {
-        ["2", "4", "16"].iter().any(|producers| {
-            row.starts_with(&format!("| try/{producers}_to_1/u64,capacity_1024"))
-        })
+        ["2", "4", "16"]
+            .iter()
+            .any(|producers| row.starts_with(&format!("| try/{producers}_to_1/u64,capacity_1024")))
     };
     let to_crossbeam = results.lines().filter(is_stream).map(|row| {
         let figure = |cell: &str| cell.trim_matches([' ', '*']).parse::<f64>().unwrap();
