@@ -36,8 +36,8 @@ impl Log for Logger {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (queue, consumer) = bounded(1000);
-    // This closure may log, and that never waits. But what it logs comes here, too: do not log for
-    // each line.
+    // This closure may log, and that never waits. But what it logs comes here, too: if it logged
+    // for each line, that would never end.
     let listener = Listener::spawn("log", consumer, |line: String| println!("{line}"))?;
     let logger: &Logger = Box::leak(Box::new(Logger { queue, listener }));
     log::set_logger(logger)?;

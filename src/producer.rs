@@ -151,8 +151,8 @@ impl<T> Producer<T> {
     /// [`bind`](crate::Consumer::bind), waits here for itself and hangs.** So call `bind` first.
     /// [`set_long_wait_hook`](crate::set_long_wait_hook) finds out.
     ///
-    /// It allocates nothing, [not even as a thread's first
-    /// push](crate#what-may-be-called-from-where), and may run in the destructor of a thread-local.
+    /// The queue allocates nothing for it, [not even for a thread's first
+    /// push](crate#what-may-be-called-from-where), and it may run in the destructor of a thread-local.
     ///
     /// Whether other pushes can starve one that waits:
     /// [fairness](crate::in_production#what-a-waiting-push-can-rely-on).
