@@ -164,6 +164,15 @@ fn the_files_and_examples_that_are_named_are_there() {
     assert!(paths > 30 && examples > 10, "{paths} paths, {examples} examples");
 }
 
+/// Those that CI runs, and the one that repeats the figures.
+#[test]
+fn readme_names_the_commands() {
+    let readme = README.split_whitespace().collect::<Vec<_>>().join(" ");
+    for command in ["test", "run --release --example logging", "bench --bench compare -- --quick"] {
+        assert!(readme.contains(&format!("`cargo {command}`")), "{command}");
+    }
+}
+
 #[test]
 fn readme_and_front_page_link_to_each_guide() {
     let pages = pages();
