@@ -37,10 +37,6 @@ fn slower_peers(comparison: &Comparison<'_>) -> usize {
     results.peers(*figure).iter().filter(|peer| peer.median(*figure) > ours).count()
 }
 
-const TURNS: &str = "Its pushes take turns from the first moment, so a thread is woken for each item: \
-    see the time per item, and the futex calls of 16 producers. With bywash others overtake a push; \
-    once it has waited for long, a place that gets free wakes one such push, too.";
-
 const IN_A_LIST: &str = "A push that waits leaves its item in a list under a mutex, and the consumer \
     moves the oldest into the queue (`pull_pending` of `flume`). So none overtakes another. In a \
     signal handler, a push could find that mutex locked by what it interrupted.";
@@ -86,7 +82,7 @@ fn sleeps_sooner(comparison: &Comparison<'_>) -> Option<String> {
 /// Why a peer is faster, and how a reader can see that. Only what a counter or an experiment has
 /// shown.
 pub(crate) fn of(comparison: &Comparison<'_>) -> String {
-    let Comparison { results: Results { workload, .. }, figure, ours, peer, .. } = comparison;
+    let Comparison { results: Results { workload, .. }, figure, peer, .. } = comparison;
     let is_waking = !matches!(figure, Figure::Time);
     let is_paced = workload.kind.pace().is_some();
     let known = match figure {
@@ -116,7 +112,6 @@ pub(crate) fn of(comparison: &Comparison<'_>) -> String {
             YIELDS
         }
         Kind::Turns if peer.name() == "flume" => IN_A_LIST,
-        Kind::Turns if peer.median(Figure::Time) > ours.median(Figure::Time) => TURNS,
         _ => "no explanation yet",
     };
     known.into()

@@ -88,7 +88,7 @@ impl Cores {
         Self { seen: Vec::new(), patience }
     }
 
-    /// Looks how far apart they are, and returns whether they mostly are.
+    /// Looks how far apart they are, and returns whether that is usual.
     fn look(&mut self) -> bool {
         round_trip_between_cores().is_none_or(|time| {
             self.seen.push(time);
@@ -96,7 +96,7 @@ impl Cores {
         })
     }
 
-    /// Waits until they are as they mostly are, and returns whether they are.
+    /// Waits until that is usual, and returns whether it is.
     fn wait(&mut self) -> bool {
         const PAUSE: Duration = Duration::from_millis(100);
         while !self.look() {

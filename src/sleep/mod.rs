@@ -56,12 +56,12 @@
 //! # Producers that sleep
 //!
 //! If each freed slot woke a producer, 16 producers would fight for every slot. So one wake is on
-//! its way (two while pushes are overdue, W9): a pop finds WANTED and wakes one producer, and the pops after it find IDLE. A
-//! producer that leaves the sleep while others are registered announces again for them, looks, and
-//! wakes the next one if there is room. So the wake is passed on while there is room, and a
-//! consumer that pops once and never again has let one producer in. A producer that finds the room
-//! taken tries on for a moment, registered and not announced. Meanwhile no pop wakes those who
-//! sleep, except by W7. It announces again before it sleeps, and when it leaves.
+//! its way (another one in the line, W9): a pop finds WANTED and wakes one producer, and the pops
+//! after it find IDLE. A producer that leaves the sleep while others are registered announces again
+//! for them, looks, and wakes the next one if there is room. So the wake is passed on while there
+//! is room, and a consumer that pops once and never again has let one producer in. A producer that
+//! finds the room taken tries on for a moment, registered and not announced. Meanwhile no pop wakes
+//! those who sleep, except by W7. It announces again before it sleeps, and when it leaves.
 //!
 //! * **W6** While a producer is registered, each pop has a fence, `[pop:F]`. It pairs with the
 //!   fence in the announcement of the producer that leaves: that producer sees the free slot, or
@@ -115,7 +115,7 @@
 //!
 //! # Closing
 //!
-//! Closing wakes all producers without looking: it changes the word, and then makes the system
+//! Closing wakes all producers without looking: it changes each word, and then makes its system
 //! call, which is a full fence. A producer that announced before finds the word changed, or is
 //! woken. One that announces after that sees the queue closed by the time it may sleep without
 //! bound.

@@ -14,8 +14,8 @@ pub(crate) struct Waiters {
     events: EventCount,
     /// Where those sleep that are overdue, W9.
     line: EventCount,
-    /// How many are overdue. Relaxed: who must pass on what woke it in the line was woken by the
-    /// kernel, after those that still sleep there had counted themselves and called it.
+    /// How many are overdue. Relaxed: a push that leaves the line was woken through the kernel, and
+    /// those that still sleep there had counted themselves before they called it.
     overdue: AtomicU64,
 }
 
@@ -100,8 +100,8 @@ impl Waiters {
         self.registered.load(Ordering::Relaxed) != 0
     }
 
-    /// Wakes a producer that sleeps, after a slot was freed; and one that is overdue. None in place
-    /// of one that is on its way already.
+    /// Wakes a producer that sleeps, and one in the line, after a slot was freed. Neither, if one of
+    /// its kind is on its way already.
     pub(crate) fn notify(&self) {
         // [pop:F] SeqCst; pairs with [sleep:F]
         fence(Ordering::SeqCst);
