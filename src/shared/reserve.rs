@@ -169,7 +169,7 @@ impl Core<'_> {
         let mut watch = Watch::begin();
         let (began, mut overdue) = (Instant::now(), None);
         loop {
-            // W9. A model has no clock: there a push is overdue that was woken in vain, in rings of two.
+            // W9. A model has no clock: there, in a ring of two, who was woken in vain is overdue.
             let has_waited_long = || match cfg!(bywash_loom) {
                 true => was_notified && capacity == 2,
                 false => began.elapsed() >= OVERDUE_AFTER,
